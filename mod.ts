@@ -1,0 +1,24 @@
+/**
+ * Change the certificate, key or client CA of a TLS server without a restart and without dropping a connection, on
+ * Deno, Bun and Node.
+ *
+ * @module
+ */
+export { Certificate, type CertificateFacts, parseCertificates } from "./src/certificate.ts";
+export { TlsReloadError, type TlsReloadErrorCode, type TlsReloadErrorOptions } from "./src/errors.ts";
+export { loadTlsConfig } from "./src/load_tls_config.ts";
+export { encodePem, parsePem, type PemFile, type PemInput, type PemSection } from "./src/pem.ts";
+export { parsePrivateKey } from "./src/private_key.ts";
+export { proveTlsConfig } from "./src/proof.ts";
+export { type AcceptOptions, type TlsAcceptor } from "./src/tls_acceptor.ts";
+export {
+  type ClientAuth,
+  type ClientAuthMode,
+  TlsConfig,
+  type TlsConfigFacts,
+  type TlsConfigInit,
+  type TlsConfigOptions,
+  type TlsServerOptions,
+  type TlsVersion,
+} from "./src/tls_config.ts";
+export { TlsState, type TlsSwap } from "./src/tls_state.ts";

@@ -1,0 +1,94 @@
+/**
+ * What went wrong, as a stable string. Match on this and never on the message.
+ *
+ * | code | raised when |
+ * | --- | --- |
+ * | `FILE_NOT_FOUND` | no file stands at the path |
+ * | `FILE_UNREADABLE` | it cannot be read: no permission, an I/O error, or no regular file |
+ * | `FILE_TOO_LARGE` | it is larger than certificates and keys ever are (1 MiB) |
+ * | `PEM_INVALID` | the text is broken PEM, UTF-16, DER, or in a form that is no plain X.509 |
+ * | `NO_CERTIFICATE` | the input holds no certificate |
+ * | `CERTIFICATE_INVALID` | a `CERTIFICATE` section is no X.509 certificate |
+ * | `NO_PRIVATE_KEY` | the input holds no private key |
+ * | `MULTIPLE_PRIVATE_KEYS` | it holds several, and which one is meant cannot be known |
+ * | `KEY_UNSUPPORTED` | the key is of a kind, or encrypted in a way, that this runtime cannot use |
+ * | `KEY_ENCRYPTED` | the key is encrypted and no passphrase was given |
+ * | `PASSPHRASE_WRONG` | the passphrase does not decrypt the key |
+ * | `KEY_MISMATCH` | the key does not belong to the first certificate |
+ * | `CONFIG_UNUSABLE` | the runtime refused the configuration, or it could not finish a handshake |
+ * | `HANDSHAKE_FAILED` | a peer did not complete the TLS handshake |
+ * | `HANDSHAKE_TIMEOUT` | a peer did not complete it in time |
+ * | `CLIENT_UNAUTHORIZED` | the client's certificate is missing or not to be trusted |
+ * | `STALE_CERTIFICATE` | a server goes on serving another certificate than the current one |
+ * | `UNSUPPORTED` | the runtime cannot do this; the message says which one and what to use instead |
+ */
+export type TlsReloadErrorCode =
+  | "FILE_NOT_FOUND"
+  | "FILE_UNREADABLE"
+  | "FILE_TOO_LARGE"
+  | "PEM_INVALID"
+  | "NO_CERTIFICATE"
+  | "CERTIFICATE_INVALID"
+  | "NO_PRIVATE_KEY"
+  | "MULTIPLE_PRIVATE_KEYS"
+  | "KEY_UNSUPPORTED"
+  | "KEY_ENCRYPTED"
+  | "PASSPHRASE_WRONG"
+  | "KEY_MISMATCH"
+  | "CONFIG_UNUSABLE"
+  | "HANDSHAKE_FAILED"
+  | "HANDSHAKE_TIMEOUT"
+  | "CLIENT_UNAUTHORIZED"
+  | "STALE_CERTIFICATE"
+  | "UNSUPPORTED";
+
+/** Where an error comes from. */
+export interface TlsReloadErrorOptions {
+  /** The error underneath. */
+  readonly cause?: unknown;
+  /** The file that was read. */
+  readonly path?: string | undefined;
+  /** The line in it, counted from 1. */
+  readonly line?: number | undefined;
+}
+
+/**
+ * Every error of this module. It never holds a byte of a private key or the content of a file.
+ *
+ * @example Tell a file that is not there yet from one that is broken
+ * ```ts
+ * import { loadTlsConfig, TlsReloadError } from "@x/tls-reload";
+ *
+ * const config = await loadTlsConfig("missing.pem", "missing.key").catch((error) => {
+ *   if (error instanceof TlsReloadError && error.code === "FILE_NOT_FOUND") return undefined;
+ *   throw error;
+ * });
+ * if (config !== undefined) throw new Error("unexpected");
+ * ```
+ */
+export class TlsReloadError extends Error {
+  override readonly name = "TlsReloadError";
+  /** What went wrong, stable across versions. */
+  readonly code: TlsReloadErrorCode;
+  /** The file that was read, where there is one. */
+  readonly path: string | undefined;
+  /** The line in it, counted from 1, where it is known. */
+  readonly line: number | undefined;
+
+  /**
+   * @param code What went wrong.
+   * @param message Action, reason, and the value after a colon.
+   * @param options Cause, path and line.
+   */
+  constructor(code: TlsReloadErrorCode, message: string, options: TlsReloadErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.path = options.path;
+    this.line = options.line;
+  }
+}
+
+/** Where in which file, for a message: ` in "chain.pem" at line 3`. */
+export function location({ path, line }: TlsReloadErrorOptions): string {
+  return (path === undefined ? "" : ` in "${path}"`) + (line === undefined ? "" : ` at line ${line}`);
+}

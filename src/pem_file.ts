@@ -1,0 +1,61 @@
+import { constants, type Stats } from "node:fs";
+import { open, stat } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { TlsReloadError, type TlsReloadErrorCode } from "./errors.ts";
+import type { PemFile } from "./pem.ts";
+
+/** Far above any chain or key, far below what would hurt. */
+const MAX_BYTES = 1024 * 1024;
+
+/**
+ * Reads a regular file whole, or refuses it before it is read: a FIFO would block, a device might never end.
+ *
+ * @param path Where it stands.
+ * @returns Its bytes, with its path for errors.
+ * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, or `FILE_TOO_LARGE`.
+ */
+export async function readPemFile(path: string | URL): Promise<PemFile> {
+  const name = path instanceof URL ? fileURLToPath(path) : path;
+  try {
+    requireReadable(name, await stat(name));
+    // Another kind of file may have taken its place since: O_NONBLOCK keeps the opening of a FIFO from waiting.
+    const file = await open(name, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    try {
+      requireReadable(name, await file.stat());
+      const buffer = new Uint8Array(MAX_BYTES + 1);
+      let length = 0;
+      for (let bytesRead = -1; bytesRead !== 0 && length < buffer.length; length += bytesRead) {
+        ({ bytesRead } = await file.read(buffer, length, buffer.length - length, null));
+      }
+      if (length > MAX_BYTES) throw tooLarge(name);
+      return { path: name, bytes: buffer.slice(0, length) };
+    } finally {
+      await file.close();
+    }
+  } catch (cause) {
+    if (cause instanceof TlsReloadError) throw cause;
+    const { code, name: kind } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") throw failure("FILE_NOT_FOUND", name, "no such file", cause);
+    const reason = kind === "NotCapable" ? `Deno needs --allow-read=${name}` : `the system says ${code ?? kind}`;
+    throw failure("FILE_UNREADABLE", name, reason, cause);
+  }
+}
+
+function requireReadable(path: string, stats: Stats): void {
+  if (!stats.isFile()) throw failure("FILE_UNREADABLE", path, `not a regular file but a ${kindOf(stats)}`);
+  if (stats.size > MAX_BYTES) throw tooLarge(path);
+}
+
+function kindOf(stats: Stats): string {
+  if (stats.isDirectory()) return "directory";
+  if (stats.isFIFO()) return "FIFO";
+  return stats.isSocket() ? "socket" : "device";
+}
+
+function tooLarge(path: string): TlsReloadError {
+  return failure("FILE_TOO_LARGE", path, `larger than ${MAX_BYTES} bytes`);
+}
+
+function failure(code: TlsReloadErrorCode, path: string, reason: string, cause?: unknown): TlsReloadError {
+  return new TlsReloadError(code, `Cannot read "${path}": ${reason}`, { cause, path });
+}

@@ -1,0 +1,86 @@
+import "reflect-metadata"; // what @peculiar/x509 needs before it
+import * as x509 from "@peculiar/x509";
+import { Buffer } from "node:buffer";
+import { webcrypto } from "node:crypto";
+
+/** A certificate made for a test, with its key. */
+export interface Issued {
+  /** The chain in PEM: the certificate, then the intermediates it was issued through. */
+  readonly cert: string;
+  /** The key as plain PKCS#8 PEM. */
+  readonly key: string;
+  readonly certificate: x509.X509Certificate;
+  readonly keys: CryptoKeyPair;
+  /** SHA-256 in the form of `getPeerCertificate().fingerprint256`. */
+  readonly fingerprint256: string;
+}
+
+export interface IssueOptions {
+  readonly issuer?: Issued;
+  readonly isCa?: boolean;
+  readonly names?: readonly x509.JsonGeneralName[];
+  readonly algorithm?: "P-256" | "P-384" | "RSA" | "Ed25519";
+  readonly notBefore?: Date;
+  readonly notAfter?: Date;
+  readonly extendedKeyUsage?: readonly x509.ExtendedKeyUsage[];
+}
+
+const HOUR_MS = 3_600_000;
+const ALGORITHMS = {
+  "P-256": { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" },
+  "P-384": { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" },
+  "RSA": { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256", publicExponent: new Uint8Array([1, 0, 1]), modulusLength: 2048 },
+  "Ed25519": { name: "Ed25519" },
+};
+
+x509.cryptoProvider.set(webcrypto as Crypto);
+let serial = 1;
+
+/** Issues a certificate: self-signed, or by a certificate that was issued before. */
+export async function issue(commonName: string, options: IssueOptions = {}): Promise<Issued> {
+  const { issuer, isCa = false, names = [{ type: "dns", value: "localhost" }], algorithm = "P-256" } = options;
+  const signing = ALGORITHMS[algorithm];
+  const keys = await webcrypto.subtle.generateKey(signing, true, ["sign", "verify"]) as CryptoKeyPair;
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: (serial++).toString(16).padStart(4, "0"),
+    subject: `CN=${commonName}`,
+    issuer: issuer?.certificate.subject ?? `CN=${commonName}`,
+    notBefore: options.notBefore ?? new Date(Date.now() - HOUR_MS),
+    notAfter: options.notAfter ?? new Date(Date.now() + HOUR_MS),
+    publicKey: keys.publicKey,
+    signingKey: issuer?.keys.privateKey ?? keys.privateKey,
+    signingAlgorithm: issuer ? { ...issuer.keys.privateKey.algorithm, hash: "SHA-256" } : signing,
+    extensions: [
+      new x509.BasicConstraintsExtension(isCa, undefined, true),
+      new x509.SubjectAlternativeNameExtension([...names]),
+      ...(options.extendedKeyUsage ? [new x509.ExtendedKeyUsageExtension([...options.extendedKeyUsage])] : []),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey("pkcs8", keys.privateKey));
+  const isIntermediate = issuer !== undefined && issuer.certificate.subject !== issuer.certificate.issuer;
+  const fingerprint = Buffer.from(await certificate.getThumbprint("SHA-256")).toString("hex").toUpperCase();
+  return {
+    cert: `${certificate.toString("pem")}\n` + (isIntermediate ? issuer.cert : ""),
+    key: `${x509.PemConverter.encode(pkcs8, "PRIVATE KEY")}\n`,
+    certificate,
+    keys,
+    fingerprint256: fingerprint.match(/../g)!.join(":"),
+  };
+}
+
+/** A certificate authority. */
+export function issueCa(commonName: string, options: IssueOptions = {}): Promise<Issued> {
+  return issue(commonName, { ...options, isCa: true });
+}
+
+/** A server certificate for localhost, by its own authority if none is given. */
+export function issueServer(commonName: string, options: IssueOptions = {}): Promise<Issued> {
+  const names = [{ type: "dns", value: "localhost" }, { type: "ip", value: "127.0.0.1" }] as const;
+  return issue(commonName, { names, ...options });
+}
+
+/** A client certificate. */
+export function issueClient(commonName: string, options: IssueOptions = {}): Promise<Issued> {
+  return issue(commonName, { extendedKeyUsage: [x509.ExtendedKeyUsage.clientAuth], ...options });
+}

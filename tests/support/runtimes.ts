@@ -1,0 +1,72 @@
+import { execFile } from "node:child_process";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+/** A runtime to run a file on. */
+export interface Runtime {
+  /** Such as `bun 1.4.5`: what `runtimeName()` says inside it. */
+  readonly name: string;
+  /** The program. */
+  readonly path: string;
+  /** What stands before a file to run it. */
+  readonly runArgs: readonly string[];
+  /** What stands before files to test them. */
+  readonly testArgs: readonly string[];
+}
+
+/** The one folder that this repository installs into, beside `node_modules`. */
+const FOLDER = new URL("../../.runtimes/", import.meta.url);
+const PLATFORM = `${process.platform}-${process.arch}`;
+const PACKAGES = {
+  bun: `npm:@oven/bun-${PLATFORM === "linux-arm64" ? "linux-aarch64" : PLATFORM}@1.4.5`,
+  node22: `npm:node-${PLATFORM}@^22.18.0`,
+  node: `npm:node-${PLATFORM}@^24.0.0`,
+};
+const run = promisify(execFile);
+
+/** The Deno that this process runs on. */
+export const deno: Runtime = {
+  name: `deno ${process.versions.deno}`,
+  path: process.execPath,
+  runArgs: ["run", "-A"],
+  testArgs: ["test", "-A", "--quiet"],
+};
+
+/** Installs Bun and two versions of Node, once, from npm and with nothing but Deno. */
+export async function installRuntimes(): Promise<{ bun: Runtime; node22: Runtime; node: Runtime }> {
+  await mkdir(FOLDER, { recursive: true });
+  await writeFile(new URL("package.json", FOLDER), JSON.stringify({ dependencies: PACKAGES }));
+  await run(deno.path, ["install", "--quiet"], { cwd: FOLDER });
+  await linkStandIns();
+  const program = (name: string, file = name) => fileURLToPath(new URL(`node_modules/${name}/bin/${file}`, FOLDER));
+  const version = async (path: string) => (await run(path, ["--version"])).stdout.trim().replace(/^v/, "");
+  const node = async (path: string): Promise<Runtime> => ({
+    name: `node ${await version(path)}`,
+    path,
+    runArgs: ["--disable-warning=ExperimentalWarning"],
+    testArgs: ["--disable-warning=ExperimentalWarning", "--test", "--test-reporter=tap"],
+  });
+  const bun = program("bun");
+  return {
+    bun: { name: `bun ${await version(bun)}`, path: bun, runArgs: [], testArgs: ["test", "--timeout", "120000"] },
+    node22: await node(program("node22", "node")),
+    node: await node(program("node")),
+  };
+}
+
+/** What Bun and Node find as `@std/…`: they cannot read an import map. */
+async function linkStandIns(): Promise<void> {
+  const modules = new URL("../../node_modules/", import.meta.url);
+  await mkdir(modules, { recursive: true });
+  await symlink("../tests/std", new URL("@std", modules), "dir").catch((error) => {
+    if (error.code !== "EEXIST") throw error;
+  });
+}
+
+/** Which runtime this is, such as `node 24.21.0`. */
+export function runtimeName(): string {
+  const { deno, bun, node } = process.versions;
+  return deno ? `deno ${deno}` : bun ? `bun ${bun}` : `node ${node}`;
+}
