@@ -1,11 +1,12 @@
 import { X509Certificate } from "node:crypto";
-import { isIPv6 } from "node:net";
+import { type CertificateFields, readCertificateFields } from "./certificate_fields.ts";
 import { location, TlsReloadError } from "./errors.ts";
-import { encodePem, parsePem, pathOf, type PemInput } from "./pem.ts";
+import { showAs } from "./inspect.ts";
+import { encodePem, labelsOf, parsePem, pathOf, type PemInput, quoteLabel } from "./pem.ts";
 
 /** The public facts of a certificate, as {@linkcode Certificate.toJSON} gives them. */
 export interface CertificateFacts {
-  /** Whom it was issued to, a line for each attribute, as the runtime prints it. */
+  /** Whom it was issued to, such as `CN=www.example.com,O=Example` (RFC 4514). */
   readonly subject: string;
   /** Who issued it, in the same form. */
   readonly issuer: string;
@@ -25,7 +26,7 @@ export interface CertificateFacts {
 
 /** One X.509 certificate and its public facts. Immutable. */
 export class Certificate implements CertificateFacts {
-  /** Whom it was issued to, a line for each attribute, as the runtime prints it. */
+  /** Whom it was issued to, such as `CN=www.example.com,O=Example` (RFC 4514). */
   readonly subject: string;
   /** Who issued it, in the same form. */
   readonly issuer: string;
@@ -35,40 +36,52 @@ export class Certificate implements CertificateFacts {
   readonly ipAddresses: readonly string[];
   /** The serial number in upper-case hexadecimal. */
   readonly serialNumber: string;
-  /** The first moment of its validity. */
-  readonly notBefore: Date;
-  /** The last moment of its validity. */
-  readonly notAfter: Date;
   /** SHA-256 of the DER in upper-case hexadecimal with colons, the form of `getPeerCertificate().fingerprint256`. */
   readonly fingerprint256: string;
+  readonly #notBefore: number;
+  readonly #notAfter: number;
   readonly #x509: X509Certificate;
   readonly #pem: string;
 
+  static {
+    // A Date can be written to, so each reading gives a new one; of a getter nothing is printed unless it is told to.
+    showAs(this.prototype, this.prototype.toJSON);
+  }
+
   /**
+   * Reads one certificate.
+   *
    * @param der The certificate in DER, nothing before or after it.
    * @throws {TlsReloadError} `CERTIFICATE_INVALID` if this is no X.509 certificate.
    */
   constructor(der: Uint8Array) {
-    this.#pem = encodePem({ label: "CERTIFICATE", der });
-    let x509: X509Certificate;
+    let fields: CertificateFields;
     try {
-      if (!isOneSequence(der)) throw new RangeError("the DER is truncated or something follows it");
-      x509 = this.#x509 = new X509Certificate(der);
+      fields = readCertificateFields(der);
+      this.#x509 = new X509Certificate(der);
     } catch (cause) {
       throw new TlsReloadError("CERTIFICATE_INVALID", "Cannot read certificate: it is no X.509", { cause });
     }
-    this.subject = x509.subject;
-    this.issuer = x509.issuer;
-    const names = alternativeNames(x509.subjectAltName ?? "");
-    this.dnsNames = Object.freeze(names.filter(([kind]) => kind === "DNS").map(([, name]) => name));
-    this.ipAddresses = Object.freeze(
-      names.filter(([kind]) => kind === "IP Address").map(([, address]) => canonicalAddress(address)),
-    );
-    this.serialNumber = x509.serialNumber;
-    this.notBefore = new Date(x509.validFrom);
-    this.notAfter = new Date(x509.validTo);
-    this.fingerprint256 = x509.fingerprint256;
+    this.subject = fields.subject;
+    this.issuer = fields.issuer;
+    this.dnsNames = Object.freeze(fields.dnsNames);
+    this.ipAddresses = Object.freeze(fields.ipAddresses);
+    this.serialNumber = fields.serialNumber;
+    this.fingerprint256 = this.#x509.fingerprint256;
+    this.#notBefore = fields.notBefore;
+    this.#notAfter = fields.notAfter;
+    this.#pem = encodePem({ label: "CERTIFICATE", der });
     Object.freeze(this);
+  }
+
+  /** The first moment of its validity. */
+  get notBefore(): Date {
+    return new Date(this.#notBefore);
+  }
+
+  /** The last moment of its validity. */
+  get notAfter(): Date {
+    return new Date(this.#notAfter);
   }
 
   /** The certificate as clean PEM, encoded again from what was parsed. */
@@ -89,17 +102,20 @@ export class Certificate implements CertificateFacts {
    * @returns `false` if it has expired or is not yet valid.
    */
   isValidAt(at: Date = new Date()): boolean {
-    return this.notBefore <= at && at <= this.notAfter;
+    return this.#notBefore <= at.getTime() && at.getTime() <= this.#notAfter;
   }
 
   /** The facts as a plain object. */
   toJSON(): CertificateFacts {
-    return { ...this };
+    const { notBefore, notAfter } = this;
+    return { ...this, notBefore, notAfter };
   }
 }
 
-/** Labels that hold a certificate together with something that no TLS server sends. */
+/** Labels whose sections `openssl x509` reads. RFC 7468 section 5.1: they may hold something else than a CERTIFICATE. */
 const CONVERTIBLE = new Set(["X509 CERTIFICATE", "TRUSTED CERTIFICATE"]);
+/** What is meant as a certificate, but is labelled as another kind, would be lost in silence. */
+const LIKE_CERTIFICATE = /(^|[^A-Z])CERTIFICATE$/i;
 
 /**
  * Reads all certificates of a PEM text, in their order. Sections of other kinds are passed over.
@@ -114,13 +130,13 @@ export function parseCertificates(pem: PemInput): Certificate[] {
   const certificates: Certificate[] = [];
   for (const { label, der, line } of sections) {
     const where = { path, line };
-    if (CONVERTIBLE.has(label)) {
-      // RFC 7468 section 5.1: what they hold differs from a CERTIFICATE.
-      const command = "openssl x509 -in FILE -out FILE.pem";
-      const message = `Cannot read certificate${location(where)}: convert "${label}" with: ${command}`;
-      throw new TlsReloadError("PEM_INVALID", message, where);
+    if (label !== "CERTIFICATE") {
+      if (!LIKE_CERTIFICATE.test(label)) continue;
+      const reason = CONVERTIBLE.has(label)
+        ? `convert ${quoteLabel(label)} with: openssl x509 -in FILE -out FILE.pem`
+        : `the label must be CERTIFICATE: ${quoteLabel(label)}`;
+      throw new TlsReloadError("PEM_INVALID", `Cannot read certificate${location(where)}: ${reason}`, where);
     }
-    if (label !== "CERTIFICATE") continue;
     try {
       certificates.push(new Certificate(der));
     } catch (error) {
@@ -129,29 +145,8 @@ export function parseCertificates(pem: PemInput): Certificate[] {
     }
   }
   if (certificates.length === 0) {
-    const found = sections.map(({ label }) => label).join(", ");
-    const message = `Cannot find a certificate${location({ path })}: it holds ${found === "" ? "no PEM" : found}`;
+    const message = `Cannot find a certificate${location({ path })}: it holds ${labelsOf(sections)}`;
     throw new TlsReloadError("NO_CERTIFICATE", message, { path });
   }
   return certificates;
-}
-
-/** X.690 section 8.1: whether the DER is one SEQUENCE with a long length that ends where the input ends. */
-function isOneSequence(der: Uint8Array): boolean {
-  const lengthBytes = der[1]! - 0x80;
-  if (der[0] !== 0x30 || !(lengthBytes >= 1 && lengthBytes <= 4)) return false;
-  const length = der.subarray(2, 2 + lengthBytes).reduce((sum, byte) => sum * 256 + byte, 0);
-  return der.length === 2 + lengthBytes + length;
-}
-
-/** Splits `DNS:a, IP Address:b`. The runtime quotes a value that could be taken for more than one (CVE-2021-44532). */
-function alternativeNames(text: string): [kind: string, value: string][] {
-  return [...text.matchAll(/([^:,]+):("(?:[^"\\]|\\.)*"|[^,]*)(?:, |$)/g)].map(([, kind = "", value = ""]) => [
-    kind,
-    value.startsWith('"') ? JSON.parse(value) : value,
-  ]);
-}
-
-function canonicalAddress(address: string): string {
-  return isIPv6(address) ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
 }

@@ -2,8 +2,6 @@ import { createHash, type X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import type { ClientAuth } from "./tls_config.ts";
 
-const CLIENT_AUTH_USAGE = "1.3.6.1.5.5.7.3.2";
-
 /** How many clients are remembered; one that is forgotten has to make a full handshake. */
 const MAX_REMEMBERED = 10_000;
 
@@ -32,26 +30,29 @@ export class ClientCheck {
 
   /** Why the client must not enter, or `undefined` if it may. */
   refusal(socket: TLSSocket): string | undefined {
-    const leaf = socket.getPeerX509Certificate();
-    if (!leaf) {
+    // Not getPeerX509Certificate(): on Node 22 and 24 it takes the chain away from whoever asks after it.
+    const { fingerprint256, valid_from, valid_to } = socket.getPeerCertificate() ?? {};
+    if (!fingerprint256) {
       socket.authorized = false;
       return this.#auth.mode === "optional" ? undefined : "the client sent no certificate";
     }
     if (!socket.isSessionReused()) {
       if (!socket.authorized) return String(socket.authorizationError);
-      this.#remember(leaf);
+      this.#remember(fingerprint256);
       return undefined;
     }
-    if (!isValid(leaf)) return "the resumed session outlived the certificate of the client";
-    const trusts = verified.get(leaf.fingerprint256);
+    if (!isNowBetween(valid_from, valid_to)) return "the resumed session outlived the certificate of the client";
+    const trusts = verified.get(fingerprint256);
     if (trusts?.has(this.#trust)) return undefined;
     if (!trusts) return "the resumed session is of a client that was never verified";
-    if (!this.#leadsToTrust(leaf)) return "the resumed session is of a client that is no longer trusted";
-    this.#remember(leaf);
+    if (!this.#leadsToTrust(socket.getPeerX509Certificate())) {
+      return "the resumed session is of a client that is no longer trusted";
+    }
+    this.#remember(fingerprint256);
     return undefined;
   }
 
-  #remember({ fingerprint256 }: X509Certificate): void {
+  #remember(fingerprint256: string): void {
     const trusts = verified.get(fingerprint256) ?? new Set();
     // Moves it to the end of the map, whose start is forgotten first.
     verified.delete(fingerprint256);
@@ -59,29 +60,29 @@ export class ClientCheck {
     if (verified.size > MAX_REMEMBERED) verified.delete(verified.keys().next().value!);
   }
 
-  /** The path of RFC 5280 section 6.1, as far as a change of the trust can change it. */
-  #leadsToTrust(leaf: X509Certificate): boolean {
-    if (leaf.keyUsage && !leaf.keyUsage.includes(CLIENT_AUTH_USAGE)) return false;
+  /** The path of RFC 5280 section 6.1, as far as another trust can change it: the runtime has verified the rest. */
+  #leadsToTrust(leaf: X509Certificate | undefined): boolean {
     const presented = [...issuersOf(leaf)];
-    for (let at: X509Certificate | undefined = leaf; at;) {
-      const current: X509Certificate = at;
-      if (this.#auth.ca.some(({ x509 }) => hasIssued(x509, current))) return true;
-      const next = presented.findIndex((issuer) => hasIssued(issuer, current));
-      at = presented.splice(next, next < 0 ? 0 : 1)[0];
+    for (let current = leaf; current;) {
+      const subject: X509Certificate = current;
+      if (this.#auth.ca.some(({ x509 }) => hasIssued(x509, subject))) return true;
+      const next = presented.findIndex((issuer) => hasIssued(issuer, subject));
+      current = presented.splice(next, next < 0 ? 0 : 1)[0];
     }
     return false;
   }
 }
 
-function* issuersOf(leaf: X509Certificate): Generator<X509Certificate> {
-  for (let at = leaf.issuerCertificate; at; at = at.issuerCertificate) yield at;
+function* issuersOf(leaf: X509Certificate | undefined): Generator<X509Certificate> {
+  for (let issuer = leaf?.issuerCertificate; issuer; issuer = issuer.issuerCertificate) yield issuer;
 }
 
 function hasIssued(issuer: X509Certificate, subject: X509Certificate): boolean {
-  return issuer.ca && isValid(issuer) && subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
+  return issuer.ca && isNowBetween(issuer.validFrom, issuer.validTo) && subject.checkIssued(issuer) &&
+    subject.verify(issuer.publicKey);
 }
 
-function isValid({ validFrom, validTo }: X509Certificate): boolean {
+function isNowBetween(notBefore: string, notAfter: string): boolean {
   const now = Date.now();
-  return Date.parse(validFrom) <= now && now <= Date.parse(validTo);
+  return Date.parse(notBefore) <= now && now <= Date.parse(notAfter);
 }

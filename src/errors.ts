@@ -6,12 +6,12 @@
  * | `FILE_NOT_FOUND` | no file stands at the path |
  * | `FILE_UNREADABLE` | it cannot be read: no permission, an I/O error, or no regular file |
  * | `FILE_TOO_LARGE` | it is larger than certificates and keys ever are (1 MiB) |
- * | `PEM_INVALID` | the text is broken PEM, UTF-16, DER, or in a form that is no plain X.509 |
+ * | `PEM_INVALID` | the text is broken PEM, or something else: UTF-16, DER, PKCS#12, an old form of certificate |
  * | `NO_CERTIFICATE` | the input holds no certificate |
  * | `CERTIFICATE_INVALID` | a `CERTIFICATE` section is no X.509 certificate |
  * | `NO_PRIVATE_KEY` | the input holds no private key |
  * | `MULTIPLE_PRIVATE_KEYS` | it holds several, and which one is meant cannot be known |
- * | `KEY_UNSUPPORTED` | the key is of a kind, or encrypted in a way, that this runtime cannot use |
+ * | `KEY_UNSUPPORTED` | the key is damaged, or of a kind or encrypted in a way that not every runtime can use |
  * | `KEY_ENCRYPTED` | the key is encrypted and no passphrase was given |
  * | `PASSPHRASE_WRONG` | the passphrase does not decrypt the key |
  * | `KEY_MISMATCH` | the key does not belong to the first certificate |
@@ -20,6 +20,7 @@
  * | `HANDSHAKE_TIMEOUT` | a peer did not complete it in time |
  * | `CLIENT_UNAUTHORIZED` | the client's certificate is missing or not to be trusted |
  * | `STALE_CERTIFICATE` | a server goes on serving another certificate than the current one |
+ * | `NATIVE_ROOTS_UNAVAILABLE` | the system's trusted roots cannot be read, or there are none |
  * | `UNSUPPORTED` | the runtime cannot do this; the message says which one and what to use instead |
  */
 export type TlsReloadErrorCode =
@@ -40,6 +41,7 @@ export type TlsReloadErrorCode =
   | "HANDSHAKE_TIMEOUT"
   | "CLIENT_UNAUTHORIZED"
   | "STALE_CERTIFICATE"
+  | "NATIVE_ROOTS_UNAVAILABLE"
   | "UNSUPPORTED";
 
 /** Where an error comes from. */
@@ -67,15 +69,20 @@ export interface TlsReloadErrorOptions {
  * ```
  */
 export class TlsReloadError extends Error {
-  override readonly name = "TlsReloadError";
   /** What went wrong, stable across versions. */
   readonly code: TlsReloadErrorCode;
   /** The file that was read, where there is one. */
-  readonly path: string | undefined;
+  declare readonly path: string | undefined;
   /** The line in it, counted from 1, where it is known. */
-  readonly line: number | undefined;
+  declare readonly line: number | undefined;
+
+  static {
+    Object.defineProperty(this.prototype, "name", { value: "TlsReloadError", writable: true, configurable: true });
+  }
 
   /**
+   * Makes an error.
+   *
    * @param code What went wrong.
    * @param message Action, reason, and the value after a colon.
    * @param options Cause, path and line.
@@ -83,12 +90,44 @@ export class TlsReloadError extends Error {
   constructor(code: TlsReloadErrorCode, message: string, options: TlsReloadErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.path = options.path;
-    this.line = options.line;
+    // Always its own: the errors of JavaScriptCore have a `line` from birth, that of the source. What is not known
+    // would only clutter the log.
+    for (const name of ["path", "line"] as const) {
+      Object.defineProperty(this, name, { value: options[name], enumerable: options[name] !== undefined });
+    }
   }
 }
 
 /** Where in which file, for a message: ` in "chain.pem" at line 3`. */
 export function location({ path, line }: TlsReloadErrorOptions): string {
   return (path === undefined ? "" : ` in "${path}"`) + (line === undefined ? "" : ` at line ${line}`);
+}
+
+/** How many errors a message repeats: enough to act on, and still a line of a log. */
+const MAX_REPEATED = 10;
+
+/**
+ * No trusted root could be read from any source. Its message says of each what is wrong with it.
+ *
+ * Its code is `NATIVE_ROOTS_UNAVAILABLE`.
+ */
+export class NativeRootsError extends TlsReloadError {
+  /** What is wrong with each source that was tried. */
+  readonly errors: readonly TlsReloadError[];
+
+  static {
+    Object.defineProperty(this.prototype, "name", { value: "NativeRootsError" });
+  }
+
+  /**
+   * Makes an error.
+   *
+   * @param errors What is wrong with each source that was tried.
+   */
+  constructor(errors: readonly TlsReloadError[]) {
+    const reasons = errors.slice(0, MAX_REPEATED).map(({ message }) => message.replace(/^C/, "c"));
+    if (errors.length > MAX_REPEATED) reasons.push(`and ${errors.length - MAX_REPEATED} more`);
+    super("NATIVE_ROOTS_UNAVAILABLE", `Cannot load native roots: ${reasons.join("; ")}`, { cause: errors[0] });
+    this.errors = Object.freeze([...errors]);
+  }
 }

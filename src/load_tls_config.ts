@@ -1,4 +1,4 @@
-import { readPemFile } from "./pem_file.ts";
+import { filePath, readPemFile } from "./pem_file.ts";
 import { proveTlsConfig } from "./proof.ts";
 import { TlsConfig, type TlsConfigOptions } from "./tls_config.ts";
 
@@ -12,6 +12,7 @@ import { TlsConfig, type TlsConfigOptions } from "./tls_config.ts";
  * @returns The configuration.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, `FILE_TOO_LARGE`, whatever {@linkcode TlsConfig}
  * throws, with the path, and `CONFIG_UNUSABLE` if the handshake fails.
+ * @throws {TypeError} If an option is none of its allowed values, or a URL is of no file.
  *
  * @example
  * ```ts ignore
@@ -27,7 +28,7 @@ export async function loadTlsConfig(
 ): Promise<TlsConfig> {
   const { clientAuth, ...rest } = options;
   const cert = await readPemFile(certPath);
-  const key = String(keyPath) === String(certPath) ? cert : await readPemFile(keyPath);
+  const key = filePath(keyPath) === cert.path ? cert : await readPemFile(keyPath);
   const config = new TlsConfig({
     ...rest,
     cert,

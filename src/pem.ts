@@ -26,22 +26,31 @@ export type PemInput = string | Uint8Array | PemFile;
 
 /** Any of the line ends that real files hold, also mixed. */
 const LINE_END = /\r\n|\n|\r/;
-/** RFC 7468 section 3: a boundary fills its line; the label has single hyphens only. */
-const BOUNDARY = /^-----(BEGIN|END) ((?:[^-]|-(?!-))*)-----$/;
-/** What was meant as a boundary. To read it as explanatory text would lose a certificate in silence. */
-const BROKEN_BOUNDARY = /[-\u2010-\u2015]{2}\s*(?:BEGIN|END)\b/i;
+/** RFC 7468 section 3: a boundary fills its line, and single spaces or hyphens join the words of its label. */
+const BOUNDARY = /^-----(BEGIN|END) ((?:[!-,.-~]+(?:[ -][!-,.-~]+)*)?)-----$/;
+/** Far above any label. A hostile one of megabytes would exhaust the stack of the regular expression. */
+const MAX_BOUNDARY_LENGTH = 200;
+/** What was meant as a boundary, in dashes of any kind. To read it as text would lose a certificate in silence. */
+const BROKEN_BOUNDARY = /[\p{Dash_Punctuation}\u2212]{2}\s*(?:BEGIN|END|(?:[Bb]egin|[Ee]nd)\b)/u;
 const HEADER = /^[A-Za-z][A-Za-z0-9-]*:/;
 const NOT_BASE64 = /[^A-Za-z0-9+/=\s]/;
 const BASE64_LINE_LENGTH = 64;
+/** A label is quoted only if it can be nothing else: it comes from a file, and what it holds may be a secret. */
+const PLAIN_LABEL = /^[A-Z0-9.]{1,15}(?: [A-Z0-9.]{1,15}){0,4}$/;
 
-/** A section whose END has not been seen yet. */
-interface OpenSection {
-  readonly label: string;
-  readonly line: number;
-  readonly headers: string[];
-  readonly body: string[];
-  bodyLine: number;
-}
+/** A SEQUENCE in hexadecimal (X.690 section 8.1): its length, if that is a short one, and the start of its content. */
+const DER_START = /^30(?:([0-7].)|80|81..|82.{4}|83.{6}|84.{8})(.{8})/;
+/** What is often taken for PEM, by the start of that content: its name, and what makes PEM of it. */
+const DER_FORMATS: readonly [RegExp, name: string, command: string][] = [
+  [/^020103/, "PKCS#12", "pkcs12 -in FILE -out FILE.pem -nodes"],
+  [/^0201/, "a private key in DER", "pkey -inform der -in FILE -out FILE.pem"],
+  [/^06/, "PKCS#7 in DER", "pkcs7 -inform der -print_certs -in FILE -out FILE.pem"],
+  [/^30..06/, "an encrypted private key in DER", "pkcs8 -inform der -in FILE -out FILE.pem"],
+  [/^30/, "a certificate in DER", "x509 -inform der -in FILE -out FILE.pem"],
+];
+
+/** Makes the error for a line. */
+type Invalid = (line: number | undefined, reason: string) => TlsReloadError;
 
 /**
  * Splits PEM into its sections, in their order (RFC 7468).
@@ -65,46 +74,37 @@ interface OpenSection {
  */
 export function parsePem(input: PemInput): PemSection[] {
   const path = pathOf(input);
-  const invalid = (line: number | undefined, reason: string) =>
+  const invalid: Invalid = (line, reason) =>
     new TlsReloadError("PEM_INVALID", `Cannot parse PEM${location({ path, line })}: ${reason}`, { path, line });
 
-  const sections: PemSection[] = [];
-  let open: OpenSection | undefined;
-  const bytesOrText = typeof input === "string" || input instanceof Uint8Array ? input : input.bytes;
-  const foreign = foreignFormat(bytesOrText);
+  const content = typeof input === "string" || input instanceof Uint8Array ? input : input.bytes;
+  const foreign = foreignFormat(content);
   if (foreign) throw invalid(undefined, foreign);
-  const lines = (typeof bytesOrText === "string" ? bytesOrText : new TextDecoder().decode(bytesOrText)).split(LINE_END);
-  for (const [index, untrimmed] of lines.entries()) {
-    const text = untrimmed.trim();
+  const whole = typeof content === "string" ? content : new TextDecoder().decode(content);
+  const lines = whole.split(LINE_END).map((line) => line.trim());
+
+  const sections: PemSection[] = [];
+  let open: Pick<PemSection, "label" | "line"> | undefined;
+  for (const [index, text] of lines.entries()) {
     const line = index + 1;
-    const [, kind, label = ""] = BOUNDARY.exec(text) ?? [];
+    const [, kind, label = ""] = (text.length <= MAX_BOUNDARY_LENGTH && BOUNDARY.exec(text)) || [];
     if (kind === "BEGIN") {
       if (open) {
-        throw invalid(line, `section ${quote(open.label)} of line ${open.line} has no END before the next BEGIN`);
+        throw invalid(line, `section ${quoteLabel(open.label)} of line ${open.line} has no END before the next BEGIN`);
       }
-      open = { label, line, headers: [], body: [], bodyLine: line };
+      open = { label, line };
     } else if (kind === "END") {
-      if (!open) throw invalid(line, `END of ${quote(label)} has no BEGIN`);
+      if (!open) throw invalid(line, `END of ${quoteLabel(label)} has no BEGIN`);
       if (label !== open.label) {
-        throw invalid(line, `section ${quote(open.label)} of line ${open.line} ends as ${quote(label)}`);
+        throw invalid(line, `section ${quoteLabel(open.label)} of line ${open.line} ends as ${quoteLabel(label)}`);
       }
-      const der = decodeBase64(open.body);
-      if (der === undefined) throw invalid(badLine(open), `section ${quote(label)} is no base64`);
-      if (der.length === 0) throw invalid(open.line, `section ${quote(label)} is empty`);
-      sections.push({ label, line: open.line, headers: open.headers, der });
+      sections.push(readSection(open, lines.slice(open.line, index), invalid));
       open = undefined;
     } else if (BROKEN_BOUNDARY.test(text)) {
       throw invalid(line, "a BEGIN or END needs five dashes on each side and a line of its own");
-    } else if (open) {
-      if (open.body.length > 0) open.body.push(text);
-      else if (HEADER.test(text)) open.headers.push(text);
-      else if (text !== "") {
-        open.body.push(text);
-        open.bodyLine = line;
-      }
     }
   }
-  if (open) throw invalid(open.line, `section ${quote(open.label)} has no END`);
+  if (open) throw invalid(open.line, `section ${quoteLabel(open.label)} has no END`);
   return sections;
 }
 
@@ -139,30 +139,52 @@ export function pathOf(input: PemInput): string | undefined {
 
 /** Recognises what is often taken for PEM, and says how to make PEM of it. */
 function foreignFormat(input: string | Uint8Array): string | undefined {
-  const utf16 = "this is UTF-16 or binary; save it as UTF-8";
-  if (typeof input === "string") return input.slice(0, 64).includes("\0") ? utf16 : undefined;
-  const [first = 0, second = 0] = input;
-  // What DER starts with: a SEQUENCE whose length takes more than one byte (X.690 section 8.1.3).
-  if (first === 0x30 && second > 0x80 && second < 0x85) {
-    return "this is DER; convert it with: openssl x509 -inform der -in FILE -out FILE.pem";
+  const bytes = typeof input === "string"
+    ? Buffer.from(input)
+    : Buffer.from(input.buffer, input.byteOffset, input.length);
+  const [, shortLength, content] = DER_START.exec(bytes.toString("hex", 0, 16)) ?? [];
+  // A text may start with "0" as well, but not with the right length after it.
+  if (content && (shortLength === undefined || parseInt(shortLength, 16) === bytes.length - 2)) {
+    const format = DER_FORMATS.find(([start]) => start.test(content));
+    if (format) return `this is ${format[1]}; convert it with: openssl ${format[2]}`;
   }
-  const byteOrderMark = (first << 8) | second;
-  return byteOrderMark === 0xfeff || byteOrderMark === 0xfffe || input.subarray(0, 64).includes(0) ? utf16 : undefined;
+  // Also in the midst of a file: some shells append UTF-16 to what was UTF-8.
+  if (/^(?:fffe|feff)/.test(bytes.toString("hex", 0, 2)) || bytes.includes("-\0-\0")) {
+    return "this is UTF-16; save it as UTF-8";
+  }
+  return bytes.includes(0) ? "this is binary and no text" : undefined;
 }
 
-/** Strict base64: `Buffer.from()` skips what is none, but only canonical base64 encodes back to itself. */
-function decodeBase64(lines: readonly string[]): Uint8Array | undefined {
-  const base64 = lines.join("").replace(/\s/g, "");
-  const bytes = Buffer.from(base64, "base64");
-  return bytes.toString("base64") === base64 ? new Uint8Array(bytes) : undefined;
+/** What stands between the boundaries: headers, if there are any, a blank line after them, and base64. */
+function readSection(
+  { label, line }: Pick<PemSection, "label" | "line">,
+  lines: readonly string[],
+  invalid: Invalid,
+): PemSection {
+  const start = lines.findIndex((text) => text !== "" && !HEADER.test(text));
+  if (start < 0) throw invalid(line, `section ${quoteLabel(label)} is empty`);
+  const headers = lines.slice(0, start).filter((text) => text !== "");
+  // RFC 1421 section 4.4. What has no blank line after it is no header but a broken line of base64.
+  if (headers.length > 0 && lines[start - 1] !== "") {
+    throw invalid(line + 1 + start, `section ${quoteLabel(label)} needs a blank line after its headers`);
+  }
+  // `Buffer.from()` skips what is no base64, but only canonical base64 encodes back to itself.
+  const base64 = lines.slice(start).join("").replace(/\s/g, "");
+  const der = Buffer.from(base64, "base64");
+  if (der.toString("base64") !== base64) {
+    const bad = lines.findIndex((text, index) => index >= start && NOT_BASE64.test(text));
+    throw invalid(bad < 0 ? line : line + 1 + bad, `section ${quoteLabel(label)} is no base64`);
+  }
+  return { label, line, headers, der: new Uint8Array(der) };
 }
 
-function badLine({ line, body, bodyLine }: OpenSection): number {
-  const offset = body.findIndex((text) => NOT_BASE64.test(text));
-  return offset < 0 ? line : bodyLine + offset;
+/** The label for a message, if it is plainly one. */
+export function quoteLabel(label: string): string {
+  return PLAIN_LABEL.test(label) ? `"${label}"` : "of an odd label";
 }
 
-/** A label comes from a file: only a short one belongs into an error. */
-function quote(label: string): string {
-  return JSON.stringify(label.length > 40 ? `${label.slice(0, 40)}…` : label);
+/** Which labels a text has, each once, for a message. */
+export function labelsOf(sections: readonly PemSection[]): string {
+  const labels = [...new Set(sections.map(({ label }) => quoteLabel(label)))];
+  return labels.length === 0 ? "no PEM" : labels.slice(0, 5).join(", ") + (labels.length > 5 ? ", …" : "");
 }

@@ -7,15 +7,21 @@ import type { PemFile } from "./pem.ts";
 /** Far above any chain or key, far below what would hurt. */
 const MAX_BYTES = 1024 * 1024;
 
+/** The path of a file that is given as one or as its URL. */
+export function filePath(path: string | URL): string {
+  return path instanceof URL ? fileURLToPath(path) : path;
+}
+
 /**
  * Reads a regular file whole, or refuses it before it is read: a FIFO would block, a device might never end.
  *
  * @param path Where it stands.
  * @returns Its bytes, with its path for errors.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, or `FILE_TOO_LARGE`.
+ * @throws {TypeError} If it is the URL of no file.
  */
 export async function readPemFile(path: string | URL): Promise<PemFile> {
-  const name = path instanceof URL ? fileURLToPath(path) : path;
+  const name = filePath(path);
   try {
     requireReadable(name, await stat(name));
     // Another kind of file may have taken its place since: O_NONBLOCK keeps the opening of a FIFO from waiting.

@@ -1,14 +1,18 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
+import { decryptKey } from "./encrypted_key.ts";
 import { location, TlsReloadError, type TlsReloadErrorCode } from "./errors.ts";
-import { encodePem, parsePem, pathOf, type PemInput, type PemSection } from "./pem.ts";
+import { encodePem, labelsOf, parsePem, pathOf, type PemInput, type PemSection, quoteLabel } from "./pem.ts";
 
-/** What TLS servers sign with on all three runtimes (RFC 8446 section 4.2.3). */
-const KEY_TYPES = new Set<string | undefined>(["rsa", "ec", "ed25519"]);
+/** What TLS servers sign with on all three runtimes (RFC 8446 section 4.2.3): key types, and curves of EC keys. */
+const SERVING = new Set<string | undefined>(["rsa", "ed25519", "prime256v1", "secp384r1", "secp521r1"]);
+const SERVING_NAMES = "only RSA, P-256, P-384, P-521 and Ed25519 keys serve TLS on every runtime";
 const READABLE = new Set(["PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"]);
-const CONVERT = "openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE.pem";
 
 /**
  * Reads the one private key of a PEM text: PKCS#8, PKCS#1 or SEC1, plain or encrypted. Other sections are passed over.
+ *
+ * The same keys on every runtime: RSA, P-256, P-384, P-521 and Ed25519; encrypted by PBES2 (RFC 8018) with PBKDF2 or
+ * scrypt, or with a header `Proc-Type` (RFC 1421), in each case with AES-128 or AES-256 in CBC, or triple DES.
  *
  * @param pem The text, its bytes, or a file that has been read.
  * @param passphrase What an encrypted key is decrypted with.
@@ -18,35 +22,41 @@ const CONVERT = "openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE.pem";
  */
 export function parsePrivateKey(pem: PemInput, passphrase?: string): KeyObject {
   const path = pathOf(pem);
-  const sections = parsePem(pem).filter(({ label }) => label.endsWith("PRIVATE KEY"));
-  const [section, second] = sections;
+  const sections = parsePem(pem);
+  const [section, second] = sections.filter(({ label }) => label.endsWith("PRIVATE KEY"));
   if (!section) {
-    throw new TlsReloadError("NO_PRIVATE_KEY", `Cannot find a private key${location({ path })}: it holds none`, {
-      path,
-    });
+    const message = `Cannot find a private key${location({ path })}: it holds ${labelsOf(sections)}`;
+    throw new TlsReloadError("NO_PRIVATE_KEY", message, { path });
   }
   const where = { path, line: section.line };
   const refuse = (code: TlsReloadErrorCode, reason: string, cause?: unknown) =>
     new TlsReloadError(code, `Cannot read private key${location(where)}: ${reason}`, { ...where, cause });
 
   if (second) throw refuse("MULTIPLE_PRIVATE_KEYS", `another one stands at line ${second.line}`);
-  if (!READABLE.has(section.label)) throw refuse("KEY_UNSUPPORTED", `convert "${section.label}" with: ${CONVERT}`);
-  const encrypted = isEncrypted(section);
-  if (encrypted && passphrase === undefined) {
-    throw refuse("KEY_ENCRYPTED", "it is encrypted and no passphrase was given");
+  if (section.label === "OPENSSH PRIVATE KEY") {
+    throw refuse("KEY_UNSUPPORTED", "it is in the format of OpenSSH; convert it with: ssh-keygen -p -m PKCS8 -f FILE");
   }
+  if (!READABLE.has(section.label)) throw refuse("KEY_UNSUPPORTED", `${SERVING_NAMES}: ${quoteLabel(section.label)}`);
 
+  let plain: PemSection | undefined = section;
+  if (isEncrypted(section)) {
+    if (passphrase === undefined) throw refuse("KEY_ENCRYPTED", "it is encrypted and no passphrase was given");
+    try {
+      plain = decryptKey(section, passphrase);
+    } catch (cause) {
+      const command = "openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE.pem";
+      throw refuse("KEY_UNSUPPORTED", `it is encrypted in a way that is not known; convert it with: ${command}`, cause);
+    }
+    if (!plain) throw refuse("PASSPHRASE_WRONG", "the passphrase does not decrypt it");
+  }
   let key: KeyObject;
   try {
-    key = createPrivateKey({ key: encodePem(section), ...(encrypted && { passphrase }) });
+    key = createPrivateKey(encodePem(plain));
   } catch (cause) {
-    if (encrypted && !/unsupported/i.test(String(cause))) {
-      throw refuse("PASSPHRASE_WRONG", "the passphrase does not decrypt it", cause);
-    }
-    throw refuse("KEY_UNSUPPORTED", `this runtime cannot read it; convert it with: ${CONVERT}`, cause);
+    throw refuse("KEY_UNSUPPORTED", `it is damaged, or this runtime does not know its kind; ${SERVING_NAMES}`, cause);
   }
-  const type = key.asymmetricKeyType;
-  if (!KEY_TYPES.has(type)) throw refuse("KEY_UNSUPPORTED", `only RSA, EC and Ed25519 keys serve TLS: ${type}`);
+  const kind = key.asymmetricKeyType === "ec" ? key.asymmetricKeyDetails?.namedCurve : key.asymmetricKeyType;
+  if (!SERVING.has(kind)) throw refuse("KEY_UNSUPPORTED", `${SERVING_NAMES}: ${kind}`);
   return key;
 }
 

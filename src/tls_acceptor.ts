@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import { ClientCheck } from "./client_check.ts";
 import { TlsReloadError } from "./errors.ts";
-import { serverOptions, type TlsConfig } from "./tls_config.ts";
+import { hideContext, serverOptions, type TlsConfig } from "./tls_config.ts";
 
 /** What {@linkcode TlsAcceptor.accept} takes beside the connection. */
 export interface AcceptOptions {
@@ -38,6 +38,8 @@ export class TlsAcceptor {
   readonly #server: Server;
 
   /**
+   * Makes an acceptor; {@linkcode TlsState.acceptor} gives the one that is current.
+   *
    * @param config What to accept connections with.
    * @param generation Its number in the state that it belongs to.
    */
@@ -59,7 +61,8 @@ export class TlsAcceptor {
    * Takes TCP sockets, unix sockets and any `Duplex`. For STARTTLS, first give back with `socket.unshift(bytes)` what
    * was read too far. A `Duplex` that is no `net.Socket` costs a context of its own and resumes no session.
    *
-   * An `"error"` of the returned socket that nobody listens to closes it and does no more.
+   * An `"error"` of the returned socket that nobody listens to closes it and does no more. To close the connection,
+   * destroy the returned socket and leave the one below to it: Node can die of both being destroyed in one turn.
    *
    * @param socket The accepted connection; it belongs to the acceptor from here on.
    * @param options A signal and a time limit.
@@ -68,13 +71,17 @@ export class TlsAcceptor {
    * aborted with, if it was.
    *
    * @example
-   * ```ts ignore
+   * ```ts
+   * import net from "node:net";
+   * import { loadTlsConfig, TlsState } from "@x/tls-reload";
+   *
+   * const state = new TlsState(await loadTlsConfig("fullchain.pem", "privkey.pem"));
    * net.createServer(async (socket) => {
    *   try {
-   *     const secure = await state.acceptor().accept(socket);
+   *     const secure = await state.acceptor().accept(socket, { handshakeTimeoutMs: 5_000 });
    *     secure.end("hello\n");
    *   } catch (error) {
-   *     console.warn(error.code, error.message);
+   *     console.warn("refused", error);
    *   }
    * }).listen(8443);
    * ```
@@ -82,21 +89,22 @@ export class TlsAcceptor {
   accept(socket: Duplex, options: AcceptOptions = {}): Promise<TLSSocket> {
     const { signal, handshakeTimeoutMs = 10_000 } = options;
     return new Promise((resolve, reject) => {
-      const isFirst = () => {
+      let isOpen = true;
+      const end = (settle: () => void) => {
+        if (!isOpen) return;
+        isOpen = false;
         clearTimeout(timer);
         signal?.removeEventListener("abort", onAbort);
         socket.removeListener("close", onClose);
-        return this.#handshakes.delete(socket);
+        this.#handshakes.delete(socket);
+        settle();
       };
-      const fail = (error: unknown) => {
-        if (!isFirst()) return;
-        socket.destroy();
-        reject(error);
-      };
-      const succeed = (secure: TLSSocket) => {
-        if (isFirst()) resolve(secure);
-        else secure.destroy();
-      };
+      const succeed = (secure: TLSSocket) => end(() => resolve(secure));
+      const fail = (error: unknown) =>
+        end(() => {
+          socket.destroy();
+          reject(error);
+        });
       const onAbort = () => fail(signal?.reason);
       // The runtime's own word, if it has one, comes after the end of the socket and says more.
       const onClose = () =>
@@ -125,14 +133,15 @@ export class TlsAcceptor {
 
   #createServer(under: (secure: TLSSocket) => Duplex | undefined): Server {
     const handshakeOf = (secure: TLSSocket) => this.#handshakes.get(under(secure)!);
-    const server = createServer(serverOptions(this.config));
+    const server = hideContext(createServer(serverOptions(this.config)));
     server.on("secureConnection", (secure) => {
       secure.on("error", ignore);
       const handshake = handshakeOf(secure);
       const reason = this.#clientCheck?.refusal(secure);
       // Deno calls a client authorised that nobody has asked for a certificate.
       if (!this.#clientCheck) secure.authorized = false;
-      if (!handshake) secure.destroy();
+      // Not here and now: Node dies of it if the socket below has been destroyed within the same callback.
+      if (!handshake) setImmediate(() => secure.destroy());
       else if (reason === undefined) handshake.succeed(secure);
       else handshake.fail(refusal("CLIENT_UNAUTHORIZED", reason));
     });

@@ -1,8 +1,9 @@
 import { Buffer } from "node:buffer";
 import type { KeyObject } from "node:crypto";
-import { createSecureContext, type SecureContext } from "node:tls";
+import { createSecureContext, type SecureContext, type Server } from "node:tls";
 import { type Certificate, type CertificateFacts, parseCertificates } from "./certificate.ts";
 import { location, TlsReloadError } from "./errors.ts";
+import { showAs } from "./inspect.ts";
 import { encodePem, pathOf, type PemInput } from "./pem.ts";
 import { parsePrivateKey } from "./private_key.ts";
 
@@ -57,8 +58,8 @@ export interface ClientAuth {
 export interface TlsServerOptions {
   /** The chain as PEM. */
   readonly cert: string;
-  /** The private key as plain PKCS#8 PEM. */
-  readonly key: string;
+  /** The private key as plain PKCS#8 PEM: a buffer, since a buffer can hide what it holds when it is printed. */
+  readonly key: Buffer;
   /** The client authorities as PEM. */
   readonly ca?: string[];
   /** Whether clients are asked for a certificate. */
@@ -82,6 +83,9 @@ export interface TlsConfigFacts {
   /** Which clients get in, if they are asked. */
   readonly clientAuth?: { readonly mode: ClientAuthMode; readonly ca: readonly CertificateFacts[] };
 }
+
+export const HIDDEN_KEY = "[private key]";
+const HIDDEN_CONTEXT = "[secure context]";
 
 let keyOf: (config: TlsConfig) => string;
 let contextOf: (config: TlsConfig) => SecureContext;
@@ -121,6 +125,8 @@ export class TlsConfig {
   }
 
   /**
+   * Parses and checks; {@linkcode proveTlsConfig} goes on where this ends.
+   *
    * @param init Chain and key in PEM, and what else is served with.
    * @throws {TlsReloadError} `PEM_INVALID`, `NO_CERTIFICATE`, `CERTIFICATE_INVALID`, `NO_PRIVATE_KEY`,
    * `MULTIPLE_PRIVATE_KEYS`, `KEY_UNSUPPORTED`, `KEY_ENCRYPTED`, `PASSPHRASE_WRONG`, `KEY_MISMATCH`, or
@@ -135,7 +141,7 @@ export class TlsConfig {
 
     this.chain = Object.freeze(parseCertificates(cert));
     const privateKey = parsePrivateKey(key, passphrase);
-    requireMatch(this.chain, privateKey, pathOf(cert));
+    requireMatch(this.chain, privateKey, init);
     this.#key = encodePem({ label: "PRIVATE KEY", der: privateKey.export({ type: "pkcs8", format: "der" }) });
     this.alpnProtocols = Object.freeze([...alpnProtocols]);
     this.minVersion = minVersion;
@@ -143,6 +149,7 @@ export class TlsConfig {
       Object.freeze({ mode: clientAuth.mode, ca: Object.freeze(parseCertificates(clientAuth.ca)) });
     try {
       this.#context = createSecureContext(serverOptions(this));
+      showAs(this.#context, () => HIDDEN_CONTEXT);
     } catch (cause) {
       const path = pathOf(cert);
       const message = `Cannot use TLS config${location({ path })}: the runtime refuses it`;
@@ -168,19 +175,20 @@ export class TlsConfig {
   }
 }
 
-/** The configuration in the shape that the servers of all runtimes take. It holds the private key, and hides it. */
+/** The configuration in the shape that the servers of all runtimes take. */
 export function tlsOptions(config: TlsConfig): TlsServerOptions {
   const { chain, alpnProtocols, minVersion, clientAuth } = config;
-  return withHiddenKey({
+  return {
     cert: chain.map(({ pem }) => pem).join(""),
-    key: keyOf(config),
+    // The servers keep it where `console.log(socket)` finds it.
+    key: showAs(Buffer.from(privateKeyPem(config)), () => HIDDEN_KEY),
     requestCert: clientAuth !== undefined,
     rejectUnauthorized: clientAuth?.mode === "required",
     ...(clientAuth && { ca: clientAuth.ca.map(({ pem }) => pem) }),
     ...(alpnProtocols.length > 0 && { ALPNProtocols: wireForm(alpnProtocols) }),
     // Bun.serve() knows no names of versions: where the default says the same, it need not be told.
     ...(minVersion !== "TLSv1.2" && { minVersion }),
-  });
+  };
 }
 
 /** The same for `node:tls`, whose default version a command-line flag may have lowered. */
@@ -188,31 +196,35 @@ export function serverOptions(config: TlsConfig): TlsServerOptions {
   return { ...tlsOptions(config), minVersion: config.minVersion };
 }
 
+/** The private key as plain PKCS#8 PEM. */
+export function privateKeyPem(config: TlsConfig): string {
+  return keyOf(config);
+}
+
+/** Hides the key in the context of a server, which is where Deno keeps it and where `console.log(socket)` finds it. */
+export function hideContext(server: Server): Server {
+  const { _sharedCreds: context } = server as Server & { _sharedCreds?: object };
+  if (context) showAs(context, () => HIDDEN_CONTEXT);
+  return server;
+}
+
 /** The context that Node's `SNICallback` and `TLSSocket` take, built once for each configuration. */
 export function secureContext(config: TlsConfig): SecureContext {
   return contextOf(config);
-}
-
-/** Keeps the key out of what prints or serialises the options; `{ ...options }` still copies it for a server. */
-function withHiddenKey(options: TlsServerOptions): TlsServerOptions {
-  const shown = () => ({ ...options, key: "[private key]" });
-  return Object.defineProperties(options, {
-    toJSON: { value: shown },
-    [Symbol.for("nodejs.util.inspect.custom")]: { value: shown },
-    [Symbol.for("Deno.customInspect")]: { value: (inspect: (value: unknown) => string) => inspect(shown()) },
-  });
 }
 
 function wireForm(protocols: readonly string[]): Uint8Array {
   return Buffer.concat(protocols.map((name) => Buffer.from([name.length, ...Buffer.from(name)])));
 }
 
-function requireMatch(chain: readonly Certificate[], key: KeyObject, path: string | undefined): void {
-  const index = chain.findIndex(({ x509 }) => x509.checkPrivateKey(key));
+function requireMatch(chain: readonly Certificate[], privateKey: KeyObject, { cert, key }: TlsConfigInit): void {
+  const index = chain.findIndex(({ x509 }) => x509.checkPrivateKey(privateKey));
   if (index === 0) return;
+  const path = pathOf(cert);
+  const name = `the private key${location({ path: pathOf(key) })}`;
   const reason = index < 0
-    ? `the private key matches none of the ${chain.length} certificates`
-    : `the private key matches certificate ${index + 1}, but the leaf must come first`;
+    ? `${name} matches no certificate of the chain`
+    : `${name} matches certificate ${index + 1}, but the leaf must come first`;
   throw new TlsReloadError("KEY_MISMATCH", `Cannot use TLS config${location({ path })}: ${reason}`, { path });
 }
 
@@ -222,10 +234,17 @@ function requireOption(name: string, value: string, allowed: readonly string[]):
   }
 }
 
-/** RFC 7301 section 3.1: a protocol name takes 1 to 255 bytes. */
+/** RFC 7301 section 3.1: a protocol name takes 1 to 255 bytes, the list of them 65,535 with their lengths. */
 function requireProtocols(protocols: readonly string[]): void {
+  if (!Array.isArray(protocols)) {
+    throw new TypeError(`Cannot use TLS config: 'alpnProtocols' must be a list of names: ${JSON.stringify(protocols)}`);
+  }
   const bad = protocols.find((name) => !/^[\x21-\x7e]{1,255}$/.test(name));
   if (bad !== undefined) {
     throw new TypeError(`Cannot use TLS config: 'alpnProtocols' must hold names: ${JSON.stringify(bad)}`);
+  }
+  const { length } = wireForm(protocols);
+  if (length > 0xffff) {
+    throw new TypeError(`Cannot use TLS config: 'alpnProtocols' must fit into 65535 bytes: ${length}`);
   }
 }

@@ -21,8 +21,9 @@ export interface TlsSwap {
  * configuration.
  *
  * @example
- * ```ts ignore
+ * ```ts
  * import net from "node:net";
+ * import process from "node:process";
  * import { loadTlsConfig, TlsState } from "@x/tls-reload";
  *
  * const load = () => loadTlsConfig("fullchain.pem", "privkey.pem");
@@ -38,7 +39,11 @@ export class TlsState {
   #acceptor: TlsAcceptor;
   readonly #listeners = new Set<{ readonly notify: (swap: TlsSwap) => void }>();
 
-  /** @param config What to serve first, as generation 0. */
+  /**
+   * Makes a state.
+   *
+   * @param config What to serve first, as generation 0.
+   */
   constructor(config: TlsConfig) {
     this.#acceptor = new TlsAcceptor(config, 0);
   }

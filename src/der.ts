@@ -1,0 +1,99 @@
+/** One value in DER (X.690 section 8.1). */
+export interface DerValue {
+  /** Class, form and number, as one byte. */
+  readonly tag: number;
+  /** What it holds. */
+  readonly content: Uint8Array;
+  /** All of it: tag, length and content. */
+  readonly encoded: Uint8Array;
+}
+
+/** The tags that are read here (X.680 section 8.4). */
+export const DerTag = { integer: 0x02, octetString: 0x04, oid: 0x06, sequence: 0x30 } as const;
+
+/**
+ * Reads the values that stand one after another, to the last byte. What they hold is left as it is.
+ *
+ * @param der The bytes.
+ * @returns The values, in their order.
+ * @throws {RangeError} If the last one is cut off, or a length is of a form that DER does not have.
+ */
+export function readDer(der: Uint8Array): DerValue[] {
+  const values: DerValue[] = [];
+  for (let rest = der; rest.length > 0;) {
+    const [tag = 0, short = 0] = rest;
+    const lengthBytes = short > 0x80 ? short - 0x80 : 0;
+    if (short === 0x80 || lengthBytes > 4) throw new RangeError("a length in the DER is of no known form");
+    const start = 2 + lengthBytes;
+    const length = short < 0x80 ? short : rest.subarray(2, start).reduce((sum, byte) => sum * 256 + byte, 0);
+    const end = start + length;
+    if (end > rest.length) throw new RangeError("the DER is cut off");
+    values.push({ tag, content: rest.subarray(start, end), encoded: rest.subarray(0, end) });
+    rest = rest.subarray(end);
+  }
+  return values;
+}
+
+/**
+ * Reads what a value holds.
+ *
+ * @param value The value; absent, where it should stand and does not.
+ * @param tag What it must be.
+ * @returns The values in it.
+ * @throws {RangeError} If it is something else, or broken.
+ */
+export function readChildren(value: DerValue | undefined, tag: number = DerTag.sequence): DerValue[] {
+  return readDer(contentOf(value, tag));
+}
+
+/**
+ * The content of a value.
+ *
+ * @param value The value; absent, where it should stand and does not.
+ * @param tag What it must be.
+ * @returns Its content.
+ * @throws {RangeError} If it is something else.
+ */
+export function contentOf(value: DerValue | undefined, tag: number): Uint8Array {
+  if (value?.tag !== tag) throw new RangeError(`the DER holds tag ${value?.tag} where ${tag} should stand`);
+  return value.content;
+}
+
+/**
+ * Reads a number, in two's complement (X.690 section 8.3).
+ *
+ * @param value The value.
+ * @returns The number, of any size.
+ * @throws {RangeError} If it is no INTEGER.
+ */
+export function readInteger(value: DerValue | undefined): bigint {
+  const bytes = short(contentOf(value, DerTag.integer));
+  return BigInt.asIntN(8 * bytes.length, bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n));
+}
+
+/**
+ * Reads an object identifier (X.690 section 8.19).
+ *
+ * @param value The value.
+ * @returns Its numbers with dots between them.
+ * @throws {RangeError} If it is no OBJECT IDENTIFIER.
+ */
+export function readOid(value: DerValue | undefined): string {
+  const arcs: bigint[] = [];
+  let arc = 0n;
+  for (const byte of short(contentOf(value, DerTag.oid))) {
+    arc = (arc << 7n) | BigInt(byte & 0x7f);
+    if (byte >= 0x80) continue;
+    // The first two numbers share one: the first is 0, 1 or 2, and only under 2 may the second exceed 39.
+    if (arcs.length === 0) arcs.push(arc < 80n ? arc / 40n : 2n, arc < 80n ? arc % 40n : arc - 80n);
+    else arcs.push(arc);
+    arc = 0n;
+  }
+  return arcs.join(".");
+}
+
+/** Arithmetic on a hostile number of a megabyte would take minutes. */
+function short(bytes: Uint8Array): Uint8Array {
+  if (bytes.length === 0 || bytes.length > 64) throw new RangeError(`a number in the DER has ${bytes.length} bytes`);
+  return bytes;
+}

@@ -1,0 +1,18 @@
+/**
+ * Decides what is seen of an object by `console.log`, `util.inspect`, `Deno.inspect`, `Bun.inspect` and
+ * `JSON.stringify`, at any depth.
+ *
+ * @param target The object, or the prototype of many.
+ * @param shown What is seen in its place.
+ * @returns The object.
+ */
+export function showAs<T extends object>(target: T, shown: (this: T) => unknown): T {
+  const denoInspect = function (this: T, inspect: (value: unknown, options: unknown) => string, options: unknown) {
+    return inspect(shown.call(this), options);
+  };
+  return Object.defineProperties(target, {
+    toJSON: { value: shown, configurable: true },
+    [Symbol.for("nodejs.util.inspect.custom")]: { value: shown, configurable: true },
+    [Symbol.for("Deno.customInspect")]: { value: denoInspect, configurable: true },
+  });
+}
