@@ -1,12 +1,17 @@
 // Runs every test on Deno, Bun and two versions of Node: deno task test [name of a test file …]
 import { spawn } from "node:child_process";
-import { readdir } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { issueServer } from "./support/certificates.ts";
 import { deno, installRuntimes, type Runtime } from "./support/runtimes.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const STAND_INS = ["--import-map", "tests/std/import_map.json"];
+const STAND_INS = ["--import-map", join(ROOT, "tests/std/import_map.json")];
+/** A run that takes longer than this hangs, and has failed. */
+const RUN_TIMEOUT_MS = 600_000;
 /** How each runner states its counts. */
 const COUNTS = {
   passed: [/(\d+) passed/, /^\s*(\d+) pass$/m, /^# pass (\d+)$/m],
@@ -14,11 +19,13 @@ const COUNTS = {
   skipped: [/(\d+) ignored/, /^\s*(\d+) skip$/m, /^# skipped (\d+)$/m],
 };
 
-async function runs(command: string, args: readonly string[], env: Record<string, string> = {}) {
+async function runs(command: string, args: readonly string[], options: { cwd?: string; runtime?: string } = {}) {
+  const { cwd = ROOT, runtime = "" } = options;
   const child = spawn(command, args, {
-    cwd: ROOT,
-    env: { ...process.env, NO_COLOR: "1", ...env },
+    cwd,
+    env: { ...process.env, NO_COLOR: "1", TLS_RELOAD_RUNTIME: runtime },
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: RUN_TIMEOUT_MS,
   });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => output += text);
@@ -26,9 +33,9 @@ async function runs(command: string, args: readonly string[], env: Record<string
   return { ok: code === 0, output };
 }
 
-async function test(runtime: Runtime, extraArgs: readonly string[]) {
+async function test(runtime: Runtime, extraArgs: readonly string[], cwd?: string) {
   const args = [...runtime.testArgs, ...extraArgs];
-  const { ok, output } = await runs(runtime.path, args, { TLS_RELOAD_RUNTIME: runtime.name });
+  const { ok, output } = await runs(runtime.path, args, { runtime: runtime.name, ...(cwd && { cwd }) });
   const count = (patterns: readonly RegExp[]) =>
     Number(patterns.map((each) => each.exec(output)?.[1]).find(Boolean) ?? 0);
   const [passed, failed, skipped] = [count(COUNTS.passed), count(COUNTS.failed), count(COUNTS.skipped)];
@@ -37,6 +44,21 @@ async function test(runtime: Runtime, extraArgs: readonly string[]) {
   if (!ok || broken) console.log(output);
   console.log(`${runtime.name.padEnd(14)} ${passed} passed, ${failed + broken} failed, ${skipped} skipped`);
   return { passed, failed: failed + broken, skipped };
+}
+
+/** Runs the examples of the documentation where the files are that they read. */
+async function testDocs() {
+  const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
+  const issued = await issueServer("localhost");
+  await writeFile(join(folder, "fullchain.pem"), issued.cert);
+  await writeFile(join(folder, "privkey.pem"), issued.key, { mode: 0o600 });
+  await writeFile(join(folder, "clients-ca.pem"), issued.cert);
+  const places = ["mod.ts", "src", "README.md"].map((place) => join(ROOT, place));
+  // Never the published module: the examples import it by its name on JSR.
+  const args = ["--doc", "--config", join(ROOT, "deno.json"), ...STAND_INS, ...places];
+  const result = await test({ ...deno, name: "deno (docs)" }, args, folder);
+  await rm(folder, { recursive: true });
+  return result;
 }
 
 const wanted = process.argv.slice(2);

@@ -4,5 +4,5 @@ import test from "node:test";
 import { runtimeName } from "./support/runtimes.ts";
 
 test("the suite runs on the runtime that it says it runs on", () => {
-  assertEquals(runtimeName(), process.env["TLS_RELOAD_RUNTIME"] ?? runtimeName());
+  assertEquals(runtimeName(), process.env["TLS_RELOAD_RUNTIME"] || runtimeName());
 });

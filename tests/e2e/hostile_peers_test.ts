@@ -1,0 +1,131 @@
+import { assert, assertEquals } from "@std/assert";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { readdir, readlink } from "node:fs/promises";
+import process from "node:process";
+import { duplexPair } from "node:stream";
+import test from "node:test";
+import { connect } from "node:tls";
+import { TlsState } from "../../mod.ts";
+import { issueCa, issueServer } from "../support/certificates.ts";
+import { closed, configOf, dial, dialTcp, echoServer, visit } from "../support/peers.ts";
+
+const issued = await issueServer("hostile");
+const HANDSHAKE_TIMEOUT_MS = 300;
+
+/** How many sockets this process holds, and, where the runtime tells, how many timers. */
+async function resources(): Promise<{ sockets: number; timers: number }> {
+  const folder = "/proc/self/fd";
+  const links = await Promise.all((await readdir(folder)).map((fd) => readlink(`${folder}/${fd}`).catch(() => "")));
+  const active = process.getActiveResourcesInfo?.() ?? [];
+  return {
+    sockets: links.filter((link) => link.startsWith("socket:")).length,
+    timers: active.filter((kind) => kind === "Timeout").length,
+  };
+}
+
+/** The first flight of a real client. */
+async function clientHello(): Promise<Buffer> {
+  const [near, far] = duplexPair();
+  const client = connect({ socket: far, rejectUnauthorized: false });
+  client.on("error", () => {});
+  const [hello] = await once(near, "data");
+  client.destroy();
+  near.destroy();
+  return hello;
+}
+
+const hello = await clientHello();
+const truncated = Array.from(
+  { length: 24 },
+  (_, index) => hello.subarray(0, Math.ceil(hello.length * (index + 1) / 25)),
+);
+const garbage = [
+  Buffer.from("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+  Buffer.from("SSH-2.0-OpenSSH_9.6\r\n"),
+  Buffer.from([0x80, 0x2e, 0x01, 0x03, 0x01]), // a hello of SSL 2.0
+  Buffer.concat([Buffer.from([0x16, 0x03, 0x01, 0xff, 0xff]), randomBytes(1_000)]), // a record of the greatest length
+  Buffer.concat([Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02]), Buffer.from([0x02, 0x28])]), // an alert at once
+  Buffer.concat([hello.subarray(0, 60), randomBytes(hello.length - 60)]),
+  Buffer.concat([hello, randomBytes(2_000)]),
+  ...Array.from({ length: 24 }, (_, index) => randomBytes(1 + index * 97)),
+];
+
+const PEERS: Record<string, (port: number) => Promise<void>> = {
+  "plaintext, other protocols and random bytes": async (port) => {
+    await Promise.all(garbage.map(async (bytes) => {
+      const socket = await dialTcp(port);
+      socket.write(bytes);
+      await closed(socket);
+    }));
+  },
+  "a reset in each state of the handshake": async (port) => {
+    await Promise.all([Buffer.alloc(0), ...truncated, hello].map(async (bytes) => {
+      const socket = await dialTcp(port);
+      if (bytes.length > 0) await new Promise<void>((resolve) => socket.write(bytes, () => resolve()));
+      socket.resetAndDestroy();
+    }));
+  },
+  "an end in each state of the handshake": async (port) => {
+    await Promise.all([Buffer.alloc(0), ...truncated, hello].map(async (bytes) => {
+      const socket = await dialTcp(port);
+      socket.end(bytes);
+      await closed(socket);
+    }));
+  },
+  "a stall in each state of the handshake": async (port) => {
+    await Promise.all([Buffer.alloc(0), ...truncated, hello].map(async (bytes) => {
+      const socket = await dialTcp(port);
+      if (bytes.length > 0) socket.write(bytes);
+      await closed(socket);
+    }));
+  },
+  "a reset by clients that had entered, some with data under way": async (port) => {
+    await Promise.all(Array.from({ length: 24 }, async (_, index) => {
+      const socket = await dialTcp(port);
+      const client = connect({ socket, rejectUnauthorized: false });
+      client.on("error", () => {});
+      await once(client, "secureConnect");
+      if (index % 2) client.write(randomBytes(200_000));
+      // Only this one: Node dies of it if both are destroyed within the callback of the handshake.
+      socket.resetAndDestroy();
+    }));
+  },
+};
+
+for (const clientAuth of [false, true]) {
+  for (const [what, attack] of Object.entries(PEERS)) {
+    test(`TlsAcceptor survives ${what}${clientAuth ? ", with client authentication" : ""}`, async () => {
+      const ca = await issueCa("CA");
+      const options = clientAuth ? { clientAuth: { mode: "optional", ca: ca.cert } } as const : {};
+      const server = await echoServer(new TlsState(configOf(issued, options)), {
+        handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS,
+      });
+      // One round first: what the runtime opens once and keeps is no leak.
+      await attack(server.port);
+      await settled();
+      const before = await resources();
+      const lasting = await dial(server.port);
+      await once(lasting, "data");
+      await attack(server.port);
+
+      assertEquals((await visit(server.port)).greeting, "generation 0");
+      lasting.write("still here");
+      assertEquals(String((await once(lasting, "data"))[0]), "still here");
+      lasting.destroy();
+      await settled();
+      assertEquals(await server.connections(), 0);
+      const after = await resources();
+      assert(after.sockets <= before.sockets, `sockets: ${before.sockets} before, ${after.sockets} after`);
+      assert(after.timers <= before.timers, `timers: ${before.timers} before, ${after.timers} after`);
+      await server[Symbol.asyncDispose]();
+
+      /** Waits until the server has let go of everybody, which it does within the time limit of the handshake. */
+      async function settled(): Promise<void> {
+        for (let left = 200; left > 0 && await server.connections() > 0; left--) {
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+      }
+    });
+  }
+}

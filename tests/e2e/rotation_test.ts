@@ -1,0 +1,42 @@
+import { assert, assertEquals } from "@std/assert";
+import { execFile } from "node:child_process";
+import process from "node:process";
+import test from "node:test";
+import { promisify } from "node:util";
+import { rotate } from "../support/rotation.ts";
+
+const run = promisify(execFile);
+const runArgs = process.versions["deno"] ? ["run", "-A"] : [];
+
+test(
+  "an HTTPS server drops nothing and serves nothing stale in 10 s of swaps under load",
+  { timeout: 60_000 },
+  async () => {
+    const report = await rotate({
+      command: [process.execPath, ...runArgs],
+      seconds: 10,
+      onServing: async ({ port, caPath }) => {
+        for (let count = 0; count < 20; count++) {
+          const url = `https://localhost:${port}/`;
+          const resolve = `localhost:${port}:127.0.0.1`;
+          const { stdout } = await run("curl", [
+            "-sS",
+            "--cacert",
+            caPath,
+            "--resolve",
+            resolve,
+            "-d",
+            "from curl",
+            url,
+          ]);
+          assertEquals(stdout, "from curl");
+        }
+      },
+    });
+    assertEquals(report.failures, []);
+    assertEquals(report.stale, 0);
+    assertEquals(report.alive, report.longLived);
+    assert(report.swaps > 20, `swaps: ${report.swaps}`);
+    assert(Math.min(...report.connections) > 100, `connections: ${report.connections}`);
+  },
+);

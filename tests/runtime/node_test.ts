@@ -1,0 +1,205 @@
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { once } from "node:events";
+import { createSecureServer } from "node:http2";
+import { createServer as createHttpsServer } from "node:https";
+import process from "node:process";
+import test from "node:test";
+import { createServer as createTlsServer, type Server, type TLSSocket } from "node:tls";
+import { TlsReloadError, TlsState } from "../../mod.ts";
+import { attach, type AttachOptions, secureContext } from "../../src/runtime/node.ts";
+import { issueCa, issueServer } from "../support/certificates.ts";
+import { testClientAuth } from "../support/client_auth_contract.ts";
+import { assertPrintsNoSecret, secretKey } from "../support/secrets.ts";
+import { configOf, dial, portOf, visit } from "../support/peers.ts";
+
+const isBun = process.versions["bun"] !== undefined;
+const first = await issueServer("first");
+const second = await issueServer("second");
+const [a, b] = [configOf(first), configOf(second)];
+
+/** What https.Server and http2 answer a request with, and tls.Server says at once. */
+const SERVERS = {
+  tls: (state: TlsState): Server =>
+    createTlsServer(state.tls, (socket) => {
+      socket.on("error", () => {});
+      socket.write(`generation ${state.generation}\n`);
+      socket.resume();
+    }),
+  https: (state: TlsState): Server =>
+    createHttpsServer(state.tls, (_request, response) => response.end(`generation ${state.generation}\n`)),
+  http2: (state: TlsState): Server =>
+    createSecureServer({ ...state.tls, allowHTTP1: true }, (_request, response) => {
+      response.end(`generation ${state.generation}\n`);
+    }),
+};
+type Kind = keyof typeof SERVERS;
+/** What a server of this runtime can be attached to; the rest is refused, which has a test of its own. */
+const KINDS: readonly Kind[] = isBun ? ["tls", "http2"] : ["tls", "https", "http2"];
+
+async function start(kind: Kind, state: TlsState, options: AttachOptions = {}) {
+  const server = SERVERS[kind](state);
+  const refusals: string[] = [];
+  server.on("tlsClientError", (error: NodeJS.ErrnoException) => refusals.push(error.code ?? error.message));
+  const attachment = attach(state, server, options);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const stop = () => {
+    attachment[Symbol.dispose]();
+    (server as { closeAllConnections?: () => void }).closeAllConnections?.();
+    return new Promise<void>((resolve) => server.close(() => resolve()));
+  };
+  return { server, attachment, refusals, port: portOf(server), stop };
+}
+
+for (const kind of KINDS) {
+  test(`attach() makes a ${kind} server follow its state, and sees that it does`, async () => {
+    const state = new TlsState(a);
+    const { attachment, port, refusals, stop } = await start(kind, state);
+    await attachment.verified();
+    const lasting = await dial(port, { ALPNProtocols: ["http/1.1"] });
+    for (const [config, issued] of [[b, second], [a, first], [b, second]] as const) {
+      state.swap(config);
+      assertEquals((await visit(port, { ALPNProtocols: ["http/1.1"] })).fingerprint256, issued.fingerprint256);
+      await attachment.verified();
+    }
+    assertEquals([attachment.error, refusals], [undefined, []]);
+    lasting.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let text = "";
+    while (!text.includes("generation ")) text += (await once(lasting, "data"))[0];
+    lasting.destroy();
+    await stop();
+  });
+
+  await testClientAuth(`attach() of a ${kind} server`, async (state) => {
+    const { port, refusals, stop } = await start(kind, state, { onError: () => {} });
+    return {
+      port,
+      // A runtime may give its own code to what it refuses itself; that nobody gets in is what counts.
+      get refusals() {
+        return refusals.map(() => "CLIENT_UNAUTHORIZED");
+      },
+      [Symbol.asyncDispose]: stop,
+    };
+  });
+}
+
+test("attach() reports STALE_CERTIFICATE when something else has put its own certificate into the server", async () => {
+  const state = new TlsState(a);
+  const errors: TlsReloadError[] = [];
+  const { server, attachment, stop } = await start("tls", state, { onError: (error) => errors.push(error) });
+  await attachment.verified();
+  const { setSecureContext } = server;
+  // Another library wins every time.
+  server.setSecureContext = () => setSecureContext.call(server, { cert: first.cert, key: first.key });
+  state.swap(b);
+  const error = await assertRejects(() => attachment.verified(), TlsReloadError, first.fingerprint256);
+  assertEquals(error.code, "STALE_CERTIFICATE");
+  assertEquals(errors, [error]);
+  assertStrictEquals(attachment.error, error);
+
+  server.setSecureContext = setSecureContext;
+  state.swap(b);
+  await attachment.verified();
+  assertEquals(attachment.error, undefined);
+  await stop();
+});
+
+test("attach() reports as a process warning what nobody asked to be told", async () => {
+  const state = new TlsState(a);
+  const { server, attachment, stop } = await start("tls", state);
+  await attachment.verified();
+  server.setSecureContext = () => {};
+  const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
+  state.swap(b);
+  assertInstanceOf(await warned, TlsReloadError);
+  await stop();
+});
+
+test("attach() keeps its verification from the application, and leaves verify: false unverified", async () => {
+  const state = new TlsState(configOf(first, { clientAuth: { mode: "required", ca: (await issueCa("CA")).cert } }));
+  for (const verify of [true, false]) {
+    const { server, attachment, refusals, stop } = await start("tls", state, { verify });
+    let connections = 0;
+    server.on("secureConnection", () => connections++);
+    await attachment.verified();
+    state.swap(configOf(second, { clientAuth: { mode: "required", ca: (await issueCa("CA")).cert } }));
+    await attachment.verified();
+    assertEquals([connections, refusals], [0, []]);
+    await stop();
+  }
+});
+
+test("attach() passes the other options of the context again at each swap", async () => {
+  const state = new TlsState(a);
+  const { port, attachment, stop } = await start("tls", state, {
+    context: { ciphers: "ECDHE-ECDSA-AES256-GCM-SHA384" },
+  });
+  state.swap(b);
+  await attachment.verified();
+  const client = await dial(port, { maxVersion: "TLSv1.2" });
+  assertEquals(client.getCipher().name, "ECDHE-ECDSA-AES256-GCM-SHA384");
+  client.destroy();
+  await stop();
+});
+
+test("attach() changes ALPN and the lowest version with the rest, or reports what the runtime cannot change", async () => {
+  const state = new TlsState(configOf(first, { alpnProtocols: ["one"] }));
+  const { port, attachment, stop } = await start("tls", state, { onError: () => {} });
+  assertEquals((await visit(port, { ALPNProtocols: ["one", "two"] })).alpn, "one");
+  state.swap(configOf(second, { alpnProtocols: ["two"], minVersion: "TLSv1.3" }));
+  if (isBun) {
+    assertEquals((await assertRejects(() => attachment.verified(), TlsReloadError, "Bun")).code, "UNSUPPORTED");
+    const { alpn, fingerprint256 } = await visit(port, { ALPNProtocols: ["one", "two"] });
+    assertEquals([alpn, fingerprint256], ["one", first.fingerprint256]);
+  } else {
+    await attachment.verified();
+    const { alpn, fingerprint256, protocol } = await visit(port, { ALPNProtocols: ["one", "two"] });
+    assertEquals([alpn, fingerprint256, protocol], ["two", second.fingerprint256, "TLSv1.3"]);
+    assertEquals((await visit(port, { maxVersion: "TLSv1.2" })).greeting, undefined);
+  }
+  await stop();
+});
+
+test("attach() hides the key of the server that it gives one to", async () => {
+  const { server, stop } = await start("tls", new TlsState(a));
+  secretKey(first.key);
+  assertPrintsNoSecret(server);
+  await stop();
+});
+
+test("attach() lets go when it is disposed of: the server keeps what it serves", async () => {
+  const state = new TlsState(a);
+  const { server, port, attachment, stop } = await start("tls", state);
+  assertThrows(() => attach(state, server), TypeError, "attached already");
+  attachment[Symbol.dispose]();
+  state.swap(b);
+  assertEquals((await visit(port)).fingerprint256, first.fingerprint256);
+  const again = attach(state, server);
+  assertEquals((await visit(port)).fingerprint256, second.fingerprint256);
+  await again.verified();
+  again[Symbol.dispose]();
+  await stop();
+});
+
+test("attach() refuses at once a server that the runtime cannot change, and says what to use instead", () => {
+  const server = SERVERS.https(new TlsState(a));
+  // Elsewhere every server can be changed: one that could not would look like this.
+  if (!isBun) Object.assign(server, { setSecureContext: undefined });
+  const error = assertThrows(() => attach(new TlsState(a), server), TlsReloadError, "state.acceptor()");
+  assertEquals(error.code, "UNSUPPORTED");
+  server.close();
+});
+
+test("secureContext() gives the context of a configuration to an SNICallback", async () => {
+  const tenants = new Map([["a.test", new TlsState(a)], ["b.test", new TlsState(b)]]);
+  const server = createTlsServer({
+    ...tenants.get("a.test")!.tls,
+    SNICallback: (name, done) => done(null, secureContext(tenants.get(name)!.current())),
+  }, (socket: TLSSocket) => socket.end("generation 0\n"));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  assertEquals((await visit(portOf(server), { servername: "b.test" })).fingerprint256, second.fingerprint256);
+  tenants.get("b.test")!.swap(a);
+  assertEquals((await visit(portOf(server), { servername: "b.test" })).fingerprint256, first.fingerprint256);
+  assert(server.close());
+});

@@ -1,0 +1,195 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect as connectTcp, createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
+import { TlsConfig, type TlsConfigInit, type TlsReloadError, type TlsState } from "../../mod.ts";
+import type { Issued } from "./certificates.ts";
+
+/** A configuration of what was issued for a test. */
+export function configOf(issued: Issued, options: Partial<TlsConfigInit> = {}): TlsConfig {
+  return new TlsConfig({ cert: issued.cert, key: issued.key, ...options });
+}
+
+/** An accept loop over a state: greets each client with its generation, then echoes. */
+export interface EchoServer extends AsyncDisposable {
+  readonly port: number;
+  /** What was refused, in its order. */
+  readonly refused: TlsReloadError[];
+  /** Resolves at the next refusal. */
+  nextRefusal(): Promise<TlsReloadError>;
+  /** How many raw connections are open. */
+  connections(): Promise<number>;
+}
+
+export async function echoServer(
+  state: TlsState,
+  options: { handshakeTimeoutMs?: number; path?: string } = {},
+): Promise<EchoServer> {
+  const { path, ...acceptOptions } = options;
+  const refused: TlsReloadError[] = [];
+  const waiting: ((error: TlsReloadError) => void)[] = [];
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    const acceptor = state.acceptor();
+    acceptor.accept(socket, acceptOptions).then((secure) => {
+      secure.write(`generation ${acceptor.generation}\n`);
+      secure.pipe(secure);
+    }, (error) => {
+      refused.push(error);
+      waiting.shift()?.(error);
+    });
+  });
+  await new Promise<void>((resolve) => path ? server.listen(path, resolve) : server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: path ? 0 : portOf(server),
+    refused,
+    nextRefusal: () => new Promise((resolve) => waiting.push(resolve)),
+    connections: () => new Promise((resolve) => server.getConnections((_error, count) => resolve(count))),
+    [Symbol.asyncDispose]: () => {
+      for (const socket of sockets) socket.destroy();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+export function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
+}
+
+/** What a client saw. */
+export interface Seen {
+  /** The fingerprint of the served certificate, if the handshake came that far. */
+  readonly fingerprint256: string | undefined;
+  readonly protocol: string | null;
+  readonly alpn: string | false | null;
+  /** The first line that the server sent, or `undefined` if it closed before. */
+  readonly greeting: string | undefined;
+}
+
+/** Connects anew, waits for the first line, and closes. Never rejects: a refused client saw no greeting. */
+export function visit(port: number, options: ConnectionOptions = {}): Promise<Seen> {
+  return new Promise((resolve) => {
+    const client = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...options });
+    let fingerprint256: string | undefined;
+    // Asked while the connection lives: Node 22 dies of getProtocol() on one that has ended.
+    let protocol: string | null = null;
+    let text = "";
+    const finish = () => {
+      const greeting = text.includes("\n") ? text.slice(0, text.indexOf("\n")) : undefined;
+      resolve({ fingerprint256, protocol, alpn: client.alpnProtocol, greeting });
+      client.destroy();
+    };
+    client.once("secureConnect", () => {
+      fingerprint256 = client.getPeerCertificate().fingerprint256;
+      protocol = client.getProtocol();
+      client.write("GET / HTTP/1.0\r\n\r\n");
+    });
+    client.on("data", (chunk) => (text += chunk).includes("\n") && finish());
+    client.on("error", finish);
+    client.once("close", finish);
+  });
+}
+
+/** A connection that stays. */
+export async function dial(port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
+  const client = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...options });
+  client.on("error", () => {});
+  await new Promise((resolve, reject) => client.once("secureConnect", resolve).once("error", reject));
+  return client;
+}
+
+/** A plain TCP connection that no error of ends the process. */
+export async function dialTcp(port: number): Promise<Socket> {
+  const socket = connectTcp({ host: "127.0.0.1", port, allowHalfOpen: true });
+  socket.on("error", () => {});
+  await new Promise((resolve) => socket.once("connect", resolve));
+  return socket;
+}
+
+/** Resolves when the peer has closed the connection. */
+export function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    socket.resume();
+    socket.once("end", () => socket.end());
+    socket.once("close", () => resolve());
+  });
+}
+
+const GREETING = /generation \d+\r?\n/;
+
+/** What one run of `openssl s_client` saw. */
+export interface OpensslResult {
+  /** Whether a session was resumed, or `undefined` if there was no handshake. */
+  readonly reused: boolean | undefined;
+  /** Whether the server's first line arrived. */
+  readonly greeted: boolean;
+  readonly output: string;
+}
+
+/** A client that is not ours: `openssl s_client`, which can keep its session in a file and resume it. */
+export class OpensslClient {
+  readonly #session: string;
+  readonly #folder: string;
+  readonly #certificateArgs: readonly string[];
+
+  private constructor(folder: string, certificateArgs: readonly string[]) {
+    this.#folder = folder;
+    this.#session = join(folder, "session.pem");
+    this.#certificateArgs = certificateArgs;
+  }
+
+  /** A client with a certificate, or with none. */
+  static async create(client?: Issued): Promise<OpensslClient> {
+    const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
+    const args: string[] = [];
+    if (client) {
+      const [leaf, ...intermediates] = client.cert.split(/(?<=-----END CERTIFICATE-----\n)/).filter((pem) =>
+        pem.trim()
+      );
+      const [pem, chain] = [join(folder, "client.pem"), join(folder, "chain.pem")];
+      await writeFile(pem, leaf + client.key, { mode: 0o600 });
+      args.push("-cert", pem, "-key", pem);
+      if (intermediates.length > 0) {
+        await writeFile(chain, intermediates.join(""));
+        args.push("-cert_chain", chain);
+      }
+    }
+    return new OpensslClient(folder, args);
+  }
+
+  /** Connects and waits for a line or for the end. Without `resume` it keeps its session for a later run. */
+  async run(port: number, options: { args?: string[]; resume?: boolean } = {}): Promise<OpensslResult> {
+    const session = [options.resume ? "-sess_in" : "-sess_out", this.#session];
+    const address = ["-connect", `127.0.0.1:${port}`];
+    const process = spawn("openssl", [
+      "s_client",
+      ...address,
+      ...this.#certificateArgs,
+      ...session,
+      ...options.args ?? [],
+    ]);
+    let output = "";
+    const onText = (text: unknown) => {
+      output += text;
+      if (GREETING.test(output)) process.stdin.end("Q\n");
+    };
+    process.stdin.on("error", () => {});
+    // An HTTP server speaks when it is asked; the accept loop of echoServer() speaks first.
+    process.stdin.write("GET / HTTP/1.0\r\n\r\n");
+    process.stdout.on("data", onText);
+    process.stderr.on("data", onText);
+    const timer = setTimeout(() => process.kill(), 10_000);
+    await new Promise((resolve) => process.once("close", resolve));
+    clearTimeout(timer);
+    const word = /^(New|Reused), TLSv/m.exec(output)?.[1];
+    return { reused: word === undefined ? undefined : word === "Reused", greeted: GREETING.test(output), output };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
