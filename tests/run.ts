@@ -19,6 +19,12 @@ const COUNTS = {
   skipped: [/(\d+) ignored/, /^\s*(\d+) skip$/m, /^# skipped (\d+)$/m],
 };
 
+interface Result {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
 async function runs(command: string, args: readonly string[], options: { cwd?: string; runtime?: string } = {}) {
   const { cwd = ROOT, runtime = "" } = options;
   const child = spawn(command, args, {
@@ -33,7 +39,7 @@ async function runs(command: string, args: readonly string[], options: { cwd?: s
   return { ok: code === 0, output };
 }
 
-async function test(runtime: Runtime, extraArgs: readonly string[], cwd?: string) {
+async function test(runtime: Runtime, extraArgs: readonly string[], cwd?: string): Promise<Result> {
   const args = [...runtime.testArgs, ...extraArgs];
   const { ok, output } = await runs(runtime.path, args, { runtime: runtime.name, ...(cwd && { cwd }) });
   const count = (patterns: readonly RegExp[]) =>
@@ -47,7 +53,7 @@ async function test(runtime: Runtime, extraArgs: readonly string[], cwd?: string
 }
 
 /** Runs the examples of the documentation where the files are that they read. */
-async function testDocs() {
+async function testDocs(): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
   const issued = await issueServer("localhost");
   await writeFile(join(folder, "fullchain.pem"), issued.cert);
@@ -71,15 +77,19 @@ const mapArgs = canReachJsr ? [] : STAND_INS;
 if (!canReachJsr) console.log("JSR cannot be reached: local stand-ins serve for @std/assert, @std/fs and @std/path");
 
 // The first Deno run also fills node_modules, which Bun and Node resolve from.
-const results = [await test(deno, [...mapArgs, ...files])];
-if (wanted.length === 0) {
-  results.push(await test({ ...deno, name: "deno (docs)" }, [...mapArgs, "--doc", "mod.ts", "src", "README.md"]));
-}
+const onDeno = await test(deno, [...mapArgs, ...files]);
 const { bun, node22, node } = await installRuntimes();
 const paths = files.map((file) => `./${file}`);
-for (const runtime of [bun, node22, node]) results.push(await test(runtime, paths));
+const onBun = await test(bun, paths);
+const onNode = [await test(node22, paths), await test(node, paths)];
+const results = [onDeno, onBun, ...onNode, ...(wanted.length === 0 ? [await testDocs()] : [])];
 
-const total = (key: "passed" | "failed" | "skipped") => results.reduce((sum, result) => sum + result[key], 0);
-if (total("skipped") > 0) console.log(`${total("skipped")} skipped`);
-console.log(`${total("passed")} passed, ${total("failed")} failed`);
-process.exitCode = total("failed") === 0 ? 0 : 1;
+const sum = (key: keyof Result) => results.reduce((total, result) => total + result[key], 0);
+// Deno passes over what is thrown while a file of node:test is loaded, and the tests after it vanish. Bun has fewer
+// tests by design, as some servers cannot be attached to there.
+const count = ({ passed, failed, skipped }: Result) => passed + failed + skipped;
+const vanished = onNode.some((result) => count(result) !== count(onDeno)) ? 1 : 0;
+if (vanished) console.log("Deno and Node did not run the same tests");
+if (sum("skipped") > 0) console.log(`${sum("skipped")} skipped: each names its reason in its file`);
+console.log(`${sum("passed")} passed, ${sum("failed") + vanished} failed`);
+process.exitCode = sum("failed") + vanished === 0 ? 0 : 1;
