@@ -288,7 +288,7 @@ function requireSupport(server: Server): void {
   }
   if (typeof server.setSecureContext !== "function") {
     throw unsupported(
-      `${server.constructor.name} has no setSecureContext(); use state.acceptor() or the runtime's own server`,
+      "this kind of server has no setSecureContext(); use state.acceptor() or the runtime's own server",
     );
   }
 }
