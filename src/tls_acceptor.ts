@@ -140,10 +140,10 @@ export class TlsAcceptor {
       const reason = this.#clientCheck?.refusal(secure);
       // Deno calls a client authorised that nobody has asked for a certificate.
       if (!this.#clientCheck) secure.authorized = false;
+      if (handshake && reason === undefined) return handshake.succeed(secure);
+      if (reason !== undefined) handshake?.fail(refusal("CLIENT_UNAUTHORIZED", reason));
       // Not here and now: Node dies of it if the socket below has been destroyed within the same callback.
-      if (!handshake) setImmediate(() => secure.destroy());
-      else if (reason === undefined) handshake.succeed(secure);
-      else handshake.fail(refusal("CLIENT_UNAUTHORIZED", reason));
+      setImmediate(() => secure.destroy());
     });
     server.on("tlsClientError", (cause: NodeJS.ErrnoException, secure) => {
       const { authorizationError } = secure;
