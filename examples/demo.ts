@@ -1,29 +1,37 @@
 // Swaps the certificate of an HTTPS server every 50 ms under load, and counts what breaks:
-//   deno task demo [--runtime deno|bun|node] [--seconds 5]
+//   deno task demo [--server acceptor|https|deno-listen|deno-serve|bun-serve] [--runtime deno|bun|node] [--seconds 5]
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { deno, installRuntimes, type Runtime } from "../tests/support/runtimes.ts";
 import { rotate, type RotationReport } from "../tests/support/rotation.ts";
 
 const { values } = parseArgs({
-  options: { runtime: { type: "string", default: "deno" }, seconds: { type: "string", default: "5" } },
+  options: {
+    server: { type: "string", default: "acceptor" },
+    runtime: { type: "string" },
+    seconds: { type: "string", default: "5" },
+  },
 });
+const { server, runtime: runtimeName = server === "bun-serve" ? "bun" : "deno" } = values;
 const runtimes: Record<string, () => Promise<Runtime>> = {
   deno: () => Promise.resolve(deno),
   bun: async () => (await installRuntimes()).bun,
   node: async () => (await installRuntimes()).node,
 };
-const choose = runtimes[values.runtime];
-if (!choose) throw new Error(`Cannot run demo: '--runtime' must be deno, bun or node: ${values.runtime}`);
+const choose = runtimes[runtimeName];
+if (!choose) throw new Error(`Cannot run demo: '--runtime' must be deno, bun or node: ${runtimeName}`);
 const runtime = await choose();
 
 const total = ({ connections }: RotationReport) => connections[0] + connections[1];
 const brief = (report: RotationReport) =>
   `${total(report)} connections, ${report.swaps} swaps, ${report.failures.length} failed, ${report.stale} stale`;
 
-console.log(`HTTPS on ${runtime.name}: 16 clients connect anew, 4 stay, the certificate changes every 50 ms`);
+console.log(
+  `HTTPS (${server}) on ${runtime.name}: 16 clients connect anew, 4 stay, the certificate changes every 50 ms`,
+);
 const report = await rotate({
   command: [runtime.path, ...runtime.runArgs],
+  server,
   seconds: Number(values.seconds),
   onProgress: (report) => process.stdout.write(`\r${brief(report)} `),
 });

@@ -29,6 +29,8 @@ export interface RotationReport {
 export interface RotationOptions {
   /** The program and what stands before the file: `["deno", "run", "-A"]`. */
   readonly command: readonly string[];
+  /** Which of the servers of the demo. */
+  readonly server: string;
   readonly seconds: number;
   /** @default {50} */
   readonly swapEveryMs?: number;
@@ -59,7 +61,7 @@ export async function rotate(options: RotationOptions): Promise<RotationReport> 
   await writeFile(caPath, ca.cert);
 
   const [program = "", ...args] = options.command;
-  const server = spawn(program, [...args, SERVER, folder], { stdio: ["pipe", "pipe", "inherit"] });
+  const server = spawn(program, [...args, SERVER, folder, options.server], { stdio: ["pipe", "pipe", "inherit"] });
   const lines = createInterface({ input: server.stdout })[Symbol.asyncIterator]();
   const nextLine = async () => JSON.parse((await lines.next()).value ?? "null");
   try {
@@ -172,7 +174,7 @@ async function exchange(client: TLSSocket, onBody: (chunk: Buffer) => unknown = 
   const body = randomBytes(BODY_BYTES);
   const head = `POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${body.length}\r\n\r\n`;
   const answered = new Promise<void>((resolve, reject) => {
-    const decoder = new ChunkedDecoder(onBody);
+    const decoder = new BodyDecoder(onBody);
     const onData = (chunk: Buffer) => decoder.push(chunk) && finish(resolve);
     const onClose = () => finish(() => reject(new Error("closed before the answer was complete")));
     const finish = (settle: () => void) => {
@@ -187,11 +189,12 @@ async function exchange(client: TLSSocket, onBody: (chunk: Buffer) => unknown = 
   return body;
 }
 
-/** As much of HTTP/1.1 as an echo takes: a head, then chunks (RFC 9112 section 7.1). */
-class ChunkedDecoder {
+/** As much of HTTP/1.1 as an echo takes: a head, then a body of known length or in chunks (RFC 9112 section 7.1). */
+class BodyDecoder {
   readonly #onBody: (chunk: Buffer) => unknown;
   #rest = Buffer.alloc(0);
-  #inBody = false;
+  /** The length of the body, `undefined` before the head is complete, and `NaN` for chunks. */
+  #length: number | undefined;
 
   constructor(onBody: (chunk: Buffer) => unknown) {
     this.#onBody = onBody;
@@ -200,21 +203,32 @@ class ChunkedDecoder {
   /** Takes what has arrived; `true` once the answer is complete. */
   push(bytes: Buffer): boolean {
     this.#rest = Buffer.concat([this.#rest, bytes]);
-    if (!this.#inBody) {
+    if (this.#length === undefined) {
       const end = this.#rest.indexOf("\r\n\r\n");
       if (end < 0) return false;
-      if (!this.#rest.toString("latin1").startsWith("HTTP/1.1 200 ")) throw new Error("the answer is none of HTTP 200");
-      this.#rest = this.#rest.subarray(end + 4);
-      this.#inBody = true;
+      const head = this.#take(end + 4).toString("latin1");
+      if (!head.startsWith("HTTP/1.1 200 ")) throw new Error("the answer is none of HTTP 200");
+      this.#length = Number(/^content-length: *(\d+)/im.exec(head)?.[1]);
+    }
+    if (!Number.isNaN(this.#length)) {
+      if (this.#rest.length < this.#length) return false;
+      this.#onBody(this.#take(this.#length));
+      return true;
     }
     for (let end; (end = this.#rest.indexOf("\r\n")) >= 0;) {
       const length = parseInt(this.#rest.toString("latin1", 0, end), 16);
-      const next = end + 2 + length + 2;
-      if (this.#rest.length < next) return false;
+      if (this.#rest.length < end + 2 + length + 2) return false;
+      this.#take(end + 2);
       if (length === 0) return true;
-      this.#onBody(this.#rest.subarray(end + 2, next - 2));
-      this.#rest = this.#rest.subarray(next);
+      this.#onBody(this.#take(length));
+      this.#take(2);
     }
     return false;
+  }
+
+  #take(length: number): Buffer {
+    const taken = this.#rest.subarray(0, length);
+    this.#rest = this.#rest.subarray(length);
+    return taken;
   }
 }

@@ -1,0 +1,321 @@
+import { assertEquals } from "@std/assert";
+import { createHash } from "node:crypto";
+import { createServer } from "node:http";
+import { connect as connectHttp2 } from "node:http2";
+import process from "node:process";
+import { Readable } from "node:stream";
+import test from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { type TlsConfig, TlsState } from "../../mod.ts";
+import * as bun from "../../src/runtime/bun.ts";
+import * as deno from "../../src/runtime/deno.ts";
+import { carry, Front, type Generation, type Peer, peerOf } from "../../src/runtime/front.ts";
+import { issueServer } from "../support/certificates.ts";
+import { HttpConnection } from "../support/http.ts";
+import { configOf, portOf } from "../support/peers.ts";
+
+const { deno: denoVersion, bun: bunVersion } = process.versions;
+const ON_DENO = { skip: denoVersion ? false : "needs Deno" };
+const ON_BUN = { skip: bunVersion ? false : "needs Bun" };
+const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
+
+/** How long the swaps go on. The figures in the README come from a longer run: TLS_RELOAD_SECONDS=10. */
+const SWAPS = Number(process.env["TLS_RELOAD_SECONDS"] ?? 2) * 20;
+const SWAP_EVERY_MS = 50;
+const CERTIFICATES = 40;
+/** One for each swap, so that the transfer lasts as long as they do. */
+const CHUNK = new Uint8Array(1 << 18).fill(0x5a);
+const BODY_BYTES = CHUNK.length * SWAPS;
+const BODY_SHA256 = sha256OfChunks(SWAPS);
+
+/** A server under test, with what it can do beside HTTP/1.1. */
+interface Subject {
+  readonly port: number;
+  generations(): readonly Generation[];
+  stop(): Promise<unknown>;
+  readonly hasWebSockets: boolean;
+  readonly hasHttp2: boolean;
+}
+
+function sha256OfChunks(count: number): string {
+  const hash = createHash("sha256");
+  for (let chunk = 0; chunk < count; chunk++) hash.update(CHUNK);
+  return hash.digest("hex");
+}
+
+function nextSwap(state: TlsState): Promise<void> {
+  return new Promise((resolve) => {
+    const subscription = state.subscribe(() => {
+      subscription[Symbol.dispose]();
+      resolve();
+    });
+  });
+}
+
+async function* chunkForEachSwap(state: TlsState, isOver: () => boolean): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  for (let chunk = 0; chunk < SWAPS; chunk++) {
+    if (!isOver()) await nextSwap(state);
+    yield CHUNK;
+  }
+}
+
+/** Answers for all servers of the suite. */
+async function answer(request: Request, state: TlsState, isOver: () => boolean): Promise<Response> {
+  switch (new URL(request.url).pathname) {
+    case "/download": {
+      const chunks = chunkForEachSwap(state, isOver);
+      const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+        async pull(controller) {
+          const { value, done } = await chunks.next();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        },
+      });
+      return new Response(body, { headers: { "Content-Length": String(BODY_BYTES) } });
+    }
+    case "/upload": {
+      const hash = createHash("sha256");
+      for await (const chunk of request.body!) hash.update(chunk);
+      return new Response(hash.digest("hex"));
+    }
+    default:
+      return new Response("answer");
+  }
+}
+
+/** The least of HTTP/1.1 over a raw connection, for the accept loop. */
+async function answerRaw(conn: deno.DenoTlsConn, state: TlsState, isOver: () => boolean): Promise<void> {
+  let head = "";
+  const buffer = new Uint8Array(65_536);
+  for (let length; (length = await conn.read(buffer)) !== null;) {
+    head += new TextDecoder("latin1").decode(buffer.subarray(0, length));
+    const end = head.indexOf("\r\n\r\n");
+    if (end < 0) continue;
+    const bytes = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0);
+    const early = Uint8Array.from(head.slice(end + 4), (letter) => letter.charCodeAt(0));
+    const body = bytes > 0 ? bodyOf(conn, early, bytes) : null;
+    const request = new Request(`https://localhost${head.split(" ")[1]}`, {
+      method: bytes > 0 ? "POST" : "GET",
+      body,
+      duplex: "half",
+    } as RequestInit);
+    const response = await answer(request, state, isOver);
+    const isLong = response.headers.has("Content-Length");
+    const bodyBytes = isLong ? undefined : new Uint8Array(await response.arrayBuffer());
+    const contentLength = isLong ? BODY_BYTES : bodyBytes!.length;
+    await conn.write(new TextEncoder().encode(`HTTP/1.1 200 OK\r\nContent-Length: ${contentLength}\r\n\r\n`));
+    if (bodyBytes) await conn.write(bodyBytes);
+    else for await (const chunk of response.body!) await conn.write(chunk);
+    head = "";
+  }
+  conn.close();
+}
+
+function bodyOf(conn: deno.DenoTlsConn, early: Uint8Array<ArrayBuffer>, bytes: number): ReadableStream<Uint8Array> {
+  let left = bytes - early.length;
+  return new ReadableStream({
+    start: (controller) => controller.enqueue(early),
+    async pull(controller) {
+      if (left <= 0) return controller.close();
+      const buffer = new Uint8Array(65_536);
+      const length = await conn.read(buffer);
+      if (length === null) return controller.error(new Error("the upload was cut"));
+      left -= length;
+      controller.enqueue(buffer.subarray(0, length));
+    },
+  });
+}
+
+async function download(port: number): Promise<string> {
+  const connection = await HttpConnection.open(port);
+  connection.send("/download");
+  const hash = createHash("sha256");
+  const { headers } = await connection.head();
+  for await (const bytes of connection.body(headers)) hash.update(bytes);
+  connection.close();
+  return hash.digest("hex");
+}
+
+async function upload(port: number, state: TlsState, isOver: () => boolean): Promise<string> {
+  const connection = await HttpConnection.open(port);
+  connection.socket.write(`POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${BODY_BYTES}\r\n\r\n`);
+  for await (const chunk of chunkForEachSwap(state, isOver)) connection.socket.write(chunk);
+  const { text } = await connection.answer();
+  connection.close();
+  return text;
+}
+
+/** What must hold for every native server: nothing is lost, nothing is stale, nothing is cut. */
+async function losesNothing(
+  start: (state: TlsState, isOver: () => boolean) => Promise<Subject>,
+): Promise<void> {
+  const configs: TlsConfig[] = [];
+  for (let index = 0; index < CERTIFICATES; index++) configs.push(configOf(await issueServer(`generation ${index}`)));
+  const state = new TlsState(configs[0]!);
+  let isOver = false;
+  const subject = await start(state, () => isOver);
+  const { port } = subject;
+  const until = async (step: () => Promise<void>) => {
+    while (!isOver) await step();
+  };
+
+  let fresh = 0;
+  const connectAnew = async () => {
+    const oldest = state.generation;
+    const connection = await HttpConnection.open(port);
+    const newest = state.generation;
+    const served = configs.findIndex(({ leaf }) => leaf.fingerprint256 === connection.fingerprint256);
+    const late = (served - oldest % CERTIFICATES + CERTIFICATES) % CERTIFICATES;
+    if (late > newest - oldest) throw new Error(`stale: served ${served} at ${oldest} to ${newest}`);
+    assertEquals((await connection.ask("/")).text, "answer");
+    connection.close();
+    fresh++;
+  };
+  const keptAlive = async () => {
+    const connection = await HttpConnection.open(port);
+    await until(async () => assertEquals((await connection.ask("/")).text, "answer"));
+    connection.close();
+  };
+  const webSocket = async () => {
+    const connection = await HttpConnection.open(port);
+    await connection.upgrade("/chat");
+    await until(async () => {
+      connection.sendText("hello");
+      assertEquals(await connection.receiveText(), "hello");
+    });
+    connection.close();
+  };
+  const http2 = async () => {
+    const session = connectHttp2(`https://localhost:${port}`, { rejectUnauthorized: false });
+    await until(async () => {
+      let text = "";
+      for await (const chunk of session.request({ ":path": "/" })) text += chunk;
+      assertEquals(text, "answer");
+    });
+    session.destroy();
+  };
+  const times = (count: number, run: () => Promise<unknown>) => Array.from({ length: count }, run);
+
+  const idle = await Promise.all(times(8, () => HttpConnection.open(port)) as Promise<HttpConnection>[]);
+  const halfSent = await Promise.all(times(8, () => HttpConnection.open(port)) as Promise<HttpConnection>[]);
+  for (const { socket } of halfSent) socket.write("GET / HTTP/1.1\r\nHo");
+  const work = Promise.all([
+    ...times(16, () => until(connectAnew)),
+    ...times(8, keptAlive),
+    ...times(subject.hasWebSockets ? 4 : 0, webSocket),
+    ...times(subject.hasHttp2 ? 4 : 0, http2),
+    ...times(2, async () => assertEquals(await download(port), BODY_SHA256)),
+    ...times(2, async () => assertEquals(await upload(port, state, () => isOver), BODY_SHA256)),
+  ]);
+  const swaps = (async () => {
+    for (let swap = 1; swap <= SWAPS; swap++) {
+      await delay(SWAP_EVERY_MS);
+      state.swap(configs[swap % CERTIFICATES]!);
+    }
+    isOver = true;
+    state.swap(state.current());
+  })();
+  await Promise.all([work, swaps]);
+  for (const { socket } of halfSent) socket.write("st: localhost\r\n\r\n");
+  for (const connection of halfSent) assertEquals((await connection.answer()).text, "answer");
+  for (const connection of idle) assertEquals((await connection.ask("/")).text, "answer");
+  for (const connection of [...halfSent, ...idle]) connection.close();
+  while (subject.generations().length > 1) await delay(1);
+  if (process.env["TLS_RELOAD_SECONDS"]) console.log(`${SWAPS} swaps, ${fresh} fresh connections, 0 failed, 0 stale`);
+  await subject.stop();
+}
+
+test("Front and carry() lose nothing in front of node:http while the certificate is swapped every 50 ms", () =>
+  losesNothing(async (state, isOver) => {
+    const peers = new Map<number, Peer>();
+    const inner = createServer(async (request, response) => {
+      const body = request.method === "POST" ? Readable.toWeb(request) as ReadableStream<Uint8Array> : null;
+      const init = { method: request.method!, body, duplex: "half" } as RequestInit;
+      const answered = await answer(new Request(`https://localhost${request.url}`, init), state, isOver);
+      response.writeHead(answered.status, Object.fromEntries(answered.headers));
+      for await (const chunk of answered.body!) response.write(chunk);
+      response.end();
+    });
+    await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
+    const front = await Front.open(state, LOOPBACK, (acceptor) => ({
+      serve(client) {
+        const peer = peerOf(client);
+        acceptor.accept(client).then((secure) => carry(secure, peer, portOf(inner), peers), () => {});
+      },
+    }));
+    return {
+      port: front.address.port,
+      generations: () => front.generations,
+      async stop() {
+        front.destroy();
+        inner.close();
+        await front.finished;
+      },
+      hasWebSockets: false,
+      hasHttp2: false,
+    };
+  }));
+
+test(
+  "listenTls() on Deno loses nothing while the certificate is swapped every 50 ms",
+  ON_DENO,
+  () =>
+    losesNothing(async (state, isOver) => {
+      const listener = await deno.listenTls(state, LOOPBACK);
+      const loop = (async () => {
+        for await (const conn of listener) answerRaw(conn, state, isOver).catch(() => conn.close());
+      })();
+      return {
+        port: listener.addr.port,
+        generations: () => listener.generations,
+        stop: () => {
+          listener.close();
+          return loop;
+        },
+        hasWebSockets: false,
+        hasHttp2: false,
+      };
+    }),
+);
+
+test(
+  "serve() on Deno loses nothing while the certificate is swapped every 50 ms",
+  ON_DENO,
+  () =>
+    losesNothing(async (state, isOver) => {
+      const server = await deno.serve(state, LOOPBACK, (request) => {
+        if (request.headers.get("upgrade") !== "websocket") return answer(request, state, isOver);
+        const { socket, response } = Deno.upgradeWebSocket(request);
+        socket.onmessage = ({ data }) => socket.send(data);
+        return response;
+      });
+      return {
+        port: server.addr.port,
+        generations: () => server.generations,
+        stop: () => server.shutdown(),
+        hasWebSockets: true,
+        hasHttp2: true,
+      };
+    }),
+);
+
+test(
+  "serve() on Bun loses nothing while the certificate is swapped every 50 ms",
+  ON_BUN,
+  () =>
+    losesNothing(async (state, isOver) => {
+      const server = await bun.serve(state, {
+        ...LOOPBACK,
+        fetch: (request, server) => server.upgrade(request) ? undefined : answer(request, state, isOver),
+        idleTimeout: 60,
+        websocket: { message: (socket, message) => void socket.send(message) },
+      });
+      return {
+        port: server.port,
+        generations: () => server.generations,
+        stop: () => server.stop(true),
+        hasWebSockets: true,
+        hasHttp2: false,
+      };
+    }),
+);
