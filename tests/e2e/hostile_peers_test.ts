@@ -11,7 +11,7 @@ import { issueCa, issueServer } from "../support/certificates.ts";
 import { closed, configOf, dial, dialTcp, echoServer, visit } from "../support/peers.ts";
 
 const issued = await issueServer("hostile");
-const HANDSHAKE_TIMEOUT_MS = 300;
+const HANDSHAKE_TIMEOUT_MS = 800;
 
 /** How many sockets this process holds, and, where the runtime tells, how many timers. */
 async function resources(): Promise<{ sockets: number; timers: number }> {
