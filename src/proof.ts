@@ -1,5 +1,5 @@
 import { type Duplex, duplexPair } from "node:stream";
-import { connect } from "node:tls";
+import { connect, type TLSSocket } from "node:tls";
 import { TlsReloadError } from "./errors.ts";
 import { TlsAcceptor } from "./tls_acceptor.ts";
 import type { TlsConfig } from "./tls_config.ts";
@@ -13,30 +13,32 @@ import type { TlsConfig } from "./tls_config.ts";
  */
 export async function proveTlsConfig(config: TlsConfig): Promise<void> {
   const [near, far] = duplexPair();
-  const accepted = new TlsAcceptor(config).accept(near);
+  // Deno keeps for ever a TLS socket that is not destroyed itself.
+  const opened: Duplex[] = [near, far];
   try {
-    const served = await servedCertificate(accepted, far);
-    // Deno would keep for ever a TLS socket that is not destroyed itself: here, and that of the client below.
-    await accepted.then((secure) => secure.destroy(), () => {});
+    const accepted = new TlsAcceptor(config).accept(near).then((secure) => opened.unshift(secure));
+    accepted.catch(() => {}); // in case that connect() throws, and nobody else hears of it
+    const client = connect({ socket: far, rejectUnauthorized: false });
+    opened.unshift(client);
+    const served = await servedCertificate(client, accepted);
     if (served !== config.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
   } catch (cause) {
     throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot use TLS config: no handshake succeeds with it", { cause });
   } finally {
-    near.destroy();
-    far.destroy();
+    for (const socket of opened) socket.destroy();
   }
 }
 
-/** The fingerprint that a client sees, who shows no certificate of its own. */
-function servedCertificate(accepted: Promise<unknown>, socket: Duplex): Promise<string | undefined> {
-  return new Promise((resolve, reject) => {
-    // In TLS 1.3, which is spoken unless a flag of Node forbids it, the client is done before it is asked who it is.
-    accepted.catch((error) => {
-      if (error.code !== "CLIENT_UNAUTHORIZED") reject(error);
-    });
-    const client = connect({ socket, rejectUnauthorized: false });
+/** The fingerprint that a client sees, who shows no certificate of its own, once both sides are done. */
+async function servedCertificate(client: TLSSocket, accepted: Promise<unknown>): Promise<string | undefined> {
+  const seen = new Promise<string | undefined>((resolve, reject) => {
     client.once("secureConnect", () => resolve(client.getPeerCertificate().fingerprint256));
-    client.on("error", reject);
-    accepted.finally(() => client.destroy()).catch(() => {});
+    client.on("error", reject).once("close", () => reject(new Error("the connection was closed")));
   });
+  // In TLS 1.3, which is spoken unless a flag of Node forbids it, the client is done before it is asked who it is.
+  const entered = accepted.catch((error) => {
+    if (error.code !== "CLIENT_UNAUTHORIZED") throw error;
+  });
+  const [served] = await Promise.all([seen, entered]);
+  return served;
 }
