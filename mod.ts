@@ -10,6 +10,14 @@ export { loadTlsConfig } from "./src/load_tls_config.ts";
 export { encodePem, parsePem, type PemFile, type PemInput, type PemSection } from "./src/pem.ts";
 export { parsePrivateKey } from "./src/private_key.ts";
 export { proveTlsConfig } from "./src/proof.ts";
+export {
+  nativeRoots,
+  NativeRootsError,
+  refreshNativeRoots,
+  RootCertStore,
+  type RootSource,
+  warmNativeRoots,
+} from "./src/roots/native_roots.ts";
 export { type AcceptOptions, type TlsAcceptor } from "./src/tls_acceptor.ts";
 export {
   type ClientAuth,

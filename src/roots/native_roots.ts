@@ -1,0 +1,106 @@
+/**
+ * The system's trusted root certificates: read once for the whole process, each root once, honest about what could
+ * not be read.
+ *
+ * | system | where the roots come from |
+ * | --- | --- |
+ * | any, with `SSL_CERT_FILE` or `SSL_CERT_DIR` set | that file, and each of those directories, in place of the following |
+ * | Linux, BSD and other Unix | the first bundle of openssl-probe's list that exists, and all its directories that do |
+ * | macOS | the keychains, through `/usr/bin/security`, and its trust settings |
+ * | Windows | `tls.getCACertificates("system")` |
+ *
+ * On Deno this needs `--allow-env=SSL_CERT_FILE,SSL_CERT_DIR` and `--allow-read` of the places: `/etc/ssl` on Debian.
+ * macOS takes `--allow-run=/usr/bin/security` and a temporary directory, Windows `--allow-sys=ca`.
+ *
+ * A list of roots is less than the system's own verifier: see {@linkcode RootCertStore}.
+ *
+ * @module
+ */
+import process from "node:process";
+import * as tls from "node:tls";
+import { RootCache } from "./cache.ts";
+import { nodeFileSystem } from "./files.ts";
+import { loadRoots, timeLimit } from "./load.ts";
+import type { RootSystem } from "./sources.ts";
+import type { RootCertStore } from "./store.ts";
+
+export { NativeRootsError } from "../errors.ts";
+export { RootCertStore, type RootSource } from "./store.ts";
+
+/** What Deno adds to the global object, as far as it is used here. */
+interface DenoGlobal {
+  readonly Deno?: { readonly env: { get(name: string): string | undefined } };
+}
+
+/** Two copies of this module share a cache. The number rises when its methods change. */
+const CACHE = Symbol.for("@x/tls-reload/native-roots/1");
+
+/**
+ * The trusted roots of the system. The first call reads them, every later one gives the same store, at once.
+ *
+ * What the first call comes to stays: an error as well, the very same object and without another look at the files,
+ * until {@linkcode refreshNativeRoots} succeeds.
+ *
+ * @returns The store.
+ * @throws {NativeRootsError} If no source has a usable root, after three attempts if the errors were of a kind that
+ * passes. It lists each source with what is wrong with it.
+ *
+ * @example
+ * ```ts ignore
+ * import https from "node:https";
+ * import { nativeRoots } from "@x/tls-reload";
+ *
+ * const agent = new https.Agent({ secureContext: (await nativeRoots()).secureContext() });
+ * ```
+ */
+export function nativeRoots(): Promise<RootCertStore> {
+  return cache().get();
+}
+
+/**
+ * Reads the roots at boot, so that no request has to wait for it. The same as {@linkcode nativeRoots}.
+ *
+ * @returns The store.
+ * @throws {NativeRootsError} If no source has a usable root.
+ */
+export function warmNativeRoots(): Promise<RootCertStore> {
+  return cache().get();
+}
+
+/**
+ * Reads the roots again. What {@linkcode nativeRoots} gives changes only if this succeeds. Stores that were handed out
+ * before do not change, nor do clients that were made with them.
+ *
+ * On Windows the runtime reads its list once in the life of a process, and this gives the same again.
+ *
+ * @returns The new store.
+ * @throws {NativeRootsError} If no source has a usable root; the previous store stays.
+ *
+ * @example
+ * ```ts ignore
+ * import { refreshNativeRoots } from "@x/tls-reload";
+ *
+ * setInterval(() => refreshNativeRoots().catch(console.error), 6 * 60 * 60 * 1000).unref();
+ * ```
+ */
+export function refreshNativeRoots(): Promise<RootCertStore> {
+  return cache().refresh();
+}
+
+function cache(): RootCache {
+  const holder = globalThis as { [CACHE]?: RootCache };
+  return holder[CACHE] ??= new RootCache(() => loadRoots(machine()));
+}
+
+function machine(): RootSystem {
+  const { Deno } = globalThis as DenoGlobal;
+  const { getCACertificates } = tls as { getCACertificates?: (kind: "system") => string[] };
+  return {
+    platform: process.platform,
+    env: (name) => Deno ? Deno.env.get(name) : process.env[name],
+    files: nodeFileSystem,
+    security: "/usr/bin/security",
+    runtimeRoots: getCACertificates && (() => getCACertificates("system")),
+    limit: timeLimit,
+  };
+}

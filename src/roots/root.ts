@@ -1,0 +1,59 @@
+import { Buffer } from "node:buffer";
+import { X509Certificate } from "node:crypto";
+import { Certificate } from "../certificate.ts";
+import { TlsReloadError } from "../errors.ts";
+
+/** Roots by the base64 of their DER, which is the same text for the same certificate. */
+export type Roots = Map<string, Root>;
+
+/** A certificate as it was found. It is decoded and parsed when somebody asks: of most roots nobody ever does. */
+export class Root {
+  readonly #base64: string;
+  readonly #path: string | undefined;
+  readonly #position: number;
+  #x509: X509Certificate | undefined;
+  #problem: TlsReloadError | undefined;
+  #certificate: Certificate | undefined;
+
+  /**
+   * @param base64 Its DER, as text.
+   * @param path Where it was found first.
+   * @param position Which one it is in there, counted from 1.
+   */
+  constructor(base64: string, path: string | undefined, position: number) {
+    this.#base64 = base64;
+    this.#path = path;
+    this.#position = position;
+  }
+
+  /** Its DER. */
+  get der(): Uint8Array {
+    return Buffer.from(this.#base64, "base64");
+  }
+
+  /** The runtime's own object for it, or `undefined` if it is no X.509. */
+  get x509(): X509Certificate | undefined {
+    if (this.#x509 || this.#problem) return this.#x509;
+    try {
+      const der = Buffer.from(this.#base64, "base64");
+      // Decoding skips what is no base64. Only canonical base64 encodes back to itself.
+      if (der.toString("base64") !== this.#base64) throw new RangeError("the section is no base64");
+      return this.#x509 = new X509Certificate(der);
+    } catch (cause) {
+      const where = this.#path === undefined ? "" : ` in "${this.#path}"`;
+      const message = `Cannot read certificate ${this.#position}${where}: it is no X.509`;
+      this.#problem = new TlsReloadError("CERTIFICATE_INVALID", message, { cause, path: this.#path });
+      return undefined;
+    }
+  }
+
+  /** Why it is no X.509, once {@linkcode Root.x509} has been asked for. */
+  get problem(): TlsReloadError | undefined {
+    return this.#problem;
+  }
+
+  /** The certificate with its facts. */
+  get certificate(): Certificate {
+    return this.#certificate ??= new Certificate(this.der);
+  }
+}

@@ -1,0 +1,147 @@
+import { Buffer } from "node:buffer";
+import { delimiter, isAbsolute, resolve, sep } from "node:path";
+import { TlsReloadError } from "../errors.ts";
+import type { FileSystem } from "./files.ts";
+import { keychainPlace } from "./keychain.ts";
+import type { RootDocument, RootPlace } from "./place.ts";
+
+/** What roots are read from: the machine, or in tests a part of it that fails when it should. */
+export interface RootSystem {
+  /** As `process.platform`. */
+  readonly platform: string;
+  /** Reads a variable of the environment. */
+  readonly env: (name: string) => string | undefined;
+  readonly files: FileSystem;
+  /** The program of that name of macOS. */
+  readonly security: string;
+  /** The runtime's own list, where it has one. */
+  readonly runtimeRoots: (() => readonly string[]) | undefined;
+  /** Begins the time that places may take to answer. */
+  readonly limit: () => TimeLimit;
+}
+
+/** The time that places may take. */
+export interface TimeLimit {
+  /** Aborts when it is over. */
+  readonly signal: AbortSignal;
+  /** Tells that all have answered: a timer that goes on would keep the process alive. */
+  end(): void;
+}
+
+/** By `process.platform`: the paths that openssl-probe 0.2 lists, in its order. */
+const DEFAULTS: Readonly<Record<string, { files: readonly string[]; directories: readonly string[] }>> = {
+  linux: {
+    files: [
+      "/etc/ssl/certs/ca-certificates.crt", // Debian, Ubuntu, Gentoo, Arch
+      "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // RHEL from 7 on
+      "/etc/pki/tls/certs/ca-bundle.crt", // Fedora, RHEL 6
+      "/etc/ssl/ca-bundle.pem", // openSUSE
+      "/etc/pki/tls/cacert.pem", // OpenELEC
+      "/etc/ssl/cert.pem", // Alpine
+      "/opt/etc/ssl/certs/ca-certificates.crt", // Entware
+    ],
+    directories: ["/etc/ssl/certs", "/etc/pki/tls/certs"],
+  },
+  android: { files: ["/data/data/com.termux/files/usr/etc/tls/cert.pem"], directories: ["/etc/ssl/certs"] },
+  freebsd: { files: ["/usr/local/etc/ssl/cert.pem"], directories: ["/etc/ssl/certs", "/usr/local/share/certs"] },
+  dragonfly: { files: ["/usr/local/share/certs/ca-root-nss.crt"], directories: ["/etc/ssl/certs"] },
+  netbsd: { files: ["/etc/openssl/certs/ca-certificates.crt"], directories: ["/etc/openssl/certs"] },
+  openbsd: { files: ["/etc/ssl/cert.pem"], directories: ["/etc/ssl/certs"] },
+  sunos: { files: ["/etc/ssl/cacert.pem", "/etc/certs/ca-certificates.crt"], directories: ["/etc/certs/CA"] },
+  aix: { files: ["/etc/ssl/certs/ca-certificates.crt"], directories: ["/var/ssl/certs"] },
+};
+
+/**
+ * Where the roots of a system are.
+ *
+ * @param system The system.
+ * @returns The places, in the order in which they are to be read.
+ */
+export function rootPlaces(system: RootSystem): RootPlace[] {
+  const { env, files, platform } = system;
+  const file = env("SSL_CERT_FILE");
+  const directories = env("SSL_CERT_DIR");
+  if (file !== undefined || directories !== undefined) {
+    return [
+      ...(file === undefined ? [] : [filePlace(files, file, "SSL_CERT_FILE")]),
+      ...(directories?.split(delimiter) ?? []).map((path) => directoryPlace(files, path, "SSL_CERT_DIR")),
+    ];
+  }
+  if (platform === "darwin") return [keychainPlace(system.security)];
+  if (platform === "win32") return [runtimePlace(system)];
+  const defaults = DEFAULTS[platform] ?? DEFAULTS["linux"]!;
+  return [
+    ...defaults.files.map((path) => ({ ...filePlace(files, path, "default"), isAlternative: true })),
+    ...defaults.directories.map((path) => directoryPlace(files, path, "default")),
+  ];
+}
+
+function filePlace(files: FileSystem, path: string, origin: RootPlace["origin"]): RootPlace {
+  return {
+    origin,
+    path,
+    find: async () => [{ path, id: await files.realPath(path), read: () => files.read(path) }],
+  };
+}
+
+function directoryPlace(files: FileSystem, path: string, origin: RootPlace["origin"]): RootPlace {
+  return {
+    origin,
+    path,
+    async find() {
+      const [directory, entries] = await Promise.all([files.realPath(path), files.list(path)]);
+      const names = new Set(entries.map(({ name }) => name));
+      const documents: RootDocument[] = [];
+      for (const entry of entries) {
+        const path = directory + sep + entry.name;
+        const target = entry.isSymbolicLink() ? linkTarget(files, path) : undefined;
+        // c_rehash gives each file of a directory a second name there.
+        if (target === undefined ? !entry.isFile() : names.has(target) && target !== entry.name) continue;
+        const id = target === undefined || isAbsolute(target) ? target ?? path : resolve(directory, target);
+        documents.push({ path, id, read: () => readEntry(files, path) });
+      }
+      // Where links lead to may be a mount that does not answer.
+      const homes = new Set(documents.map(({ id }) => id.slice(0, id.lastIndexOf(sep))));
+      await Promise.allSettled([...homes].map((home) => files.realPath(home)));
+      return documents;
+    },
+  };
+}
+
+/** Directories are not searched deeper, and a link that leads nowhere holds nothing. */
+function readEntry(files: FileSystem, path: string): Uint8Array | undefined {
+  try {
+    return files.read(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EISDIR" || code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function linkTarget(files: FileSystem, path: string): string {
+  try {
+    return files.readLink(path);
+  } catch {
+    return path;
+  }
+}
+
+function runtimePlace({ runtimeRoots }: RootSystem): RootPlace {
+  return {
+    origin: "runtime",
+    path: undefined,
+    find() {
+      const path = "tls.getCACertificates()";
+      if (runtimeRoots) {
+        return Promise.resolve([{
+          path,
+          id: path,
+          read: () => Buffer.from(runtimeRoots().join("\n")),
+        }]);
+      }
+      const reason = `this runtime has no ${path}; use Node 22.15, Deno 2.8, Bun 1.4 or later`;
+      return Promise.reject(new TlsReloadError("UNSUPPORTED", `Cannot read the roots of Windows: ${reason}`));
+    },
+  };
+}

@@ -1,0 +1,135 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import fc from "fast-check";
+import { Buffer } from "node:buffer";
+import test from "node:test";
+import { encodePem, parseCertificates, type TlsReloadError } from "../../mod.ts";
+import { readBundle } from "../../src/roots/bundle.ts";
+import type { Roots } from "../../src/roots/root.ts";
+import { issueCa } from "../support/certificates.ts";
+import { openssl } from "../support/openssl.ts";
+
+const issued = await Promise.all(["a", "b", "c", "d", "e"].map((name) => issueCa(name)));
+const [a, b, c, d, e] = issued.map(({ cert }) => cert) as [string, string, string, string, string];
+const five = [a, b, c, d, e].join("");
+const names = new Map(issued.map(({ fingerprint256 }, index) => [fingerprint256, "abcde"[index]]));
+
+/** Which certificates a bundle holds, and what is wrong with it. */
+function read(bundle: string | Uint8Array) {
+  const roots: Roots = new Map();
+  const problems: TlsReloadError[] = [];
+  const bytes = typeof bundle === "string" ? Buffer.from(bundle) : bundle;
+  const count = readBundle({ path: "roots.pem", bytes }, roots, (problem) => problems.push(problem));
+  const found = [...roots.values()].map(({ x509 }) => names.get(x509?.fingerprint256 ?? "")).join("");
+  return { found, count, problems };
+}
+
+const SOUND: Record<string, string> = {
+  "as it is": five,
+  "CRLF": five.replaceAll("\n", "\r\n"),
+  "lone CR": five.replaceAll("\n", "\r"),
+  "mixed line ends": a + b.replaceAll("\n", "\r\n") + c.replaceAll("\n", "\r") + d + e,
+  "a byte order mark": `\ufeff${five}`,
+  "no newline at the end": five.trimEnd(),
+  "blank lines": five.replaceAll("\n", "\n\n"),
+  "white space around lines": five.replaceAll("\n", " \t\n  "),
+  "white space at the ends of body lines": five.replace(/([A-Za-z0-9+/=])\n(?!-)/g, "$1 \t\n"),
+  "one line for each body": five.replace(/([A-Za-z0-9+/=])\n(?!-)/g, "$1"),
+  "comments": `# Ärzte-CA - G2\n${a}# two\n${b}\n=======\n${c}# -- 'three'\n${d}${e}the end`,
+  "p11-kit headers": `[p11-kit-object-v1]\nlabel: "CA"\ntrusted: true\n${a}${b}${c}${d}${e}`,
+  "a private key, parameters and a revocation list": a + encodePem({ label: "PRIVATE KEY", der: Buffer.alloc(9, 1) }) +
+    b + encodePem({ label: "EC PARAMETERS", der: Buffer.alloc(9, 1) }) + c +
+    encodePem({ label: "X509 CRL", der: Buffer.alloc(9, 1) }) + d + e,
+};
+for (const [what, bundle] of Object.entries(SOUND)) {
+  test(`readBundle() reads five certificates with ${what}`, () => {
+    assertEquals(read(bundle), { found: "abcde", count: 5, problems: [] });
+  });
+}
+
+test("readBundle() gives each certificate once and counts every occurrence", () => {
+  assertEquals(read(a + b + a + a.replaceAll("\n", "\r\n") + b), { found: "ab", count: 5, problems: [] });
+});
+
+const BROKEN: Record<string, [section: string, reason: RegExp, line?: number]> = {
+  "without END": [c.replace(/-----END.*\n/, ""), /no END/],
+  "with an END of another label": [c.replace("END CERTIFICATE", "END X509 CRL"), /ends as "X509 CRL"/],
+  "whose BEGIN has four dashes": [c.slice(1), /five dashes/],
+  "whose BEGIN has six dashes": [`-${c}`, /five dashes/],
+  "whose END has four dashes": [c.replace("-----\n", "-----\n").replace(/-----\n$/, "----\n"), /five dashes/],
+  "that is empty": ["-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", /empty/],
+};
+for (const [what, [section, reason]] of Object.entries(BROKEN)) {
+  test(`readBundle() skips a section ${what}, and tells its line`, () => {
+    const { found, problems } = read(a + b + section + d + e);
+    assertEquals(found, "abde");
+    const [problem] = problems;
+    assertEquals([problems.length, problem!.code, problem!.path], [1, "PEM_INVALID", "roots.pem"]);
+    assertMatch(problem!.message, reason);
+    const first = (a + b).split("\n").length;
+    assertEquals(
+      problem!.line! >= first && problem!.line! < first + section.split("\n").length,
+      true,
+      problem!.message,
+    );
+  });
+}
+
+test("readBundle() leaves it to the parser of certificates to find bad base64 and bad DER", () => {
+  for (
+    const bad of [
+      c.replace(/.(?=\n-)/, "!"),
+      c.replace(/.(?=\n-)/, ""),
+      c.replace(/\n.{20}/, "\n"),
+      c.replace(/^M/m, "A"),
+    ]
+  ) {
+    const { found, problems } = read(a + b + bad + d + e);
+    assertEquals([found, problems], ["abde", []]);
+  }
+});
+
+test("readBundle() leaves out what is in OpenSSL's own form, and says so once", () => {
+  const trusted = openssl("x509 -in FILE -trustout -addtrust serverAuth", c).toString();
+  assertMatch(trusted, /BEGIN TRUSTED CERTIFICATE/);
+  const { found, problems } = read(a + trusted + b + trusted);
+  assertEquals(found, "ab");
+  assertEquals(problems.length, 1);
+  assertMatch(
+    problems[0]!.message,
+    /"roots\.pem" at line \d+: 2 in OpenSSL's own form; convert each with: openssl x509/,
+  );
+  assertEquals(problems[0]!.line, a.split("\n").length);
+});
+
+test("readBundle() says what is wrong with a file that is no PEM at all", () => {
+  const der = openssl("x509 -in FILE -outform der", a);
+  for (const [bytes, reason] of [[der, /DER/], [Buffer.from(`\ufeff${a}`, "utf16le"), /UTF-16/]] as const) {
+    const { count, problems } = read(bytes);
+    assertEquals([count, problems.length], [0, 1]);
+    assertMatch(problems[0]!.message, reason);
+  }
+  assertEquals(read("no certificate here"), { found: "", count: 0, problems: [] });
+  assertEquals(read(""), { found: "", count: 0, problems: [] });
+});
+
+test("readBundle() finds in sound files what parseCertificates() finds", () => {
+  const part = fc.constantFrom(a, b, c, d, e, "# a comment\n", "\n", "text - with -- dashes\n");
+  const lineEnd = fc.constantFrom("\n", "\r\n", "\r", "\n\n", " \n");
+  fc.assert(fc.property(fc.array(fc.tuple(part, lineEnd), { minLength: 1, maxLength: 8 }), (parts) => {
+    const text = parts.map(([part, lineEnd]) => part.replaceAll("\n", lineEnd)).join("");
+    fc.pre(text.includes("BEGIN"));
+    const expected = parseCertificates(text).map(({ fingerprint256 }) => names.get(fingerprint256));
+    assertEquals(read(text), { found: [...new Set(expected)].join(""), count: expected.length, problems: [] });
+  }));
+});
+
+test("readBundle() loses no good certificate to lines that are cut out or written twice elsewhere", () => {
+  const lines = c.split("\n");
+  fc.assert(fc.property(fc.nat(lines.length - 2), fc.nat(3), fc.boolean(), (at, length, twice) => {
+    const damaged = twice
+      ? [...lines.slice(0, at + length), ...lines.slice(at)]
+      : [...lines.slice(0, at), ...lines.slice(at + length)];
+    const { found } = read(a + b + damaged.join("\n") + d + e);
+    assertEquals(found.replace("c", ""), "abde");
+  }));
+});
