@@ -16,6 +16,9 @@
  * | `PASSPHRASE_WRONG` | the passphrase does not decrypt the key |
  * | `KEY_MISMATCH` | the key does not belong to the first certificate |
  * | `CONFIG_UNUSABLE` | the runtime refused the configuration, or it could not finish a handshake |
+ * | `CERTIFICATE_EXPIRED` | a reload was offered a certificate that has expired, in place of one that is valid |
+ * | `CERTIFICATE_NOT_YET_VALID` | the same of one whose validity has not begun |
+ * | `FILES_UNSTABLE` | the files went on changing while they were read |
  * | `HANDSHAKE_FAILED` | a peer did not complete the TLS handshake |
  * | `HANDSHAKE_TIMEOUT` | a peer did not complete it in time |
  * | `CLIENT_UNAUTHORIZED` | the client's certificate is missing or not to be trusted |
@@ -37,6 +40,9 @@ export type TlsReloadErrorCode =
   | "PASSPHRASE_WRONG"
   | "KEY_MISMATCH"
   | "CONFIG_UNUSABLE"
+  | "CERTIFICATE_EXPIRED"
+  | "CERTIFICATE_NOT_YET_VALID"
+  | "FILES_UNSTABLE"
   | "HANDSHAKE_FAILED"
   | "HANDSHAKE_TIMEOUT"
   | "CLIENT_UNAUTHORIZED"

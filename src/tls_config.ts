@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import type { KeyObject } from "node:crypto";
+import { createHash, type KeyObject } from "node:crypto";
 import { createSecureContext, type SecureContext, type Server } from "node:tls";
 import { type Certificate, type CertificateFacts, parseCertificates } from "./certificate.ts";
 import { location, TlsReloadError } from "./errors.ts";
@@ -199,6 +199,15 @@ export function serverOptions(config: TlsConfig): TlsServerOptions {
 /** The private key as plain PKCS#8 PEM. */
 export function privateKeyPem(config: TlsConfig): string {
   return keyOf(config);
+}
+
+/** SHA-256 of everything that a configuration serves with, so that two can be compared. Not for showing. */
+export function digestOf(config: TlsConfig): string {
+  const { chain, alpnProtocols, minVersion, clientAuth } = config;
+  const pemOf = (certificates: readonly Certificate[]) => certificates.map(({ pem }) => pem);
+  const trust = clientAuth && [clientAuth.mode, pemOf(clientAuth.ca)];
+  const whole = [pemOf(chain), privateKeyPem(config), alpnProtocols, minVersion, trust];
+  return createHash("sha256").update(JSON.stringify(whole)).digest("hex");
 }
 
 /** Hides the key in the context of a server, which is where Deno keeps it and where `console.log(socket)` finds it. */

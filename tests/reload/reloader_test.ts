@@ -1,0 +1,351 @@
+import { assert, assertEquals, assertInstanceOf, assertMatch, assertStrictEquals, assertThrows } from "@std/assert";
+import { execFile, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import test from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { isMainThread, Worker } from "node:worker_threads";
+import { type TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { Reloader, type ReloaderEventMap, type ReloadResult } from "../../src/reload/reloader.ts";
+import { issueCa, issueServer } from "../support/certificates.ts";
+import { withFiles } from "../support/files.ts";
+import { configOf, echoServer, visit } from "../support/peers.ts";
+import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
+import { NEVER_MS, told } from "./rotating_files.ts";
+
+const [first, second] = await Promise.all([issueServer("first"), issueServer("second")]);
+const HOUR_MS = 3_600_000;
+const at = (hours: number) => new Date(Date.now() + hours * HOUR_MS);
+const expired = await issueServer("expired", { notBefore: at(-2), notAfter: at(-1) });
+const notYetValid = await issueServer("not yet valid", { notBefore: at(1), notAfter: at(2) });
+/** Why the tests without watches are skipped where they are. */
+const NO_NAMESPACES = spawnSync("unshare", ["-Ur", "true"]).status !== 0 && "unshare(1) gives no user namespace here";
+
+/** A reloader whose source is a variable. */
+function reloaderOf(config: TlsConfig) {
+  const source = { load: () => Promise.resolve(config) };
+  const state = new TlsState(config);
+  const reloader = new Reloader(state, () => source.load());
+  reloader.addEventListener("reject", (event) => event.preventDefault());
+  reloader.addEventListener("expiring", (event) => event.preventDefault());
+  return { source, state, reloader };
+}
+
+const outcomeOf = ({ outcome }: ReloadResult) => outcome;
+const codeOf = (result: ReloadResult) => result.outcome === "rejected" && (result.error as TlsReloadError).code;
+
+test("Reloader.reload() swaps what is new, and a client is served it", async () => {
+  const { source, state, reloader } = reloaderOf(configOf(first));
+  const server = await echoServer(state);
+  assertEquals(outcomeOf(await reloader.reload()), "unchanged");
+  const previous = state.current();
+  source.load = () => Promise.resolve(configOf(second));
+  const result = await reloader.reload();
+  assert(result.outcome === "swapped");
+  assertStrictEquals(result.previous, previous);
+  assertEquals((await visit(server.port)).fingerprint256, second.fingerprint256);
+  assertEquals(outcomeOf(await reloader.reload()), "unchanged");
+  assertEquals(state.generation, 1);
+  await server[Symbol.asyncDispose]();
+  await reloader.close();
+});
+
+test("Reloader.reload() takes a change of chain, key, client authority or an option for a change", async () => {
+  const ca = await issueCa("CA");
+  const sameKey = await issueServer("first", { issuer: ca });
+  const variants = [
+    configOf(first),
+    configOf(first, { cert: first.cert + ca.cert }),
+    configOf(sameKey),
+    configOf(first, { alpnProtocols: ["h2"] }),
+    configOf(first, { minVersion: "TLSv1.3" }),
+    configOf(first, { clientAuth: { mode: "optional", ca: ca.cert } }),
+    configOf(first, { clientAuth: { mode: "required", ca: ca.cert } }),
+    configOf(first, { clientAuth: { mode: "required", ca: ca.cert + sameKey.cert } }),
+  ];
+  const { source, reloader } = reloaderOf(configOf(second));
+  for (const variant of variants) {
+    source.load = () => Promise.resolve(variant);
+    assertEquals([outcomeOf(await reloader.reload()), outcomeOf(await reloader.reload())], ["swapped", "unchanged"]);
+  }
+  await reloader.close();
+});
+
+test("Reloader.reload() never rejects, whatever load does, and keeps what is served", async () => {
+  const { source, state, reloader } = reloaderOf(configOf(first));
+  const loads: [() => Promise<TlsConfig>, string][] = [
+    [() => Promise.reject(new Error("out of order")), "out of order"],
+    [() => Promise.reject("a string"), "a string"],
+    [() => {
+      throw new Error("at once");
+    }, "at once"],
+    [() => Promise.resolve(undefined as never), ""],
+    [() => Promise.resolve({} as never), ""],
+  ];
+  for (const [load, message] of loads) {
+    source.load = load;
+    assertEquals(outcomeOf(await reloader.reload()), "rejected");
+    if (message) assertEquals(reloader.status().lastError?.message, message);
+  }
+  assertEquals(reloader.status().failuresInARow, loads.length);
+  assertEquals(state.generation, 0);
+  source.load = () => Promise.resolve(configOf(second));
+  assertEquals(outcomeOf(await reloader.reload()), "swapped");
+  assertEquals(reloader.status().failuresInARow, 0);
+  await reloader.close();
+});
+
+test("Reloader.reload() runs one load at a time, and one more for all who ask meanwhile", async () => {
+  const { source, reloader } = reloaderOf(configOf(first));
+  let [running, most, loads] = [0, 0, 0];
+  source.load = async () => {
+    most = Math.max(most, ++running);
+    loads++;
+    await new Promise((resolve) => setImmediate(resolve));
+    running--;
+    return configOf(first);
+  };
+  const results = await Promise.all(Array.from({ length: 50 }, () => reloader.reload()));
+  assertEquals(results.map(outcomeOf), Array(50).fill("unchanged"));
+  assertEquals([most, loads], [1, 2]);
+  await reloader.reload();
+  assertEquals(loads, 3);
+  await reloader.close();
+});
+
+test("Reloader.reload() keeps a valid certificate rather than one out of its validity, unless forced", async () => {
+  const { source, state, reloader } = reloaderOf(configOf(first));
+  for (
+    const [issued, code] of [[expired, "CERTIFICATE_EXPIRED"], [notYetValid, "CERTIFICATE_NOT_YET_VALID"]] as const
+  ) {
+    source.load = () => Promise.resolve(configOf(issued));
+    assertEquals(codeOf(await reloader.reload()), code);
+    assertStrictEquals(state.current().leaf.fingerprint256, first.fingerprint256);
+    const [unforced, forced] = [reloader.reload(), reloader.reload({ force: true })];
+    assertEquals([codeOf(await unforced), outcomeOf(await forced)], [code, "swapped"]);
+    source.load = () => Promise.resolve(configOf(first));
+    assertEquals(outcomeOf(await reloader.reload()), "swapped");
+  }
+  // What is expired already may be replaced by anything.
+  state.swap(configOf(expired));
+  source.load = () => Promise.resolve(configOf(notYetValid));
+  assertEquals(outcomeOf(await reloader.reload()), "swapped");
+  await reloader.close();
+});
+
+test("Reloader tells swap and unchanged each time, and a rejection once until it is another", async () => {
+  const { source, reloader } = reloaderOf(configOf(first));
+  const seen: string[] = [];
+  for (const type of ["swap", "unchanged", "reject"] satisfies (keyof ReloaderEventMap)[]) {
+    reloader.addEventListener(type, () => seen.push(type));
+  }
+  const load = async (load: () => Promise<TlsConfig>) => {
+    source.load = load;
+    await reloader.reload();
+  };
+  for (const message of ["one", "one", "two"]) await load(() => Promise.reject(new Error(message)));
+  await load(() => Promise.resolve(configOf(first)));
+  await load(() => Promise.reject(new Error("two")));
+  await load(() => Promise.resolve(configOf(second)));
+  assertEquals(seen, ["reject", "reject", "unchanged", "reject", "swap"]);
+  await reloader.close();
+});
+
+test("Reloader warns the process of a rejection that no listener has dealt with", async () => {
+  const state = new TlsState(configOf(first));
+  const reloader = new Reloader(state, () => Promise.reject(new Error("a load that fails")));
+  const warned = once(process, "warning");
+  await reloader.reload();
+  assertEquals((await warned)[0].message, "a load that fails");
+  await reloader.close();
+});
+
+test("Reloader tells that the certificate is expiring, at a third and at a tenth of its life", async () => {
+  const now = Date.now();
+  const short = await issueServer("short", { notBefore: new Date(now - 6_000), notAfter: new Date(now + 4_000) });
+  const { state, reloader } = reloaderOf(configOf(short));
+  const left: number[] = [];
+  for (let count = 0; count < 2; count++) {
+    const event = await told(reloader, "expiring");
+    assertEquals(event.detail.fingerprint256, short.fingerprint256);
+    left.push(event.detail.notAfter.getTime() - Date.now());
+  }
+  assert(left[0]! > left[1]! && left[0]! < 10_000 / 3, `${left}`);
+  const old = await issueServer("old", { notBefore: at(-100), notAfter: at(1) });
+  const toldOld = told(reloader, "expiring");
+  state.swap(configOf(old));
+  assertEquals((await toldOld).detail.fingerprint256, old.fingerprint256);
+  await reloader.close();
+});
+
+test("Reloader.status() and metrics() tell what is served and what failed, and nothing secret", async () => {
+  const { source, state, reloader } = reloaderOf(configOf(first));
+  assertEquals([reloader.status().inSync, reloader.status().lastAttempt], [undefined, undefined]);
+  await reloader.reload();
+  assertEquals(reloader.status().inSync, true);
+  const { leaf } = state.current();
+  const { fingerprint256, names, notAfter, secondsLeft } = reloader.status();
+  assertEquals([fingerprint256, names, notAfter], [first.fingerprint256, ["localhost", "127.0.0.1"], leaf.notAfter]);
+  assert(secondsLeft > 0 && secondsLeft <= 3_600);
+  source.load = () => Promise.resolve(configOf(second));
+  await reloader.reload();
+  state.swap(configOf(first));
+  assertEquals(reloader.status().inSync, false);
+  source.load = () => Promise.reject(new Error("no"));
+  await reloader.reload();
+  const metrics = reloader.metrics();
+  for (const line of metrics.trimEnd().split("\n")) {
+    assertMatch(line, /^(# (HELP|TYPE) tls_reload_\w+ .+|tls_reload_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? -?[\d.]+)$/);
+  }
+  const seconds = leaf.notAfter.getTime() / 1000;
+  assert(metrics.includes(`\ntls_reload_certificate_not_after_timestamp_seconds ${seconds}\n`));
+  assert(metrics.includes('\ntls_reload_reloads_total{outcome="rejected"} 1\n'));
+  assert(metrics.includes("\ntls_reload_last_reload_successful 0\n"));
+  assert(metrics.includes("\ntls_reload_generation 2\n"));
+  secretKey(first.key);
+  secretKey(second.key);
+  for (const value of [reloader, reloader.status(), metrics]) assertHidesSecrets(value);
+  await reloader.close();
+});
+
+test("Reloader.watch() refuses no path and no time", async () => {
+  const { reloader } = reloaderOf(configOf(first));
+  assertThrows(() => reloader.watch([]), TypeError, "at least one");
+  for (const ms of [0, -1, NaN, Infinity, 2 ** 31]) {
+    assertThrows(() => reloader.watch(["a"], { pollIntervalMs: ms }), TypeError, "pollIntervalMs");
+    assertThrows(() => reloader.watch(["a"], { settleMs: ms }), TypeError, "settleMs");
+    assertThrows(() => reloader.every(ms), TypeError, "intervalMs");
+  }
+  await reloader.close();
+});
+
+test("Reloader.reload() gives up with FILES_UNSTABLE when the files change at every reading", () =>
+  withFiles(async (files) => {
+    const { source, state, reloader } = reloaderOf(configOf(first));
+    const path = await files.write("generation", "0");
+    let loads = 0;
+    source.load = async () => {
+      await files.write("generation", String(++loads));
+      return configOf(second);
+    };
+    const rejected = told(reloader, "reject");
+    const watch = reloader.watch([path], { pollIntervalMs: NEVER_MS, settleMs: NEVER_MS });
+    assertEquals(codeOf((await rejected).detail), "FILES_UNSTABLE");
+    watch[Symbol.dispose]();
+    assertEquals([loads, state.generation], [6, 0]);
+    await reloader.close();
+  }));
+
+test("Reloader.onSignal() reloads at the signal, and lets no signal end the process after it was closed", {
+  skip: process.platform === "win32" && "Windows has no signals",
+}, async () => {
+  const { reloader } = reloaderOf(configOf(first));
+  reloader.onSignal("SIGHUP");
+  for (let count = 0; count < 2; count++) {
+    const unchanged = told(reloader, "unchanged");
+    process.kill(process.pid, "SIGHUP");
+    await unchanged;
+  }
+  await reloader.close();
+  const { lastAttempt } = reloader.status();
+  const alive = setInterval(() => {}, NEVER_MS);
+  const passed = once(process, "SIGHUP");
+  process.kill(process.pid, "SIGHUP");
+  await passed;
+  clearInterval(alive);
+  assertEquals(reloader.status().lastAttempt, lastAttempt);
+});
+
+test("Reloader.onSignal() throws UNSUPPORTED for a signal that cannot be caught, and in a worker", async () => {
+  const { reloader } = reloaderOf(configOf(first));
+  for (const signal of ["SIGKILL", "SIGSTOP", "SIGNONE" as "SIGHUP"] as const) {
+    assertEquals(assertThrows(() => reloader.onSignal(signal), TlsReloadError).code, "UNSUPPORTED");
+  }
+  await reloader.close();
+  assert(isMainThread);
+  const module = (path: string) => JSON.stringify(new URL(path, import.meta.url).href);
+  const worker = new Worker(
+    new URL(`data:text/javascript,${
+      encodeURIComponent(`
+      import { parentPort, workerData } from "node:worker_threads";
+      import { TlsConfig, TlsState } from ${module("../../mod.ts")};
+      import { Reloader } from ${module("../../src/reload/reloader.ts")};
+      const reloader = new Reloader(new TlsState(new TlsConfig(workerData)), () => {});
+      try { reloader.onSignal("SIGHUP"); } catch (error) { parentPort.postMessage(error.code); }
+      await reloader.close();
+    `)
+    }`),
+    { workerData: { cert: first.cert, key: first.key } },
+  );
+  assertEquals((await once(worker, "message"))[0], "UNSUPPORTED");
+  await worker.terminate();
+});
+
+test("Reloader.every() reloads again and again until it is disposed of", async () => {
+  const { reloader } = reloaderOf(configOf(first));
+  const every = reloader.every(1);
+  for (let count = 0; count < 3; count++) await told(reloader, "unchanged");
+  every[Symbol.dispose]();
+  await reloader.reload(); // ends one that may have been under way
+  const { lastAttempt } = reloader.status();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assertEquals(reloader.status().lastAttempt, lastAttempt);
+  await reloader.close();
+});
+
+test("Reloader.close() is idempotent, waits for what is under way, and follows a signal", async () => {
+  const { source, state } = reloaderOf(configOf(first));
+  const aborter = new AbortController();
+  let isLoaded = false;
+  source.load = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    isLoaded = true;
+    return configOf(second);
+  };
+  const reloader = new Reloader(state, () => source.load(), { signal: aborter.signal });
+  reloader.every(NEVER_MS);
+  const reloading = reloader.reload();
+  aborter.abort();
+  await Promise.all([reloader.close(), reloader[Symbol.asyncDispose]()]);
+  assert(isLoaded);
+  assertEquals(outcomeOf(await reloading), "swapped");
+  assertInstanceOf(reloader, EventTarget);
+});
+
+/** Runs a file on the runtime of this test. */
+function runChild(args: readonly string[], prefix: readonly string[] = []): Promise<{ stdout: string }> {
+  const child = fileURLToPath(new URL("watching_child.ts", import.meta.url));
+  const runArgs = process.versions["deno"] ? ["run", "-A", "--no-config", "--import-map", IMPORT_MAP] : [];
+  const [command = "", ...rest] = [...prefix, process.execPath, ...runArgs, child, ...args];
+  return promisify(execFile)(command, rest, { timeout: 60_000 });
+}
+
+const IMPORT_MAP = fileURLToPath(new URL("../std/import_map.json", import.meta.url));
+
+test("Reloader: its triggers and timers do not keep a process alive", () =>
+  withFiles(async (files) => {
+    const cert = await files.write("tls.crt", first.cert);
+    const key = await files.write("tls.key", first.key);
+    assertMatch((await runChild(["leave", cert, key])).stdout, /^leaving$/m);
+  }));
+
+for (const limit of ["max_inotify_watches", "max_inotify_instances"]) {
+  test(
+    `Reloader.watch() polls, and says so, where ${limit} is 0`,
+    { skip: NO_NAMESPACES },
+    () =>
+      withFiles(async (files) => {
+        const cert = await files.write("tls.crt", first.cert);
+        const key = await files.write("tls.key", first.key);
+        await files.write("next.crt", second.cert);
+        await files.write("next.key", second.key);
+        const prefix = ["unshare", "-Ur", "sh", "-c", `echo 0 > /proc/sys/user/${limit}; exec "$@"`, "sh"];
+        const { stdout } = await runChild(
+          ["rotate", cert, key, files.path("next.crt"), files.path("next.key")],
+          prefix,
+        );
+        assertEquals(stdout.trim(), `degraded true, served ${second.fingerprint256}`);
+      }),
+  );
+}
