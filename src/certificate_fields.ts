@@ -98,7 +98,7 @@ function attribute(value: DerValue): string {
 function escapeValue(text: string): string {
   return text
     .replace(/[,+"\\<>;]|^[ #]| $/g, "\\$&")
-    // deno-lint-ignore no-control-regex
+    // deno-lint-ignore no-control-regex -- they are what is looked for
     .replace(/[\x00-\x1f\x7f]/g, (control) => `\\${control.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`);
 }
 

@@ -4,6 +4,9 @@ import { TlsReloadError } from "./errors.ts";
 import { TlsAcceptor } from "./tls_acceptor.ts";
 import type { TlsConfig } from "./tls_config.ts";
 
+/** Far above the few milliseconds that it takes. */
+const TIMEOUT_MS = 10_000;
+
 /**
  * Proves that a configuration can serve: completes one TLS handshake in memory and compares the certificate that the
  * client receives. Runtimes accept configurations with which every handshake fails; this tells before it matters.
@@ -20,7 +23,11 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
     accepted.catch(() => {}); // in case that connect() throws, and nobody else hears of it
     const client = connect({ socket: far, rejectUnauthorized: false });
     opened.unshift(client);
-    const served = await servedCertificate(client, accepted);
+    // In TLS 1.3, which is spoken unless a flag of Node forbids it, the client is done before it is asked who it is.
+    const entered = accepted.catch((error) => {
+      if (error.code !== "CLIENT_UNAUTHORIZED") throw error;
+    });
+    const [served] = await Promise.all([servedFingerprint(client, TIMEOUT_MS), entered]);
     if (served !== config.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
   } catch (cause) {
     throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot use TLS config: no handshake succeeds with it", { cause });
@@ -29,16 +36,17 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
   }
 }
 
-/** The fingerprint that a client sees, who shows no certificate of its own, once both sides are done. */
-async function servedCertificate(client: TLSSocket, accepted: Promise<unknown>): Promise<string | undefined> {
-  const seen = new Promise<string | undefined>((resolve, reject) => {
+/**
+ * The fingerprint of the certificate that a client is served.
+ *
+ * @param client A client whose handshake has begun.
+ * @param timeoutMs How long it may be silent.
+ * @returns The fingerprint, when the client's side of the handshake is done; rejects if it fails.
+ */
+export function servedFingerprint(client: TLSSocket, timeoutMs: number): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
     client.once("secureConnect", () => resolve(client.getPeerCertificate().fingerprint256));
     client.on("error", reject).once("close", () => reject(new Error("the connection was closed")));
+    client.setTimeout(timeoutMs, () => reject(new Error(`no handshake within ${timeoutMs} ms`)));
   });
-  // In TLS 1.3, which is spoken unless a flag of Node forbids it, the client is done before it is asked who it is.
-  const entered = accepted.catch((error) => {
-    if (error.code !== "CLIENT_UNAUTHORIZED") throw error;
-  });
-  const [served] = await Promise.all([seen, entered]);
-  return served;
 }

@@ -68,7 +68,7 @@ export class TlsState {
    * `Bun.serve({ tls })`, `https.createServer()`, `http2.createSecureServer()`, `tls.createServer()`.
    *
    * Such a server reads its options once. To change them later, see `@x/tls-reload/node`. The object holds the
-   * private key; it hides it when printed, copies of it do not.
+   * private key, which is hidden when it is printed, alone or in a copy; `structuredClone()` of it is not.
    */
   get tls(): TlsServerOptions {
     return tlsOptions(this.#acceptor.config);

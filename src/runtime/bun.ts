@@ -7,9 +7,11 @@ import process from "node:process";
 import { connect } from "node:tls";
 import type { Socket } from "node:net";
 import { TlsReloadError } from "../errors.ts";
+import { servedFingerprint } from "../proof.ts";
 import { type TlsConfig, tlsOptions as serverTlsOptions, type TlsServerOptions } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
 import { type Backend, carry, Front, type FrontOptions, type Generation, type Peer, peerOf } from "./front.ts";
+import { unsupported } from "./unsupported.ts";
 
 export type { FrontOptions, Generation };
 
@@ -134,22 +136,23 @@ const PROOF_TIMEOUT_MS = 10_000;
  * says nothing. To change the certificate of a server, see {@linkcode serve}.
  *
  * @param config What to serve with.
- * @returns The options. They hold the private key, and hide it when printed; copies of them do not.
+ * @returns The options. They hold the private key, and hide it when printed.
  * @throws {TlsReloadError} `UNSUPPORTED` for optional client authentication, as `Bun.serve` would let in clients with bad
  * certificates, and before Bun 1.4.3 for any client authentication and for a `minVersion` of TLS 1.3.
  */
 export function tlsOptions(config: TlsConfig): BunTlsOptions {
   if (config.clientAuth?.mode === "optional") {
     const alternative = 'use mode "required", or state.acceptor() with node:http';
-    throw unsupported(`Bun.serve lets in clients with bad certificates if they are optional; ${alternative}`);
+    throw unsupported("serve", `Bun.serve lets in clients with bad certificates if they are optional; ${alternative}`);
   }
   if (UNCHECKED.test(process.versions.bun ?? "") && (config.clientAuth || config.minVersion !== "TLSv1.2")) {
-    throw unsupported("before Bun 1.4.3 client authentication and minVersion are not to be relied on; upgrade Bun");
+    throw unsupported(
+      "serve",
+      "before Bun 1.4.3 client authentication and minVersion are not to be relied on; upgrade Bun",
+    );
   }
-  const options = serverTlsOptions(config);
-  // Set on the object itself, which hides its key.
-  if (config.minVersion === "TLSv1.3") Object.assign(options, { minVersion: TLS_1_3 });
-  return options as object as BunTlsOptions;
+  const { minVersion, ...options } = serverTlsOptions(config);
+  return { ...options, ...(minVersion && { minVersion: TLS_1_3 }) };
 }
 
 /**
@@ -188,7 +191,7 @@ export async function serve<WebSocket = BunWebSocket>(
   options: BunServeOptions<WebSocket>,
 ): Promise<BunServer> {
   if (typeof Bun === "undefined") {
-    throw unsupported("it needs Bun; use attach() of ./node, serve() of ./deno, or state.acceptor()");
+    throw unsupported("serve", "it needs Bun; use attach() of ./node, serve() of ./deno, or state.acceptor()");
   }
   return await BunServer.open(state, options as BunServeOptions<never>);
 }
@@ -322,7 +325,7 @@ export class BunServer implements AsyncDisposable {
 
   /** Replaces handlers. The certificate is replaced by the `swap()` of the state instead. */
   reload<WebSocket = BunWebSocket>(handlers: BunHandlers<WebSocket>): void {
-    if ("tls" in handlers) throw unsupported("'tls' is no option of reload(); use the swap() of the state");
+    if ("tls" in handlers) throw unsupported("serve", "'tls' is no option of reload(); use the swap() of the state");
     const { fetch, routes, websocket, error } = handlers as BunHandlers<never>;
     this.#handlers = { fetch, routes, websocket, error } as BunHandlers<never>;
     for (const backend of this.#front.backends) this.#reload(backend);
@@ -380,7 +383,10 @@ export class BunServer implements AsyncDisposable {
   async #start(config: TlsConfig): Promise<BunBackend> {
     const tls = tlsOptions(config);
     if (config.clientAuth && Object.values(this.#handlers.routes ?? {}).some(isBundle)) {
-      throw unsupported("HTML imports as routes cannot be kept from strangers; use them without client certificates");
+      throw unsupported(
+        "serve",
+        "HTML imports as routes cannot be kept from strangers; use them without client certificates",
+      );
     }
     const backend = new BunBackend(
       (backend) => Bun.serve({ ...this.#settings, ...this.#handlersOf(backend), tls, hostname: "127.0.0.1", port: 0 }),
@@ -459,16 +465,12 @@ export class BunServer implements AsyncDisposable {
 async function prove(port: number, config: TlsConfig): Promise<void> {
   const client = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, minVersion: "TLSv1.3" });
   try {
-    const served = await new Promise<string | undefined>((resolve, reject) => {
-      client.setTimeout(PROOF_TIMEOUT_MS, () => reject(new Error(`no handshake within ${PROOF_TIMEOUT_MS} ms`)));
-      client.once("error", reject).once("close", () => reject(new Error("the connection was closed")));
-      client.once("secureConnect", () => resolve(client.getPeerX509Certificate()?.fingerprint256));
-    });
+    const served = await servedFingerprint(client, PROOF_TIMEOUT_MS);
     if (served !== config.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
   } catch (cause) {
     throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot serve: no handshake with Bun.serve succeeds", { cause });
   } finally {
-    client.on("error", () => {}).destroy();
+    client.destroy();
   }
 }
 
@@ -490,10 +492,4 @@ function isBundle(route: unknown): boolean {
 
 function mapValues(object: Readonly<Record<string, unknown>>, map: (value: unknown) => unknown): object {
   return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, map(value)]));
-}
-
-function unsupported(reason: string): TlsReloadError {
-  const { bun, deno, node } = process.versions;
-  const runtime = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
-  return new TlsReloadError("UNSUPPORTED", `Cannot serve on ${runtime}: ${reason}`);
 }

@@ -4,15 +4,14 @@
  * @module
  */
 import type { Socket } from "node:net";
-import process from "node:process";
 import type { TLSSocket } from "node:tls";
-import { TlsReloadError } from "../errors.ts";
 import { showAs } from "../inspect.ts";
 import { proveTlsConfig } from "../proof.ts";
 import { TlsAcceptor } from "../tls_acceptor.ts";
 import { HIDDEN_KEY, privateKeyPem, TlsConfig, tlsOptions } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
 import { type Backend, carry, Front, type FrontOptions, type Generation, type Peer, peerOf } from "./front.ts";
+import { unsupported } from "./unsupported.ts";
 
 export type { FrontOptions, Generation };
 
@@ -197,7 +196,9 @@ const DEFAULT_BACKLOG = 511;
  */
 export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
   const missing = config.clientAuth ? "client authentication" : config.minVersion !== "TLSv1.2" ? "minVersion" : "";
-  if (missing) throw unsupported(`its native servers have no ${missing}; use listenTls() or serve() of ./deno`);
+  if (missing) {
+    throw unsupported("serve", `its native servers have no ${missing}; use listenTls() or serve() of ./deno`);
+  }
   const { chain, alpnProtocols } = config;
   const options = {
     cert: chain.map(({ pem }) => pem).join(""),
@@ -626,17 +627,11 @@ function requireNet(hostname: string, port?: number): void {
   const name = hostname.includes(":") ? `[${hostname}]` : hostname;
   const host = port === undefined ? name : `${name}:${port}`;
   if (Deno.permissions.requestSync({ name: "net", host }).state !== "granted") {
-    throw unsupported(`it needs the permission --allow-net=${host}`);
+    throw unsupported("serve", `it needs the permission --allow-net=${host}`);
   }
 }
 
 function requireDeno(action: "listen" | "serve"): void {
   if (typeof Deno !== "undefined") return;
-  throw unsupported("it needs Deno; use attach() of ./node, serve() of ./bun, or state.acceptor()", action);
-}
-
-function unsupported(reason: string, action = "serve"): TlsReloadError {
-  const { bun, deno, node } = process.versions;
-  const runtime = deno ? `Deno ${deno}` : bun ? `Bun ${bun}` : `Node ${node}`;
-  return new TlsReloadError("UNSUPPORTED", `Cannot ${action} on ${runtime}: ${reason}`);
+  throw unsupported(action, "it needs Deno; use attach() of ./node, serve() of ./bun, or state.acceptor()");
 }

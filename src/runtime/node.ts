@@ -9,8 +9,10 @@ import process from "node:process";
 import { connect, type SecureContextOptions, type Server, type TLSSocket } from "node:tls";
 import { ClientCheck } from "../client_check.ts";
 import { TlsReloadError } from "../errors.ts";
+import { servedFingerprint } from "../proof.ts";
 import { hideContext, serverOptions, type TlsConfig } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
+import { unsupported } from "./unsupported.ts";
 
 export { secureContext } from "../tls_config.ts";
 
@@ -99,6 +101,8 @@ type Emit = Server["emit"];
 
 /** The oldest versions whose `setSecureContext()` does what it says. */
 const OLDEST = { bun: [1, 4, 3], deno: [2, 8, 0] } as const;
+/** How long a server may take to answer its own verification. */
+const VERIFY_TIMEOUT_MS = 5_000;
 const attached = new WeakSet<Server>();
 
 class ServerAttachment implements Attachment {
@@ -149,7 +153,7 @@ class ServerAttachment implements Attachment {
     attached.delete(this.#server);
     this.#subscription[Symbol.dispose]();
     this.#server.removeListener("listening", this.#onListening);
-    // Whoever has wrapped emit() since then keeps his wrapper: the gate stands open once the subscription is gone.
+    // Whoever has wrapped emit() since then keeps his wrapper: a gate that is no longer attached passes everything.
     if (this.#server.emit === this.#gateway) this.#server.emit = this.#emit;
   }
 
@@ -192,7 +196,10 @@ class ServerAttachment implements Attachment {
       (!_requestCert || Boolean(_rejectUnauthorized) === settings.rejectUnauthorized) &&
       String(ALPNProtocols) === String(settings.ALPNProtocols);
     if (!isSame) {
-      throw unsupported("a server cannot change its client authentication or ALPN; create a new one with state.tls");
+      throw unsupported(
+        "attach to server",
+        "a server cannot change its client authentication or ALPN; create a new one with state.tls",
+      );
     }
   }
 
@@ -248,19 +255,12 @@ class ServerAttachment implements Attachment {
   }
 
   async #servedLeaf(): Promise<string | undefined> {
-    const client = connect({ ...reach(this.#server.address()), rejectUnauthorized: false, timeout: 5_000 });
+    const client = connect({ ...reach(this.#server.address()), rejectUnauthorized: false });
     let peer: string | undefined;
-    return await new Promise<string | undefined>((resolve, reject) => {
-      client.once("connect", () => this.#probes.add(peer = peerOf(client.localAddress, client.localPort)));
-      client.once("secureConnect", () => resolve(client.getPeerCertificate().fingerprint256));
-      client.once("timeout", () => reject(new Error("no answer")));
-      client.once("error", reject);
-      client.once("close", () => {
-        reject(new Error("the server closed the connection"));
-        // The server may see the end of the connection a little later.
-        setTimeout(() => this.#probes.delete(peer!), 1_000).unref();
-      });
-    }).finally(() => client.destroy());
+    client.once("connect", () => this.#probes.add(peer = peerOf(client.localAddress, client.localPort)));
+    // The server may see the end of the connection a little later.
+    client.once("close", () => setTimeout(() => this.#probes.delete(peer!), 1_000).unref());
+    return await servedFingerprint(client, VERIFY_TIMEOUT_MS).finally(() => client.destroy());
   }
 
   #fail(error: TlsReloadError): void {
@@ -282,21 +282,17 @@ function requireSupport(server: Server): void {
     const at = oldest.findIndex((part, index) => part !== parts[index]);
     if (at >= 0 && parts[at]! < oldest[at]!) {
       throw unsupported(
+        "attach to server",
         `setSecureContext() works from ${runtime} ${oldest.join(".")}; update, or use state.acceptor()`,
       );
     }
   }
   if (typeof server.setSecureContext !== "function") {
     throw unsupported(
+      "attach to server",
       "this kind of server has no setSecureContext(); use state.acceptor() or the runtime's own server",
     );
   }
-}
-
-function unsupported(reason: string): TlsReloadError {
-  const { bun, deno, node } = process.versions;
-  const runtime = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
-  return new TlsReloadError("UNSUPPORTED", `Cannot attach to server on ${runtime}: ${reason}`);
 }
 
 /** How to connect to what listens at an address. */
