@@ -5,12 +5,13 @@
  */
 import process from "node:process";
 import { connect } from "node:tls";
-import type { Socket } from "node:net";
 import { TlsReloadError } from "../errors.ts";
 import { servedFingerprint } from "../proof.ts";
 import { type TlsConfig, tlsOptions as serverTlsOptions, type TlsServerOptions } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
-import { type Backend, carry, Front, type FrontOptions, type Generation, type Peer, peerOf } from "./front.ts";
+import { type BunClient, listenBun } from "./bun_carrier.ts";
+import { type Backend, Front, type FrontOptions, type Generation } from "./front.ts";
+import type { Peer } from "./peers.ts";
 import { unsupported } from "./unsupported.ts";
 
 export type { FrontOptions, Generation };
@@ -197,7 +198,7 @@ export async function serve<WebSocket = BunWebSocket>(
 }
 
 /** One configuration's `Bun.serve`. */
-class BunBackend implements Backend {
+class BunBackend implements Backend<BunClient> {
   readonly peers = new Map<number, Peer>();
   readonly inner: NativeServer;
   isGuarded = false;
@@ -208,8 +209,8 @@ class BunBackend implements Backend {
     this.#onGuard = onGuard;
   }
 
-  serve(client: Socket): void {
-    carry(client, peerOf(client), this.inner.port, this.peers);
+  serve(client: BunClient): void {
+    client.carry(this.inner.port, this.peers);
   }
 
   peer(request: Request): Peer | undefined {
@@ -229,7 +230,7 @@ class BunBackend implements Backend {
 
 /** What {@linkcode serve} returns: the `Server` of `Bun.serve`, over all generations of its certificate. */
 export class BunServer implements AsyncDisposable {
-  #front!: Front<BunBackend>;
+  #front!: Front<BunClient, BunBackend>;
   #handlers: BunHandlers<never>;
   readonly #settings: object;
   readonly #hostname: string | undefined;
@@ -251,12 +252,10 @@ export class BunServer implements AsyncDisposable {
   static async open(state: TlsState, options: BunServeOptions<never>): Promise<BunServer> {
     const server = new BunServer(options);
     const { port = 3000, hostname } = options;
-    server.#front = await Front.open(
-      state,
-      { hostname, port: Number(port) },
-      (acceptor) => server.#start(acceptor.config),
-      options,
-    );
+    server.#front = await Front.open(state, {
+      listen: listenBun({ hostname, port: Number(port) }),
+      start: (acceptor) => server.#start(acceptor.config),
+    }, options);
     return server;
   }
 

@@ -10,7 +10,9 @@ import { proveTlsConfig } from "../proof.ts";
 import { TlsAcceptor } from "../tls_acceptor.ts";
 import { HIDDEN_KEY, privateKeyPem, TlsConfig, tlsOptions } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
-import { type Backend, carry, Front, type FrontOptions, type Generation, type Peer, peerOf } from "./front.ts";
+import { type Backend, Front, type FrontOptions, type Generation } from "./front.ts";
+import { carry, listenNet, peerOf } from "./net_carrier.ts";
+import type { Peer } from "./peers.ts";
 import { unsupported } from "./unsupported.ts";
 
 export type { FrontOptions, Generation };
@@ -279,15 +281,17 @@ export async function serve(
   return await HttpServer.open(state, options, handler);
 }
 
+type HandshakeOptions = Pick<DenoListenTlsOptions, "handshakeTimeoutMs" | "onTlsError">;
+
 /** Makes the handshakes of one generation. */
-class Handshakes implements Backend {
+class Handshakes implements Backend<Socket> {
   readonly #acceptor: TlsAcceptor;
-  readonly #options: DenoListenTlsOptions;
+  readonly #options: HandshakeOptions;
   readonly #onSecure: (secure: TLSSocket, peer: Peer) => void;
 
   constructor(
     acceptor: TlsAcceptor,
-    options: DenoListenTlsOptions,
+    options: HandshakeOptions,
     onSecure: (secure: TLSSocket, peer: Peer) => void,
   ) {
     this.#acceptor = acceptor;
@@ -308,7 +312,7 @@ class Handshakes implements Backend {
 }
 
 class Listener implements DenoTlsListener {
-  #front!: Front<Handshakes>;
+  #front!: Front<Socket, Handshakes>;
   readonly #maxReady: number;
   readonly #ready: Conn[] = [];
   readonly #accepts: PromiseWithResolvers<Conn>[] = [];
@@ -322,10 +326,12 @@ class Listener implements DenoTlsListener {
     const { port, hostname = "0.0.0.0", tcpBacklog } = options;
     requireNet(hostname, port);
     const listener = new Listener(options);
-    listener.#front = await Front.open(state, { hostname, port, backlog: tcpBacklog }, async (acceptor) => {
+    const start = async (acceptor: TlsAcceptor) => {
       await proveTlsConfig(acceptor.config);
       return new Handshakes(acceptor, options, (secure, peer) => listener.#add(new Conn(secure, peer)));
-    }, options);
+    };
+    const listen = listenNet({ hostname, port, backlog: tcpBacklog });
+    listener.#front = await Front.open(state, { listen, start }, options);
     return listener;
   }
 
@@ -502,7 +508,7 @@ class Conn implements DenoTlsConn {
 }
 
 class HttpServer implements DenoHttpServer {
-  #front!: Front<Handshakes>;
+  #front!: Front<Socket, Handshakes>;
   readonly #inner: NativeServer;
   readonly #peers = new Map<number, Peer>();
 
@@ -521,13 +527,15 @@ class HttpServer implements DenoHttpServer {
     requireNet("127.0.0.1");
     const innerOptions = { ...rest, hostname: "127.0.0.1", port: 0, onListen: () => {} };
     const server = new HttpServer(innerOptions, handler);
+    const { port: innerPort } = server.#inner.addr;
+    const start = async (acceptor: TlsAcceptor) => {
+      const http = forHttp(acceptor);
+      await proveTlsConfig(http.config);
+      return new Handshakes(http, options, (secure, peer) => carry(secure, peer, innerPort, server.#peers));
+    };
+    const listen = listenNet({ hostname, port, backlog: tcpBacklog });
     try {
-      server.#front = await Front.open(state, { hostname, port, backlog: tcpBacklog }, async (acceptor) => {
-        const http = forHttp(acceptor);
-        await proveTlsConfig(http.config);
-        const { port } = server.#inner.addr;
-        return new Handshakes(http, { port, ...options }, (secure, peer) => carry(secure, peer, port, server.#peers));
-      }, options);
+      server.#front = await Front.open(state, { listen, start }, options);
     } catch (error) {
       await server.#inner.shutdown();
       throw error;

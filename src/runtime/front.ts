@@ -1,6 +1,4 @@
-import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
 import process from "node:process";
-import type { Duplex } from "node:stream";
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsAcceptor } from "../tls_acceptor.ts";
 import type { TlsState } from "../tls_state.ts";
@@ -28,7 +26,7 @@ export interface FrontOptions {
   readonly onTlsError?: (error: unknown) => void;
 }
 
-/** Where the public listener stands. */
+/** Where the public listener is to stand. */
 export interface FrontAddress {
   /** The address to listen on; all of the machine without it. */
   readonly hostname?: string | undefined;
@@ -38,10 +36,41 @@ export interface FrontAddress {
   readonly backlog?: number | undefined;
 }
 
+/** A connection that was accepted. */
+export interface Client {
+  /** Cuts it. */
+  destroy(): void;
+}
+
+/** What the public listener tells the front. */
+export interface ListenerEvents<C extends Client> {
+  /** A connection has come; nothing is read from it before a backend serves it. */
+  accepted(client: C): void;
+  /** A connection has ended, whoever ended it. */
+  closed(client: C): void;
+  /** Something went wrong that concerns no connection. */
+  failed(error: unknown): void;
+}
+
+/** The public listener. */
+export interface PublicListener {
+  /** Where it listens. */
+  readonly address: { readonly hostname: string; readonly port: number };
+  /** Accepts no further connection. */
+  close(): void;
+  /** Keeps the process running, as it does from the start. */
+  ref(): void;
+  /** No longer keeps the process running. */
+  unref(): void;
+}
+
+/** Opens the public listener, or rejects. */
+export type Listen<C extends Client> = (events: ListenerEvents<C>) => PublicListener | Promise<PublicListener>;
+
 /** What serves the connections of one generation. */
-export interface Backend {
-  /** Takes over an accepted connection, which is paused. */
-  serve(client: Socket): void;
+export interface Backend<C extends Client> {
+  /** Takes over an accepted connection. */
+  serve(client: C): void;
   /** Called when the state holds a newer configuration: whoever does not come through the front must be refused. */
   guard?(): void;
   /** Called when newer connections go elsewhere and the last one here has ended. */
@@ -49,11 +78,14 @@ export interface Backend {
 }
 
 /** Starts the backend of a generation and proves that it can serve, or rejects. */
-export type StartBackend<B extends Backend> = (acceptor: TlsAcceptor) => B | Promise<B>;
+export type StartBackend<C extends Client, B extends Backend<C>> = (acceptor: TlsAcceptor) => B | Promise<B>;
+
+const FIRST_RETRY_MS = 1_000;
+const LAST_RETRY_MS = 60_000;
 
 /** A backend and what it holds. */
-class Living<B extends Backend> implements Generation {
-  readonly clients = new Set<Socket>();
+class Living<C extends Client, B extends Backend<C>> implements Generation {
+  readonly clients = new Set<C>();
   readonly generation: number;
   readonly backend: B;
   drainTimer: ReturnType<typeof setTimeout> | undefined;
@@ -73,71 +105,65 @@ class Living<B extends Backend> implements Generation {
  * One public TCP listener in front of a native server, open for the server's whole life. What it accepts belongs to
  * the newest generation that has proved itself, and stays with it until it ends.
  */
-export class Front<B extends Backend> {
+export class Front<C extends Client, B extends Backend<C>> {
   readonly #state: TlsState;
-  readonly #start: StartBackend<B>;
+  readonly #start: StartBackend<C, B>;
   readonly #options: FrontOptions;
-  readonly #server: Server;
-  readonly #subscription: Disposable;
-  readonly #living = new Set<Living<B>>();
-  readonly #waiting = new Set<Socket>();
+  readonly #living = new Set<Living<C, B>>();
+  readonly #waiting = new Set<C>();
   readonly #finished = Promise.withResolvers<void>();
-  #serving: Living<B>;
+  #listener!: PublicListener;
+  #subscription: Disposable | undefined;
+  #serving: Living<C, B>;
   /** The newest generation that was tried, whatever came of it. */
   #tried: number;
   #attempt: Promise<void> | undefined;
-  #address = { hostname: "", port: 0 };
+  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #retryMs = FIRST_RETRY_MS;
   #isClosed = false;
 
-  private constructor(
-    state: TlsState,
-    start: StartBackend<B>,
-    options: FrontOptions,
-    first: { readonly generation: number; readonly backend: B },
-  ) {
+  private constructor(state: TlsState, start: StartBackend<C, B>, options: FrontOptions, first: Living<C, B>) {
     this.#state = state;
     this.#start = start;
     this.#options = options;
     this.#tried = first.generation;
-    this.#serving = new Living(first.generation, first.backend);
-    this.#living.add(this.#serving);
-    // Paused, as a connection may have to wait for its generation; half-open, as each direction ends by itself.
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (client) => {
-      this.#accept(client);
-    });
-    this.#subscription = state.subscribe(() => this.#advance());
+    this.#serving = first;
+    this.#living.add(first);
   }
 
   /**
    * Starts the first generation, then listens. Rejects if either fails, and leaves nothing open.
    *
    * @param state What to serve with.
-   * @param address Where to listen.
-   * @param start Called for each generation.
+   * @param driver How to listen, and what to start for each generation.
    * @param options What to do with old generations and with those that do not start.
    */
-  static async open<B extends Backend>(
+  static async open<C extends Client, B extends Backend<C>>(
     state: TlsState,
-    address: FrontAddress,
-    start: StartBackend<B>,
+    driver: { readonly listen: Listen<C>; readonly start: StartBackend<C, B> },
     options: FrontOptions = {},
-  ): Promise<Front<B>> {
+  ): Promise<Front<C, B>> {
     const acceptor = state.acceptor();
-    const backend = await start(acceptor);
-    const front = new Front(state, start, options, { generation: acceptor.generation, backend });
+    const first = new Living<C, B>(acceptor.generation, await driver.start(acceptor));
+    const front = new Front(state, driver.start, options, first);
     try {
-      await front.#listen(address);
+      front.#listener = await driver.listen({
+        accepted: (client) => front.#accept(client),
+        closed: (client) => front.#forget(client),
+        failed: (error) => front.#report(error),
+      });
     } catch (error) {
-      front.close();
+      first.backend.close?.();
       throw error;
     }
+    front.#subscription = state.subscribe(() => front.#advance());
     front.#advance();
     return front;
   }
 
   /** Where it listens. */
   get address(): { readonly hostname: string; readonly port: number } {
-    return this.#address;
+    return this.#listener.address;
   }
 
   /** The generations that hold connections, the oldest first, and at the end the one that gets the next connection. */
@@ -164,9 +190,10 @@ export class Front<B extends Backend> {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#subscription[Symbol.dispose]();
-    this.#server.close();
-    for (const client of this.#waiting) client.destroy();
+    this.#subscription?.[Symbol.dispose]();
+    clearTimeout(this.#retryTimer);
+    this.#listener.close();
+    cut(this.#waiting);
     for (const living of this.#living) this.#release(living);
   }
 
@@ -178,51 +205,38 @@ export class Front<B extends Backend> {
 
   /** Keeps the process running, as it does from the start. */
   ref(): void {
-    this.#server.ref();
+    this.#listener.ref();
   }
 
   /** No longer keeps the process running. */
   unref(): void {
-    this.#server.unref();
+    this.#listener.unref();
   }
 
-  #listen({ hostname: host, port, backlog }: FrontAddress): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen({ port, ...(host && { host }), ...(backlog && { backlog }) }, () => {
-        this.#server.off("error", reject);
-        // Such as too many open files: the connections that are open go on, and the listener with them.
-        this.#server.on("error", (error) => this.#report(error));
-        const { address, port } = this.#server.address() as AddressInfo;
-        this.#address = { hostname: address, port };
-        resolve();
-      });
-    });
-  }
-
-  #accept(client: Socket): void {
-    client.on("error", ignore);
+  #accept(client: C): void {
     // Without a swap there is no promise in the path of a connection.
     if (this.#tried >= this.#state.generation) return this.#serve(client);
     this.#waiting.add(client);
     this.#tryUpTo(this.#state.generation).then(() => {
-      this.#waiting.delete(client);
-      if (!client.destroyed) this.#serve(client);
+      if (this.#waiting.delete(client)) this.#serve(client);
     });
   }
 
-  #serve(client: Socket): void {
-    const living = this.#serving;
-    living.clients.add(client);
-    client.once("close", () => {
-      living.clients.delete(client);
-      this.#release(living);
-    });
+  #serve(client: C): void {
+    const { clients, backend } = this.#serving;
+    clients.add(client);
     try {
-      living.backend.serve(client);
+      backend.serve(client);
     } catch (error) {
       client.destroy();
       this.#report(error);
+    }
+  }
+
+  #forget(client: C): void {
+    this.#waiting.delete(client);
+    for (const living of this.#living) {
+      if (living.clients.delete(client)) return this.#release(living);
     }
   }
 
@@ -234,14 +248,19 @@ export class Front<B extends Backend> {
   #advance(): void {
     if (this.#isClosed || this.#tried >= this.#state.generation) return;
     this.#serving.backend.guard?.();
-    if (this.#attempt) return;
-    this.#attempt = this.#try().then(() => {
+    this.#retryMs = FIRST_RETRY_MS;
+    this.#try();
+  }
+
+  #try(): void {
+    clearTimeout(this.#retryTimer);
+    this.#attempt ??= this.#startNewest().then(() => {
       this.#attempt = undefined;
       this.#advance();
     });
   }
 
-  async #try(): Promise<void> {
+  async #startNewest(): Promise<void> {
     const acceptor = this.#state.acceptor();
     try {
       const backend = await this.#start(acceptor);
@@ -250,12 +269,19 @@ export class Front<B extends Backend> {
       this.#retire(previous);
       this.#release(this.#serving);
     } catch (error) {
-      this.#report(error);
+      if (this.#tried < acceptor.generation) this.#report(error);
+      if (!this.#isClosed) this.#retry();
     }
     this.#tried = acceptor.generation;
   }
 
-  #retire(living: Living<B>): void {
+  /** What could not start for want of a file descriptor or a port can do so later. */
+  #retry(): void {
+    this.#retryTimer = setTimeout(() => this.#try(), this.#retryMs).unref();
+    this.#retryMs = Math.min(2 * this.#retryMs, LAST_RETRY_MS);
+  }
+
+  #retire(living: Living<C, B>): void {
     const { drainTimeoutMs = Infinity } = this.#options;
     living.isRetired = true;
     if (living.clients.size > 0 && drainTimeoutMs < Infinity) {
@@ -264,7 +290,7 @@ export class Front<B extends Backend> {
     this.#release(living);
   }
 
-  #release(living: Living<B>): void {
+  #release(living: Living<C, B>): void {
     if (living.clients.size > 0 || !(living.isRetired || this.#isClosed)) return;
     if (!this.#living.delete(living)) return;
     clearTimeout(living.drainTimer);
@@ -279,77 +305,6 @@ export class Front<B extends Backend> {
   }
 }
 
-/** Who is at the other end of a connection. */
-export interface Peer {
-  /** The address, as text. */
-  readonly address: string;
-  /** The port. */
-  readonly port: number;
-  /** Its family. */
-  readonly family: "IPv4" | "IPv6";
-}
-
-/**
- * Whose connections a native server is given on the loopback interface: the port that the inner connection comes from,
- * to the client that it stands for. While we hold that connection the system gives its port to nobody else, so whoever
- * comes from a port that is not in this map is a stranger.
- */
-export type Peers = Map<number, Peer>;
-
-/** How long a peer may take to end its side after the server has ended the connection. */
-const LINGER_MS = 5_000;
-
-/**
- * Carries a client to a native server on the loopback interface and back: with backpressure, each direction ending by
- * itself, and a break on one side breaking the other.
- *
- * @param client The connection to carry, encrypted or not.
- * @param peer Who that is.
- * @param port Where the native server listens.
- * @param peers Knows the client until the native server has ended the connection.
- */
-export function carry(client: Duplex, peer: Peer, port: number, peers: Peers): void {
-  const inner = connect({ host: "127.0.0.1", port, allowHalfOpen: true, noDelay: true });
-  let from: number | undefined;
-  let linger: ReturnType<typeof setTimeout> | undefined;
-  // Always before we let go of the connection: from then on its port may be a stranger's.
-  const forget = () => {
-    if (from !== undefined && peers.get(from) === peer) peers.delete(from);
-  };
-  inner.once("connect", () => peers.set(from = inner.localPort!, peer));
-  inner.on("error", ignore).once("end", forget).once("close", () => {
-    forget();
-    if (!inner.readableEnded) return void reset(client);
-    client.unpipe(inner).resume();
-  });
-  client.once("finish", () => linger = setTimeout(() => client.destroy(), LINGER_MS).unref());
-  client.on("error", ignore).once("close", () => {
-    clearTimeout(linger);
-    forget();
-    if (client.readableEnded) inner.destroy();
-    else reset(inner);
-  });
-  client.pipe(inner).pipe(client);
-}
-
-/** The peer of a socket; known only while it is connected. */
-export function peerOf({ remoteAddress, remotePort, remoteFamily }: Socket): Peer {
-  return {
-    address: remoteAddress ?? "",
-    port: remotePort ?? 0,
-    family: remoteFamily === "IPv6" ? "IPv6" : "IPv4",
-  };
-}
-
-/** A break must not look like an end. */
-function reset(socket: Duplex): void {
-  if (socket instanceof Socket && !socket.destroyed) socket.resetAndDestroy();
-  else socket.destroy();
-}
-
-function cut(clients: Iterable<Socket>): void {
+function cut(clients: Iterable<Client>): void {
   for (const client of clients) client.destroy();
 }
-
-/** A peer may break a connection at any time; what follows from it arrives as `"close"`. */
-function ignore(): void {}

@@ -2,14 +2,17 @@ import { assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
+import type { Socket } from "node:net";
 import process from "node:process";
 import { Readable } from "node:stream";
 import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { type TlsConfig, TlsState } from "../../mod.ts";
+import { type TlsAcceptor, type TlsConfig, TlsState } from "../../mod.ts";
 import * as bun from "../../src/runtime/bun.ts";
 import * as deno from "../../src/runtime/deno.ts";
-import { carry, Front, type Generation, type Peer, peerOf } from "../../src/runtime/front.ts";
+import { Front, type Generation } from "../../src/runtime/front.ts";
+import { carry, listenNet, peerOf } from "../../src/runtime/net_carrier.ts";
+import type { Peers } from "../../src/runtime/peers.ts";
 import { issueServer } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
 import { configOf, portOf } from "../support/peers.ts";
@@ -24,7 +27,7 @@ const SWAPS = Number(process.env["TLS_RELOAD_SECONDS"] ?? 2) * 20;
 const SWAP_EVERY_MS = 50;
 const CERTIFICATES = 40;
 /** One for each swap, so that the transfer lasts as long as they do. */
-const CHUNK = new Uint8Array(1 << 18).fill(0x5a);
+const CHUNK = new Uint8Array(Math.ceil((64 << 20) / SWAPS)).fill(0x5a);
 const BODY_BYTES = CHUNK.length * SWAPS;
 const BODY_SHA256 = sha256OfChunks(SWAPS);
 
@@ -176,6 +179,17 @@ async function losesNothing(
     await until(async () => assertEquals((await connection.ask("/")).text, "answer"));
     connection.close();
   };
+  const halfSent = async () => {
+    const connection = await HttpConnection.open(port);
+    await until(async () => {
+      connection.socket.write("GET / HTTP/1.1\r\nHo");
+      // For 2 s, as a bare Bun.serve cuts a request that is not whole after 10 s.
+      for (let swap = 0; swap < 40 && !isOver; swap++) await nextSwap(state);
+      connection.socket.write("st: localhost\r\n\r\n");
+      assertEquals((await connection.answer()).text, "answer");
+    });
+    connection.close();
+  };
   const webSocket = async () => {
     const connection = await HttpConnection.open(port);
     await connection.upgrade("/chat");
@@ -197,11 +211,11 @@ async function losesNothing(
   const times = (count: number, run: () => Promise<unknown>) => Array.from({ length: count }, run);
 
   const idle = await Promise.all(times(8, () => HttpConnection.open(port)) as Promise<HttpConnection>[]);
-  const halfSent = await Promise.all(times(8, () => HttpConnection.open(port)) as Promise<HttpConnection>[]);
-  for (const { socket } of halfSent) socket.write("GET / HTTP/1.1\r\nHo");
+  for (const connection of idle) assertEquals((await connection.ask("/")).text, "answer");
   const work = Promise.all([
     ...times(16, () => until(connectAnew)),
     ...times(8, keptAlive),
+    ...times(8, halfSent),
     ...times(subject.hasWebSockets ? 4 : 0, webSocket),
     ...times(subject.hasHttp2 ? 4 : 0, http2),
     ...times(2, async () => assertEquals(await download(port), BODY_SHA256)),
@@ -216,10 +230,8 @@ async function losesNothing(
     state.swap(state.current());
   })();
   await Promise.all([work, swaps]);
-  for (const { socket } of halfSent) socket.write("st: localhost\r\n\r\n");
-  for (const connection of halfSent) assertEquals((await connection.answer()).text, "answer");
   for (const connection of idle) assertEquals((await connection.ask("/")).text, "answer");
-  for (const connection of [...halfSent, ...idle]) connection.close();
+  for (const connection of idle) connection.close();
   while (subject.generations().length > 1) await delay(1);
   if (process.env["TLS_RELOAD_SECONDS"]) console.log(`${SWAPS} swaps, ${fresh} fresh connections, 0 failed, 0 stale`);
   await subject.stop();
@@ -227,7 +239,7 @@ async function losesNothing(
 
 test("Front and carry() lose nothing in front of node:http while the certificate is swapped every 50 ms", () =>
   losesNothing(async (state, isOver) => {
-    const peers = new Map<number, Peer>();
+    const peers: Peers = new Map();
     const inner = createServer(async (request, response) => {
       const body = request.method === "POST" ? Readable.toWeb(request) as ReadableStream<Uint8Array> : null;
       const init = { method: request.method!, body, duplex: "half" } as RequestInit;
@@ -236,13 +248,15 @@ test("Front and carry() lose nothing in front of node:http while the certificate
       for await (const chunk of answered.body!) response.write(chunk);
       response.end();
     });
+    inner.keepAliveTimeout = 60_000;
     await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
-    const front = await Front.open(state, LOOPBACK, (acceptor) => ({
-      serve(client) {
+    const start = (acceptor: TlsAcceptor) => ({
+      serve(client: Socket) {
         const peer = peerOf(client);
         acceptor.accept(client).then((secure) => carry(secure, peer, portOf(inner), peers), () => {});
       },
-    }));
+    });
+    const front = await Front.open(state, { listen: listenNet(LOOPBACK), start });
     return {
       port: front.address.port,
       generations: () => front.generations,

@@ -1,0 +1,172 @@
+import { assert, assertEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type Server, type Socket } from "node:net";
+import test from "node:test";
+import { TlsConfig, TlsState } from "../../mod.ts";
+import { type Client, Front, type FrontAddress, type Listen } from "../../src/runtime/front.ts";
+import type { Peers } from "../../src/runtime/peers.ts";
+import { issueServer } from "./certificates.ts";
+import { connected, until } from "./tcp.ts";
+
+const MIB = 1 << 20;
+
+/** A way to accept connections and to carry them to a server on the loopback interface. */
+export interface Carrier<C extends Client> {
+  listen(address: FrontAddress): Listen<C>;
+  carry(client: C, port: number, peers: Peers): void;
+}
+
+/** What must hold of every carrier. */
+export function testCarrier<C extends Client>(
+  kind: string,
+  { listen, carry }: Carrier<C>,
+  options: { readonly skip: string | false },
+): void {
+  interface Carried {
+    readonly inner: Server;
+    readonly port: number;
+    readonly peers: Peers;
+    connections(): number;
+    close(): Promise<void>;
+  }
+
+  async function carrying(serve: (socket: Socket) => void): Promise<Carried> {
+    const inner = createServer({ allowHalfOpen: true }, (socket) => serve(socket.on("error", () => {})));
+    inner.listen(0, "127.0.0.1");
+    await once(inner, "listening");
+    const innerPort = (inner.address() as { port: number }).port;
+    const peers: Peers = new Map();
+    const front = await Front.open(new TlsState(new TlsConfig(await issueServer("carrier"))), {
+      listen: listen({ hostname: "127.0.0.1", port: 0 }),
+      start: () => ({ serve: (client: C) => carry(client, innerPort, peers) }),
+    });
+    return {
+      inner,
+      port: front.address.port,
+      peers,
+      connections: () => front.generations.reduce((sum, { connections }) => sum + connections, 0),
+      close: async () => {
+        front.destroy();
+        inner.close();
+        await front.finished;
+      },
+    };
+  }
+
+  test(`${kind} passes on both directions and the end of each by itself`, options, async () => {
+    let received = "";
+    const { port, close } = await carrying((socket) => {
+      socket.on("data", (chunk) => received += chunk);
+      socket.on("end", () => socket.end(`you said ${received}`));
+    });
+    const client = await connected(port);
+    client.socket.end("hello");
+    await client.hears("you said hello");
+    await client.ended;
+    await close();
+  });
+
+  test(`${kind} passes on that the server ended first`, options, async () => {
+    const { port, close } = await carrying((socket) => void socket.end("bye"));
+    const client = await connected(port);
+    await client.hears("bye");
+    await client.ended;
+    await client.close();
+    await close();
+  });
+
+  test(`${kind} breaks the connection to the server when the client breaks its own`, options, async () => {
+    const broken = Promise.withResolvers<NodeJS.ErrnoException>();
+    const received = Promise.withResolvers<void>();
+    const { port, close } = await carrying((socket) => {
+      socket.on("data", () => received.resolve()).on("error", broken.resolve);
+    });
+    const client = await connected(port);
+    client.socket.write("x");
+    await received.promise;
+    client.socket.resetAndDestroy();
+    assertEquals((await broken.promise).code, "ECONNRESET");
+    await close();
+  });
+
+  test(`${kind} breaks the client when the server breaks`, options, async () => {
+    const { port, close } = await carrying((socket) => void socket.once("data", () => socket.resetAndDestroy()));
+    const client = await connected(port);
+    client.socket.write("x");
+    await client.ended;
+    await close();
+  });
+
+  test(`${kind} knows the client by the port of the inner connection, as long as that lasts`, options, async () => {
+    const accepted = Promise.withResolvers<Socket>();
+    const { port, peers, connections, close } = await carrying((socket) => {
+      socket.on("data", () => accepted.resolve(socket)).on("end", () => socket.end());
+    });
+    const client = await connected(port);
+    client.socket.write("x");
+    const far = await accepted.promise;
+    const { localPort } = client.socket;
+    assertEquals(peers.get(far.remotePort!), { address: "127.0.0.1", port: localPort!, family: "IPv4" });
+    await client.close();
+    await until(() => peers.size === 0 && connections() === 0);
+    await close();
+  });
+
+  test(`${kind} takes from the server no more than a slow client reads`, options, async () => {
+    let written = 0;
+    const chunk = new Uint8Array(MIB);
+    const stalled = Promise.withResolvers<void>();
+    const { port, close } = await carrying((socket) => {
+      const write = () => {
+        while (written++ < 64) {
+          if (socket.write(chunk)) continue;
+          stalled.resolve();
+          return void socket.once("drain", write);
+        }
+        socket.end();
+      };
+      write();
+    });
+    const client = await connected(port);
+    client.socket.pause();
+    await stalled.promise;
+    // What the system's own buffers take is far less than the whole.
+    assert(written < 64, `${written} MiB were taken`);
+    let received = 0;
+    client.socket.on("data", ({ length }) => received += length).resume();
+    await client.ended;
+    assertEquals(received, 64 * MIB);
+    await client.close();
+    await close();
+  });
+
+  test(`${kind} carries each byte both ways, whoever is the slower`, options, async () => {
+    const { port, close } = await carrying((socket) => void socket.pipe(socket));
+    const client = await connected(port);
+    const sent = randomBytes(32 * MIB);
+    const received: Uint8Array[] = [];
+    client.socket.removeAllListeners("data").on("data", (chunk) => {
+      received.push(chunk);
+      if (received.length % 16 > 0) return;
+      client.socket.pause();
+      setImmediate(() => client.socket.resume());
+    });
+    client.socket.end(sent);
+    await client.ended;
+    assert(sent.equals(Buffer.concat(received)));
+    await client.close();
+    await close();
+  });
+
+  test(`${kind} breaks the client when nobody listens`, options, async () => {
+    const { inner, port, connections, close } = await carrying(() => {});
+    inner.close();
+    await once(inner, "close");
+    const client = await connected(port);
+    await client.ended;
+    await until(() => connections() === 0);
+    await close();
+  });
+}
