@@ -388,7 +388,7 @@ export class BunServer implements AsyncDisposable {
       );
     }
     const backend = new BunBackend(
-      (backend) => Bun.serve({ ...this.#settings, ...this.#handlersOf(backend), tls, hostname: "127.0.0.1", port: 0 }),
+      (backend) => started({ ...this.#settings, ...this.#handlersOf(backend), tls, hostname: "127.0.0.1", port: 0 }),
       (backend) => this.#reload(backend),
     );
     try {
@@ -457,6 +457,16 @@ export class BunServer implements AsyncDisposable {
 
   #sum(count: (inner: NativeServer) => number): number {
     return this.#front.backends.reduce((sum, { inner }) => sum + count(inner), 0);
+  }
+}
+
+function started(options: object): NativeServer {
+  try {
+    return Bun.serve(options);
+  } catch (cause) {
+    // An option that has the wrong type, which is no matter of TLS.
+    if (cause instanceof TypeError) throw cause;
+    throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot serve: Bun.serve does not start", { cause });
   }
 }
 

@@ -72,6 +72,8 @@ class Side {
   onClosed: (() => void) | undefined;
   /** Nothing more comes from it. */
   hasEnded = false;
+  /** Nothing was ever sent to it. */
+  isUntold = true;
   #socket: NativeSocket | undefined;
   /** What it does not take yet: no more than the system gave at once, as the other side is paused meanwhile. */
   readonly #unsent: Uint8Array[] = [];
@@ -91,6 +93,7 @@ class Side {
   /** Returns whether all was taken. */
   send(bytes: Uint8Array): boolean {
     if (this.#isClosed) return true;
+    this.isUntold = false;
     const sent = this.#socket && this.#unsent.length === 0 ? this.#socket.write(bytes) : 0;
     if (sent === bytes.length) return true;
     this.#unsent.push(bytes.subarray(Math.max(sent, 0)));
@@ -193,7 +196,10 @@ export class BunClient implements Client {
       if (from !== undefined && peers.get(from) === this.#peer) peers.delete(from);
     };
     const forgetClient = near.onClosed;
-    near.onSentEnd = () => linger = setTimeout(() => near.close(), LINGER_MS).unref();
+    near.onSentEnd = () => linger ??= setTimeout(() => near.close(), LINGER_MS).unref();
+    // Bun.serve ends its side as soon as the client does, unless it has no file descriptor to accept it with: then a
+    // crowd of clients that have left would keep all. In TLS the client speaks first.
+    near.onEnded = () => far.isUntold ? near.close() : near.onSentEnd?.();
     near.onClosed = () => {
       clearTimeout(linger);
       forget();

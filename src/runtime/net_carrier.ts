@@ -1,8 +1,11 @@
-import { type AddressInfo, connect, createServer, Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { clearTimeout, setTimeout } from "node:timers";
+import { clearInterval, clearTimeout, setInterval, setTimeout } from "node:timers";
 import type { FrontAddress, Listen } from "./front.ts";
 import { LINGER_MS, type Peer, type Peers } from "./peers.ts";
+
+const REARM_EVERY_MS = 1_000;
+const DEFAULT_BACKLOG = 511;
 
 /**
  * Listens with `node:net`.
@@ -21,6 +24,8 @@ export function listenNet({ hostname: host, port, backlog }: FrontAddress): List
       server.once("error", reject);
       server.listen({ port, ...(host && { host }), ...(backlog && { backlog }) }, () => {
         server.off("error", reject).on("error", failed);
+        const rearming = setInterval(() => rearm(server, backlog), REARM_EVERY_MS).unref();
+        server.once("close", () => clearInterval(rearming));
         const { address: hostname, port } = server.address() as AddressInfo;
         resolve({
           address: { hostname, port },
@@ -30,6 +35,15 @@ export function listenNet({ hostname: host, port, backlog }: FrontAddress): List
         });
       });
     });
+}
+
+/**
+ * Deno asks for no further connection once it had no file descriptor left for one. To listen again with the same handle
+ * makes it ask, and loses none of those that wait.
+ */
+function rearm(server: Server, backlog = DEFAULT_BACKLOG): void {
+  const { _handle: handle } = server as unknown as { _handle?: { listen?(backlog: number): unknown } };
+  handle?.listen?.(backlog);
 }
 
 /**

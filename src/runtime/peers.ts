@@ -15,5 +15,5 @@ export interface Peer {
  */
 export type Peers = Map<number, Peer>;
 
-/** How long a peer may take to end its side after the server has ended the connection. */
+/** How long one side may take to end a connection that the other has ended. */
 export const LINGER_MS = 5_000;

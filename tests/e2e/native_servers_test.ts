@@ -1,10 +1,12 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
+import { readdir } from "node:fs/promises";
 import { createServer } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import type { Socket } from "node:net";
 import process from "node:process";
 import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type TlsAcceptor, type TlsConfig, TlsState } from "../../mod.ts";
@@ -15,7 +17,7 @@ import { carry, listenNet, peerOf } from "../../src/runtime/net_carrier.ts";
 import type { Peers } from "../../src/runtime/peers.ts";
 import { issueServer } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
-import { configOf, portOf } from "../support/peers.ts";
+import { closed, configOf, dial, portOf } from "../support/peers.ts";
 
 const { deno: denoVersion, bun: bunVersion } = process.versions;
 const ON_DENO = { skip: denoVersion ? false : "needs Deno" };
@@ -26,6 +28,7 @@ const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const SWAPS = Number(process.env["TLS_RELOAD_SECONDS"] ?? 2) * 20;
 const SWAP_EVERY_MS = 50;
 const CERTIFICATES = 40;
+const MIB = 1 << 20;
 /** One for each swap, so that the transfer lasts as long as they do. */
 const CHUNK = new Uint8Array(Math.ceil((64 << 20) / SWAPS)).fill(0x5a);
 const BODY_BYTES = CHUNK.length * SWAPS;
@@ -39,6 +42,8 @@ interface Subject {
   readonly hasWebSockets: boolean;
   readonly hasHttp2: boolean;
 }
+
+type Start = (state: TlsState, isOver: () => boolean) => Promise<Subject>;
 
 function sha256OfChunks(count: number): string {
   const hash = createHash("sha256");
@@ -62,6 +67,9 @@ async function* chunkForEachSwap(state: TlsState, isOver: () => boolean): AsyncG
   }
 }
 
+/** What the servers have given to `/endless`. */
+let taken = 0;
+
 /** Answers for all servers of the suite. */
 async function answer(request: Request, state: TlsState, isOver: () => boolean): Promise<Response> {
   switch (new URL(request.url).pathname) {
@@ -75,6 +83,15 @@ async function answer(request: Request, state: TlsState, isOver: () => boolean):
         },
       });
       return new Response(body, { headers: { "Content-Length": String(BODY_BYTES) } });
+    }
+    case "/endless": {
+      const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+        pull(controller) {
+          taken += CHUNK.length;
+          controller.enqueue(CHUNK);
+        },
+      }, { highWaterMark: 0 });
+      return new Response(body, { headers: { "Content-Length": String(1_024 * MIB) } });
     }
     case "/upload": {
       const hash = createHash("sha256");
@@ -105,7 +122,7 @@ async function answerRaw(conn: deno.DenoTlsConn, state: TlsState, isOver: () => 
     const response = await answer(request, state, isOver);
     const isLong = response.headers.has("Content-Length");
     const bodyBytes = isLong ? undefined : new Uint8Array(await response.arrayBuffer());
-    const contentLength = isLong ? BODY_BYTES : bodyBytes!.length;
+    const contentLength = response.headers.get("Content-Length") ?? bodyBytes!.length;
     await conn.write(new TextEncoder().encode(`HTTP/1.1 200 OK\r\nContent-Length: ${contentLength}\r\n\r\n`));
     if (bodyBytes) await conn.write(bodyBytes);
     else for await (const chunk of response.body!) await conn.write(chunk);
@@ -148,10 +165,79 @@ async function upload(port: number, state: TlsState, isOver: () => boolean): Pro
   return text;
 }
 
+/** Swaps, over and over, leave nothing behind. */
+async function leavesNothing(start: Start): Promise<void> {
+  const configs: TlsConfig[] = [];
+  for (let index = 0; index < 2; index++) configs.push(configOf(await issueServer(`generation ${index}`)));
+  const state = new TlsState(configs[0]!);
+  const subject = await start(state, () => true);
+  const visit = async () => {
+    const connection = await HttpConnection.open(subject.port);
+    assertEquals((await connection.ask("/")).text, "answer");
+    connection.close();
+    await closed(connection.socket);
+  };
+  const settled = async () => {
+    await visit();
+    while (subject.generations().length > 1 || subject.generations()[0]!.connections > 0) await delay(1);
+    return (await readdir("/proc/self/fd")).length;
+  };
+  const before = await settled();
+  for (let swap = 1; swap <= SWAPS; swap++) {
+    state.swap(configs[swap % 2]!);
+    await visit();
+  }
+  for (let after = Infinity; after > before;) {
+    after = await settled();
+    await delay(1);
+  }
+  await subject.stop();
+}
+
+async function keepsIdle(start: Start): Promise<void> {
+  const state = new TlsState(configOf(await issueServer("first")));
+  const subject = await start(state, () => true);
+  const idle: HttpConnection[] = [];
+  while (idle.length < 1_000) {
+    idle.push(...await Promise.all(Array.from({ length: 50 }, () => HttpConnection.open(subject.port))));
+  }
+  state.swap(configOf(await issueServer("second")));
+  for (const connection of idle) assertEquals((await connection.ask("/")).text, "answer");
+  assertEquals(subject.generations()[0], { generation: 0, connections: 1_000 });
+  for (const connection of idle) connection.close();
+  await subject.stop();
+}
+
+/** A server that would send for ever gives no more than a slow client takes. */
+async function waitsForSlowReader(start: Start): Promise<void> {
+  const state = new TlsState(configOf(await issueServer("slow")));
+  const subject = await start(state, () => true);
+  const socket = await dial(subject.port);
+  const before = taken;
+  socket.write("GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  let read = 0;
+  let ahead = 0;
+  // 1 MiB at a time, with pauses in which a server that does not wait would run away.
+  socket.on("data", ({ length }) => {
+    const next = read % MIB + length >= MIB;
+    read += length;
+    if (!next) return;
+    socket.pause();
+    setTimeout(() => {
+      ahead = Math.max(ahead, taken - before - read);
+      socket.resume();
+    }, 20);
+  });
+  while (read < 64 * MIB) await delay(1);
+  // What the buffers of the system and of three sockets take.
+  assert(ahead < 32 * MIB, `${ahead} bytes were taken ahead of the client`);
+  socket.destroy();
+  await closed(socket);
+  await subject.stop();
+}
+
 /** What must hold for every native server: nothing is lost, nothing is stale, nothing is cut. */
-async function losesNothing(
-  start: (state: TlsState, isOver: () => boolean) => Promise<Subject>,
-): Promise<void> {
+async function losesNothing(start: Start): Promise<void> {
   const configs: TlsConfig[] = [];
   for (let index = 0; index < CERTIFICATES; index++) configs.push(configOf(await issueServer(`generation ${index}`)));
   const state = new TlsState(configs[0]!);
@@ -237,99 +323,99 @@ async function losesNothing(
   await subject.stop();
 }
 
-test("Front and carry() lose nothing in front of node:http while the certificate is swapped every 50 ms", () =>
-  losesNothing(async (state, isOver) => {
-    const peers: Peers = new Map();
-    const inner = createServer(async (request, response) => {
-      const body = request.method === "POST" ? Readable.toWeb(request) as ReadableStream<Uint8Array> : null;
-      const init = { method: request.method!, body, duplex: "half" } as RequestInit;
-      const answered = await answer(new Request(`https://localhost${request.url}`, init), state, isOver);
-      response.writeHead(answered.status, Object.fromEntries(answered.headers));
-      for await (const chunk of answered.body!) response.write(chunk);
-      response.end();
-    });
-    inner.keepAliveTimeout = 60_000;
-    await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
-    const start = (acceptor: TlsAcceptor) => ({
-      serve(client: Socket) {
-        const peer = peerOf(client);
-        acceptor.accept(client).then((secure) => carry(secure, peer, portOf(inner), peers), () => {});
-      },
-    });
-    const front = await Front.open(state, { listen: listenNet(LOOPBACK), start });
-    return {
-      port: front.address.port,
-      generations: () => front.generations,
-      async stop() {
-        front.destroy();
-        inner.close();
-        await front.finished;
-      },
-      hasWebSockets: false,
-      hasHttp2: false,
-    };
-  }));
+const startCarried: Start = async (state, isOver) => {
+  const peers: Peers = new Map();
+  const inner = createServer(async (request, response) => {
+    const body = request.method === "POST" ? Readable.toWeb(request) as ReadableStream<Uint8Array> : null;
+    const init = { method: request.method!, body, duplex: "half" } as RequestInit;
+    const answered = await answer(new Request(`https://localhost${request.url}`, init), state, isOver);
+    response.writeHead(answered.status, Object.fromEntries(answered.headers));
+    await pipeline(Readable.fromWeb(answered.body as never), response).catch(() => {});
+  });
+  inner.keepAliveTimeout = 60_000;
+  await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
+  const start = (acceptor: TlsAcceptor) => ({
+    serve(client: Socket) {
+      const peer = peerOf(client);
+      acceptor.accept(client).then((secure) => carry(secure, peer, portOf(inner), peers), () => {});
+    },
+  });
+  const front = await Front.open(state, { listen: listenNet(LOOPBACK), start });
+  return {
+    port: front.address.port,
+    generations: () => front.generations,
+    async stop() {
+      front.destroy();
+      inner.close();
+      await front.finished;
+    },
+    hasWebSockets: false,
+    hasHttp2: false,
+  };
+};
 
-test(
-  "listenTls() on Deno loses nothing while the certificate is swapped every 50 ms",
-  ON_DENO,
-  () =>
-    losesNothing(async (state, isOver) => {
-      const listener = await deno.listenTls(state, LOOPBACK);
-      const loop = (async () => {
-        for await (const conn of listener) answerRaw(conn, state, isOver).catch(() => conn.close());
-      })();
-      return {
-        port: listener.addr.port,
-        generations: () => listener.generations,
-        stop: () => {
-          listener.close();
-          return loop;
-        },
-        hasWebSockets: false,
-        hasHttp2: false,
-      };
-    }),
-);
+const startDenoListen: Start = async (state, isOver) => {
+  const listener = await deno.listenTls(state, LOOPBACK);
+  const loop = (async () => {
+    for await (const conn of listener) answerRaw(conn, state, isOver).catch(() => conn.close());
+  })();
+  return {
+    port: listener.addr.port,
+    generations: () => listener.generations,
+    stop: () => {
+      listener.close();
+      return loop;
+    },
+    hasWebSockets: false,
+    hasHttp2: false,
+  };
+};
 
-test(
-  "serve() on Deno loses nothing while the certificate is swapped every 50 ms",
-  ON_DENO,
-  () =>
-    losesNothing(async (state, isOver) => {
-      const server = await deno.serve(state, LOOPBACK, (request) => {
-        if (request.headers.get("upgrade") !== "websocket") return answer(request, state, isOver);
-        const { socket, response } = Deno.upgradeWebSocket(request);
-        socket.onmessage = ({ data }) => socket.send(data);
-        return response;
-      });
-      return {
-        port: server.addr.port,
-        generations: () => server.generations,
-        stop: () => server.shutdown(),
-        hasWebSockets: true,
-        hasHttp2: true,
-      };
-    }),
-);
+const startDenoServe: Start = async (state, isOver) => {
+  const server = await deno.serve(state, LOOPBACK, (request) => {
+    if (request.headers.get("upgrade") !== "websocket") return answer(request, state, isOver);
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    socket.onmessage = ({ data }) => socket.send(data);
+    return response;
+  });
+  return {
+    port: server.addr.port,
+    generations: () => server.generations,
+    stop: () => server.shutdown(),
+    hasWebSockets: true,
+    hasHttp2: true,
+  };
+};
 
-test(
-  "serve() on Bun loses nothing while the certificate is swapped every 50 ms",
-  ON_BUN,
-  () =>
-    losesNothing(async (state, isOver) => {
-      const server = await bun.serve(state, {
-        ...LOOPBACK,
-        fetch: (request, server) => server.upgrade(request) ? undefined : answer(request, state, isOver),
-        idleTimeout: 60,
-        websocket: { message: (socket, message) => void socket.send(message) },
-      });
-      return {
-        port: server.port,
-        generations: () => server.generations,
-        stop: () => server.stop(true),
-        hasWebSockets: true,
-        hasHttp2: false,
-      };
-    }),
-);
+const startBunServe: Start = async (state, isOver) => {
+  const server = await bun.serve(state, {
+    ...LOOPBACK,
+    fetch: (request, server) => server.upgrade(request) ? undefined : answer(request, state, isOver),
+    idleTimeout: 60,
+    websocket: { message: (socket, message) => void socket.send(message) },
+  });
+  return {
+    port: server.port,
+    generations: () => server.generations,
+    stop: () => server.stop(true),
+    hasWebSockets: true,
+    hasHttp2: false,
+  };
+};
+
+const CHECKS = [
+  ["loses nothing while the certificate is swapped every 50 ms", losesNothing],
+  ["leaves nothing behind after many swaps", leavesNothing],
+  ["keeps 1,000 idle connections through a swap", keepsIdle],
+  ["waits for a slow reader", waitsForSlowReader],
+] as const;
+const SUBJECTS = [
+  ["a Front with carry() before node:http", startCarried, {}],
+  ["listenTls() on Deno", startDenoListen, ON_DENO],
+  ["serve() on Deno", startDenoServe, ON_DENO],
+  ["serve() on Bun", startBunServe, ON_BUN],
+] as const;
+
+for (const [name, start, options] of SUBJECTS) {
+  for (const [criterion, check] of CHECKS) test(`${name} ${criterion}`, options, () => check(start));
+}

@@ -1,0 +1,59 @@
+// A native server behind a front, whose file descriptors can be used up. Run by file_limit_test.ts, which gives the
+// certificates and the commands `fill`, `swap` and `release` on standard input and reads lines from standard output.
+import { closeSync, openSync } from "node:fs";
+import { createServer } from "node:http";
+import type { Socket } from "node:net";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { TlsConfig, TlsState } from "../../mod.ts";
+import * as bun from "../../src/runtime/bun.ts";
+import * as deno from "../../src/runtime/deno.ts";
+import { Front } from "../../src/runtime/front.ts";
+import { carry, listenNet, peerOf } from "../../src/runtime/net_carrier.ts";
+import { portOf } from "../support/peers.ts";
+
+const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
+const KEPT_FREE = 10;
+
+async function serve(state: TlsState, onTlsError: (error: unknown) => void): Promise<number> {
+  if (process.versions["bun"]) {
+    return (await bun.serve(state, { ...LOOPBACK, onTlsError, fetch: () => new Response("answer") })).port;
+  }
+  if (process.versions["deno"]) {
+    return (await deno.serve(state, { ...LOOPBACK, onTlsError }, () => new Response("answer"))).addr.port;
+  }
+  const inner = createServer((_, response) => response.end("answer"));
+  await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
+  const front = await Front.open(state, {
+    listen: listenNet(LOOPBACK),
+    start: (acceptor) => ({
+      serve(client: Socket) {
+        const peer = peerOf(client);
+        acceptor.accept(client).then((secure) => carry(secure, peer, portOf(inner), new Map()), onTlsError);
+      },
+    }),
+  }, { onTlsError });
+  return front.address.port;
+}
+
+const lines = createInterface(process.stdin)[Symbol.asyncIterator]();
+const nextLine = async () => (await lines.next()).value as string;
+const configs = (JSON.parse(await nextLine()) as { cert: string; key: string }[]).map((init) => new TlsConfig(init));
+const state = new TlsState(configs[0]!);
+const port = await serve(state, (error) => console.log(`error ${(error as { code?: string }).code}`));
+console.log(`port ${port}`);
+
+const taken: number[] = [];
+for (let command; (command = await nextLine());) {
+  if (command === "fill") {
+    try {
+      for (;;) taken.push(openSync("/dev/null", "r"));
+    } catch {
+      for (const descriptor of taken.splice(0, KEPT_FREE)) closeSync(descriptor);
+    }
+  } else if (command === "release") {
+    for (const descriptor of taken.splice(0)) closeSync(descriptor);
+  } else if (command === "swap") state.swap(configs[1]!);
+  console.log(command);
+}
+process.exit();
