@@ -1,205 +1,123 @@
-// Native servers behind a front, against the bare ones, node:https, nginx and HAProxy, all in the same rounds:
-//   deno run -A bench/native_servers.ts [rounds [seconds]]       needs wrk; nginx and haproxy take part if installed
-// Prints the median of each, and in brackets the median of its ratios to the first of its group in the same round.
-import { spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import https from "node:https";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { TlsConfig, TlsState } from "../mod.ts";
-import * as bun from "../src/runtime/bun.ts";
-import * as deno from "../src/runtime/deno.ts";
+// The native servers behind a front, beside the bare ones, node:https, nginx and HAProxy:
+//   deno task bench --only native
+// To compare carriers, name a variant in servers.ts, list it in its group here, and ask for it; then only that group
+// is measured:
+//   deno task bench --only native --variant "serve() of ./bun, another carrier"
+import type { Bench } from "./support/bench.ts";
+import { haproxy, nginx } from "./support/peers.ts";
+import { type Column, type Table, TableBuilder } from "./support/report.ts";
+import { proxy, server, startAll, type Subject } from "./support/subject.ts";
+import { type Load, load, type LoadOptions } from "./support/wrk.ts";
 
-const SELF = fileURLToPath(import.meta.url);
-const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
-const BODIES = new Map([200, 1024, 20_480].map((size) => [`/${size}`, "x".repeat(size)]));
-const LOADS = [["/200"], ["/1024"], ["/20480"], ["/200", "-H", "Connection: close"]] as const;
-const HEADINGS = ["200 B", "1 KiB", "20 KiB", "fresh connections"];
+interface Measure extends Column {
+  /** Which load tells it. */
+  readonly load: string;
+  readonly figure: keyof Load;
+}
 
-declare const Bun: { serve(options: object): { readonly port: number } };
+interface Group {
+  readonly title: string;
+  readonly about: string;
+  /** The first is what the others are compared with, */
+  readonly subjects: readonly Subject[];
+  /** but for these loads, which name another. */
+  readonly bases?: Readonly<Record<string, string>>;
+  /** Those that take part only when they are asked for. */
+  readonly variants: readonly Subject[];
+}
 
-/** What both listeners yield. */
-type Conn = Pick<deno.DenoTlsConn, "read" | "write" | "close">;
-
-const answer = ({ url }: Request) => new Response(BODIES.get(url.slice(url.lastIndexOf("/"))) ?? "");
-
-/** Starts what is measured and returns its port. */
-const SERVERS: Record<string, (tls: { cert: string; key: string }) => number | Promise<number>> = {
-  "Bun.serve": (tls) => Bun.serve({ ...LOOPBACK, tls, fetch: answer }).port,
-  "Bun.serve without TLS": () => Bun.serve({ ...LOOPBACK, fetch: answer }).port,
-  "./bun serve()": async (tls) => (await bun.serve(newState(tls), { ...LOOPBACK, fetch: answer })).port,
-  "Deno.serve": (tls) => Deno.serve({ ...LOOPBACK, ...tls, onListen() {} }, answer).addr.port,
-  "Deno.serve without TLS": () => Deno.serve({ ...LOOPBACK, onListen() {} }, answer).addr.port,
-  "./deno serve()": async (tls) => (await deno.serve(newState(tls), LOOPBACK, answer)).addr.port,
-  "Deno.listenTls": (tls) => {
-    const listener = Deno.listenTls({ ...LOOPBACK, ...tls });
-    acceptAll(listener);
-    return listener.addr.port;
-  },
-  "./deno listenTls()": async (tls) => {
-    const listener = await deno.listenTls(newState(tls), LOOPBACK);
-    acceptAll(listener);
-    return listener.addr.port;
-  },
-  "node:https": async (tls) => {
-    const server = https.createServer(tls, ({ url }, response) => response.end(BODIES.get(url ?? "")));
-    await once(server.listen(0, "127.0.0.1"), "listening");
-    return (server.address() as { port: number }).port;
-  },
+const LOADS: Record<string, LoadOptions> = {
+  small: { size: 200 },
+  medium: { size: 1024 },
+  large: { size: 20_480 },
+  fresh: { size: 200, isFresh: true },
+  bulk: { size: 64 * 1024 * 1024, connections: 2 },
 };
 
-/** The first of each group is what the others are compared with. */
-const GROUPS = [
-  ["bun", "Bun.serve", "./bun serve()", "node:https", "nginx: Bun.serve without TLS", "haproxy: Bun.serve without TLS"],
-  [
-    "deno",
-    "Deno.serve",
-    "./deno serve()",
-    "node:https",
-    "nginx: Deno.serve without TLS",
-    "haproxy: Deno.serve without TLS",
-  ],
-  ["deno", "Deno.listenTls", "./deno listenTls()"],
-] as const;
+const MEASURES: readonly Measure[] = [
+  { name: "200 B, per second", load: "small", figure: "perSecond", isCharted: true },
+  { name: "1 KiB", load: "medium", figure: "perSecond", isCharted: true },
+  { name: "20 KiB", load: "large", figure: "perSecond", isCharted: true },
+  { name: "fresh connections", load: "fresh", figure: "perSecond", isCharted: true },
+  { name: "64 MiB, MiB/s", load: "bulk", figure: "mibPerSecond", isCharted: true },
+  { name: "p99 ms at 1 KiB", load: "medium", figure: "p99Ms" },
+  { name: "p99 ms of fresh", load: "fresh", figure: "p99Ms" },
+];
 
-function newState(tls: { cert: string; key: string }): TlsState {
-  return new TlsState(new TlsConfig(tls));
-}
+const DENO_27 = "Deno.serve of Deno 2.7";
+const bunInner = server("bun", "Bun.serve without TLS", { name: "Bun.serve" });
+const denoInner = server("deno", "Deno.serve without TLS", { name: "Deno.serve" });
+const GROUPS: readonly Group[] = [
+  {
+    title: "Bun.serve",
+    about: "Ratios are to the bare `Bun.serve`, which cannot change its certificate.",
+    subjects: [
+      server("bun", "Bun.serve"),
+      server("bun", "serve() of ./bun", { isOurs: true }),
+      server("bun", "https.createServer", { name: "node:https" }),
+      proxy("nginx", nginx, bunInner),
+      proxy("HAProxy", haproxy, bunInner),
+    ],
+    variants: [],
+  },
+  {
+    title: "Deno.serve",
+    about:
+      "Ratios are to the bare `Deno.serve`, which cannot change its certificate; at 1 KiB and 20 KiB to that of Deno " +
+      "2.7. On a connection that stays, that of Deno 2.8 and 2.9 waits 40 ms for each answer of more than about 350 " +
+      "bytes, and that of 2.7 for each of 16 KiB and more.",
+    bases: { medium: DENO_27, large: DENO_27 },
+    subjects: [
+      server("deno", "Deno.serve"),
+      server("deno27", "Deno.serve", { name: DENO_27 }),
+      server("deno", "serve() of ./deno", { isOurs: true }),
+      server("deno", "https.createServer", { name: "node:https" }),
+      proxy("nginx", nginx, denoInner),
+      proxy("HAProxy", haproxy, denoInner),
+    ],
+    variants: [],
+  },
+  {
+    title: "Deno.listenTls",
+    about:
+      "Ratios are to the bare `Deno.listenTls`, which cannot change its certificate. Both answer from the same loop.",
+    subjects: [server("deno", "Deno.listenTls"), server("deno", "listenTls() of ./deno", { isOurs: true })],
+    variants: [],
+  },
+];
 
-async function acceptAll(listener: AsyncIterable<Conn>): Promise<void> {
-  for await (const conn of listener) respondAll(conn).catch(() => conn.close());
-}
-
-async function respondAll(conn: Conn): Promise<void> {
-  const buffer = new Uint8Array(65_536);
-  const encoder = new TextEncoder();
-  for (let length; (length = await conn.read(buffer)) !== null;) {
-    const request = new TextDecoder().decode(buffer.subarray(0, length));
-    const body = BODIES.get(request.split(" ", 2)[1]!) ?? "";
-    const isLast = /connection: close/i.test(request);
-    const response = encoder.encode(
-      `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${isLast ? "Connection: close\r\n" : ""}\r\n${body}`,
-    );
-    for (let sent = 0; sent < response.length;) sent += await conn.write(response.subarray(sent));
-    if (isLast) break;
+export async function measureNativeServers(bench: Bench): Promise<Table[]> {
+  const names = GROUPS.flatMap(({ variants }) => variants.map(({ name }) => name));
+  const unknown = bench.variants.find((name) => !names.includes(name));
+  if (unknown) {
+    throw new TypeError(`Cannot measure: '--variant' must be one of ${names.join(", ") || "none"}: ${unknown}`);
   }
-  conn.close();
+  const hasAsked = ({ variants }: Group) => variants.some(({ name }) => bench.variants.includes(name));
+  const tables: Table[] = [];
+  for (const group of bench.variants.length > 0 ? GROUPS.filter(hasAsked) : GROUPS) {
+    tables.push(await measure(bench, group));
+  }
+  return tables;
 }
 
-interface Running {
-  readonly port: number;
-  stop(): void;
-}
-
-async function startOurs(runtime: string, runArgs: readonly string[], name: string, folder: string): Promise<Running> {
-  const child = spawn(runtime, [...runArgs, SELF, "serve", name, folder], { stdio: ["ignore", "pipe", "inherit"] });
-  const [line] = await once(createInterface(child.stdout), "line");
-  return { port: Number(line), stop: () => child.kill() };
-}
-
-/** Ends TLS in front of a server without TLS; keeps connections to it open, as we do. */
-async function startProxy(kind: string, inner: Running, folder: string, port: number): Promise<Running> {
-  const pem = join(folder, "both.pem");
-  const file = join(folder, `${kind}-${port}.conf`);
-  const config = kind === "nginx"
-    ? `daemon off; worker_processes 1; pid ${folder}/nginx-${port}.pid; error_log /dev/null;
-events { worker_connections 1024; }
-http { access_log off; keepalive_requests 1000000; upstream inner { server 127.0.0.1:${inner.port}; keepalive 64; keepalive_requests 1000000; }
-server { listen 127.0.0.1:${port} ssl; ssl_certificate ${pem}; ssl_certificate_key ${pem};
-location / { proxy_pass http://inner; proxy_http_version 1.1; proxy_set_header Connection ""; } } }\n`
-    : `global
-  nbthread 1
-defaults
-  mode http
-  timeout client 30s
-  timeout server 30s
-  timeout connect 5s
-  http-reuse always
-listen public
-  bind 127.0.0.1:${port} ssl crt ${pem}
-  server inner 127.0.0.1:${inner.port}\n`;
-  await writeFile(file, config);
-  const args = kind === "nginx" ? ["-c", file, "-e", "/dev/null"] : ["-f", file];
-  const child = spawn(kind, args, { stdio: "ignore" });
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  return {
-    port,
-    stop: () => {
-      child.kill();
-      inner.stop();
-    },
-  };
-}
-
-function isInstalled(program: string): boolean {
-  return spawnSync(program, ["-v"]).error === undefined;
-}
-
-function load(port: number, [path, ...args]: readonly string[], seconds: number): { perSecond: number; p99: string } {
-  const options = ["-t1", "-c16", `-d${seconds}s`, "--latency", ...args];
-  const { stdout } = spawnSync("wrk", [...options, `https://127.0.0.1:${port}${path}`], { encoding: "utf8" });
-  const find = (pattern: RegExp) => pattern.exec(stdout)?.[1] ?? "-";
-  return { perSecond: Number(find(/Requests\/sec:\s+([\d.]+)/)), p99: find(/99%\s+(\S+)/) };
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
-}
-
-async function measure(rounds: number, seconds: number): Promise<void> {
-  // Only here, as the servers need neither.
-  const { issueServer } = await import("../tests/support/certificates.ts");
-  const runtimes = await import("../tests/support/runtimes.ts");
-  const installed = await runtimes.installRuntimes();
-  const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
-  const { cert, key } = await issueServer("bench");
-  await Promise.all(
-    [["cert.pem", cert], ["key.pem", key], ["both.pem", cert + key]].map(([name, text]) =>
-      writeFile(join(folder, name!), text!, { mode: 0o600 })
-    ),
-  );
-  let proxyPort = 20_443 + process.pid % 10_000;
-  for (const [runtimeName, ...names] of GROUPS) {
-    const { path, runArgs, name: version } = runtimeName === "bun" ? installed.bun : runtimes.deno;
-    const running = new Map<string, Running>();
-    for (const name of names) {
-      const [kind, inner] = name.split(": ");
-      if (!inner) running.set(name, await startOurs(path, runArgs, name, folder));
-      else if (isInstalled(kind!)) {
-        const server = await startOurs(path, runArgs, inner, folder);
-        running.set(name, await startProxy(kind!, server, folder, proxyPort++));
+async function measure(bench: Bench, { title, about, subjects, bases = {}, variants }: Group): Promise<Table> {
+  const asked = variants.filter(({ name }) => bench.variants.includes(name));
+  const { running, absent, stop } = await startAll(bench, [...subjects, ...asked]);
+  const columns = MEASURES.map((each) => ({ ...each, base: bases[each.load] }));
+  const table = new TableBuilder({ title, about: `${about} 16 clients, 2 for 64 MiB.`, columns });
+  table.absent.push(...absent);
+  for (const subject of running.keys()) table.row(subject);
+  for (let round = bench.isQuick ? 0 : -1; round < bench.rounds; round++) {
+    for (const [kind, options] of Object.entries(LOADS)) {
+      // One round of one load is enough to warm up.
+      if (round < 0 && kind !== "small") continue;
+      for (const [subject, { port }] of running) {
+        const result = await load(bench, subject.name, port, options);
+        if (round < 0) continue;
+        for (const each of MEASURES) if (each.load === kind) table.add(subject.name, each.name, result[each.figure]);
       }
     }
-    const results = new Map<string, { perSecond: number; p99: string }[][]>();
-    for (const name of running.keys()) results.set(name, LOADS.map(() => []));
-    for (let round = 0; round < rounds; round++) {
-      for (const [index, each] of LOADS.entries()) {
-        for (const [name, { port }] of running) results.get(name)![index]!.push(load(port, each, seconds));
-      }
-    }
-    for (const { stop } of running.values()) stop();
-    console.log(`\n${version}: per second (ratio) p99 | ${HEADINGS.join(" | ")}`);
-    const base = results.get(names[0])!;
-    for (const [name, loads] of results) {
-      const cells = loads.map((runs, index) => {
-        const ratio = median(runs.map(({ perSecond }, round) => perSecond / base[index]![round]!.perSecond));
-        return `${median(runs.map(({ perSecond }) => perSecond)).toFixed(0)} (${ratio.toFixed(2)}) ${runs.at(-1)!.p99}`;
-      });
-      console.log(`${name.padEnd(34)} | ${cells.join(" | ")}`);
-    }
   }
-  await rm(folder, { recursive: true });
-}
-
-const [command, name = "", folder = ""] = process.argv.slice(2);
-if (command === "serve") {
-  const { readFile } = await import("node:fs/promises");
-  const read = (file: string) => readFile(join(folder, file), "utf8");
-  console.log(await SERVERS[name]!({ cert: await read("cert.pem"), key: await read("key.pem") }));
-} else {
-  await measure(Number(command ?? 5), Number(name || 2));
+  await stop();
+  return table.build();
 }

@@ -2,24 +2,35 @@ import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } f
 import { Buffer } from "node:buffer";
 import { connect as connectHttp2 } from "node:http2";
 import { once } from "node:events";
-import { connect as connectTcp } from "node:net";
+import { connect as connectTcp, createServer } from "node:net";
 import process from "node:process";
 import test from "node:test";
+import { fileURLToPath } from "node:url";
 import { TlsReloadError, TlsState } from "../../mod.ts";
 import { type DenoTlsConn, listenTls, listenTlsOptions, serve } from "../../src/runtime/deno.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
-import { closed, configOf, dial, dialTcp, visit } from "../support/peers.ts";
+import { closed, configOf, dial, dialTcp, portOf, visit } from "../support/peers.ts";
 import { listeningPorts, ON_LINUX } from "../support/ports.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const MIB = 1 << 20;
+const PERMISSION_CHILD = fileURLToPath(new URL("permission_child.ts", import.meta.url));
 const isDeno = process.versions["deno"] !== undefined;
 /** What needs the native servers of Deno runs on Deno. */
 const ON_DENO = { skip: isDeno ? false : "needs Deno" };
 
 async function newState(): Promise<TlsState> {
   return new TlsState(configOf(await issueServer("deno")));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const port = portOf(server);
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 /** Runs a server for each connection until the listener is closed. */
@@ -299,4 +310,24 @@ test("serve() and listenTls() reject with the error of the system when the port 
     assertEquals((error as NodeJS.ErrnoException).code, "EADDRINUSE");
   }
   listener.close();
+});
+
+test("serve() and listenTls() say which permission is missing", ON_DENO, async () => {
+  const { cert, key } = await issueServer("permissions");
+  const port = await freePort();
+  const listen = async (kind: "serve" | "listenTls", ...permissions: string[]) => {
+    // Not by node:child_process, which hands on the permissions of this process.
+    const args = ["run", "--no-prompt", ...permissions, PERMISSION_CHILD];
+    const child = new Deno.Command(Deno.execPath(), { args, stdin: "piped", stdout: "piped" }).spawn();
+    await new Response(JSON.stringify({ cert, key, kind, port })).body!.pipeTo(child.stdin);
+    const said = new TextDecoder().decode((await child.output()).stdout);
+    return said.trim().replace(/ on Deno [\d.]+/, "");
+  };
+  const missing = (host: string) => `UNSUPPORTED Cannot serve: it needs the permission --allow-net=${host}`;
+  const [its, inner] = [`127.0.0.1:${port}`, "127.0.0.1"];
+  assertEquals(await listen("listenTls"), missing(its));
+  assertEquals(await listen("listenTls", `--allow-net=${its}`), "listened");
+  assertEquals(await listen("serve"), missing(its));
+  assertEquals(await listen("serve", `--allow-net=${its}`), missing(inner));
+  assertEquals(await listen("serve", `--allow-net=${inner}`), "listened");
 });

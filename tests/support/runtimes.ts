@@ -24,6 +24,11 @@ const PACKAGES = {
   node22: `npm:node-${PLATFORM}@^22.18.0`,
   node: `npm:node-${PLATFORM}@^24.0.0`,
 };
+/** Those that cannot do all, but for which the servers behind a front must hold. */
+const OLD_PACKAGES = {
+  bun: PACKAGES.bun.replace(/@[^@]*$/, "@~1.3.0"),
+  deno: `npm:@deno/${PLATFORM}${process.platform === "linux" ? "-glibc" : ""}@2.7.14`,
+};
 const run = promisify(execFile);
 
 /** The Deno that this process runs on. */
@@ -36,12 +41,9 @@ export const deno: Runtime = {
 
 /** Installs Bun and two versions of Node, once, from npm and with nothing but Deno. */
 export async function installRuntimes(): Promise<{ bun: Runtime; node22: Runtime; node: Runtime }> {
-  await mkdir(FOLDER, { recursive: true });
-  await writeFile(new URL("package.json", FOLDER), JSON.stringify({ dependencies: PACKAGES }));
-  await run(deno.path, ["install", "--quiet"], { cwd: FOLDER });
+  await install(FOLDER, PACKAGES);
   await linkStandIns();
   const program = (name: string, file = name) => fileURLToPath(new URL(`node_modules/${name}/bin/${file}`, FOLDER));
-  const version = async (path: string) => (await run(path, ["--version"])).stdout.trim().replace(/^v/, "");
   const node = async (path: string): Promise<Runtime> => ({
     name: `node ${await version(path)}`,
     path,
@@ -54,6 +56,28 @@ export async function installRuntimes(): Promise<{ bun: Runtime; node22: Runtime
     node22: await node(program("node22", "node")),
     node: await node(program("node")),
   };
+}
+
+/** Installs a version of Bun and one of Deno that are older than what is supported in full. */
+export async function installOldRuntimes(): Promise<{ bun: Runtime; deno: Runtime }> {
+  const folder = new URL("old/", FOLDER);
+  await install(folder, OLD_PACKAGES);
+  const program = (file: string) => fileURLToPath(new URL(`node_modules/${file}`, folder));
+  const [bun, oldDeno] = [program("bun/bin/bun"), program("deno/deno")];
+  return {
+    bun: { name: `bun ${await version(bun)}`, path: bun, runArgs: [], testArgs: ["test"] },
+    deno: { ...deno, name: `deno ${OLD_PACKAGES.deno.split("@").at(-1)}`, path: oldDeno },
+  };
+}
+
+async function install(folder: URL, dependencies: Readonly<Record<string, string>>): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(new URL("package.json", folder), JSON.stringify({ dependencies }));
+  await run(deno.path, ["install", "--quiet"], { cwd: folder });
+}
+
+async function version(path: string): Promise<string> {
+  return (await run(path, ["--version"])).stdout.trim().replace(/^v/, "");
 }
 
 /** What Bun and Node find as `@std/…`: they cannot read an import map. */

@@ -85,8 +85,9 @@ function cloneOf(value: unknown): unknown {
 
 function holdsSecret(shown: string): boolean {
   const joined = shown.replace(/'\s*\+\s*'|"\s*\+\s*"|\\[nr]|\s/g, "");
-  const bytes = [...joined.matchAll(/\d{1,3}(?:,\d{1,3}){7,}/g)].map(([list]) => {
-    return Buffer.from(list.split(",").map(Number)).toString("hex");
+  const bytes = [...joined.matchAll(/\d{1,3}(?:,\d{1,3}){7,}/g)].flatMap(([list]) => {
+    const buffer = Buffer.from(list.split(",").map(Number));
+    return [buffer.toString("hex"), buffer.toString("latin1").replace(/\s/g, "")];
   });
   const hexadecimal = joined.toLowerCase().replace(/[^0-9a-f]/g, "");
   return [shown, joined, hexadecimal, ...bytes].some((text) => {

@@ -1,8 +1,8 @@
-// A native server behind a front, whose file descriptors can be used up. Run by file_limit_test.ts, which gives the
-// certificates and the commands `fill`, `swap` and `release` on standard input and reads lines from standard output.
+// A native server behind a front, whose file descriptors can be used up: what child_server.ts starts. It reads the
+// certificates and the commands `fill`, `swap` and `release` on standard input, and writes lines.
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:http";
-import type { Socket } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { TlsConfig, TlsState } from "../../mod.ts";
@@ -10,7 +10,6 @@ import * as bun from "../../src/runtime/bun.ts";
 import * as deno from "../../src/runtime/deno.ts";
 import { Front } from "../../src/runtime/front.ts";
 import { carry, listenNet, peerOf } from "../../src/runtime/net_carrier.ts";
-import { portOf } from "../support/peers.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const KEPT_FREE = 10;
@@ -24,12 +23,13 @@ async function serve(state: TlsState, onTlsError: (error: unknown) => void): Pro
   }
   const inner = createServer((_, response) => response.end("answer"));
   await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
+  const { port: innerPort } = inner.address() as AddressInfo;
   const front = await Front.open(state, {
     listen: listenNet(LOOPBACK),
     start: (acceptor) => ({
       serve(client: Socket) {
         const peer = peerOf(client);
-        acceptor.accept(client).then((secure) => carry(secure, peer, portOf(inner), new Map()), onTlsError);
+        acceptor.accept(client).then((secure) => carry(secure, peer, innerPort, new Map()), onTlsError);
       },
     }),
   }, { onTlsError });

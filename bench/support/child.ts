@@ -1,0 +1,111 @@
+// Processes that serve, ours and others.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createConnection, createServer } from "node:net";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import type { Runtime } from "../../tests/support/runtimes.ts";
+
+/** A server that runs. */
+export interface Running {
+  readonly port: number;
+  /** Lets it serve the other certificate; resolves when the server has said so, or has been told and does not say. */
+  swap(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const SERVERS = fileURLToPath(new URL("servers.ts", import.meta.url));
+const START_TIMEOUT_MS = 10_000;
+const children = new Set<ChildProcess>();
+
+/** Starts a program. */
+export function spawnChild(program: string, args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...env } });
+  let said = "";
+  child.stderr!.on("data", (text) => said = (said + text).slice(-2_000));
+  child.stdin!.on("error", () => {});
+  children.add(child);
+  child.once("exit", (code) => {
+    children.delete(child);
+    if (code) console.error(`${program} ended with ${code}: ${said}`);
+  });
+  return child;
+}
+
+export async function stopChild(child: ChildProcess): Promise<void> {
+  if (!children.has(child)) return;
+  child.kill("SIGTERM");
+  await once(child, "exit");
+}
+
+/** Stops every child that still runs. */
+export async function stopChildren(): Promise<void> {
+  await Promise.all([...children].map(stopChild));
+}
+
+/** A child that prints its port and answers each line with a line. */
+export class LineChild implements Running {
+  readonly port: number;
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  private constructor(child: ChildProcess, lines: AsyncIterator<string>, port: number) {
+    this.#child = child;
+    this.#lines = lines;
+    this.port = port;
+  }
+
+  static async start(program: string, args: readonly string[]): Promise<LineChild> {
+    const child = spawnChild(program, args);
+    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+    const port = Number((await lines.next()).value);
+    if (!port) throw new Error(`Cannot measure: "${args.at(-2)}" did not start`);
+    return new LineChild(child, lines, port);
+  }
+
+  /** Starts one of `servers.ts`. */
+  static server(runtime: Runtime, name: string, folder: string, flags: readonly string[] = []): Promise<LineChild> {
+    return LineChild.start(runtime.path, [...runtime.runArgs, ...flags, SERVERS, name, folder]);
+  }
+
+  async ask(line: string): Promise<string> {
+    this.#child.stdin!.write(`${line}\n`);
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error("Cannot measure: the server has ended");
+    return value;
+  }
+
+  async swap(): Promise<void> {
+    await this.ask("swap");
+  }
+
+  stop(): Promise<void> {
+    return stopChild(this.#child);
+  }
+}
+
+/** A port that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Resolves when somebody accepts connections there. */
+export async function listening(port: number): Promise<void> {
+  const end = Date.now() + START_TIMEOUT_MS;
+  while (Date.now() < end) {
+    const socket = createConnection({ host: "127.0.0.1", port });
+    const isOpen = await new Promise<boolean>((resolve) => {
+      socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    });
+    socket.destroy();
+    if (isOpen) return;
+    await delay(20);
+  }
+  throw new Error(`Cannot measure: nobody listens after ${START_TIMEOUT_MS} ms`);
+}

@@ -1,0 +1,92 @@
+// What a process measures in itself, each probe in one of its own: deno run -A bench/support/probes.ts NAME [FOLDER]
+// It prints one JSON object of figures. Times are in milliseconds unless a name says otherwise.
+import { do_not_optimize, measure } from "mitata";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout } from "node:timers/promises";
+import { createSecureContext, getCACertificates } from "node:tls";
+import { loadTlsConfig, nativeRoots, proveTlsConfig, TlsConfig, TlsState } from "../../mod.ts";
+
+type Figures = Record<string, number>;
+
+const LOADS = 50;
+const CONTEXTS = 40;
+const CALLS = 1_000_000;
+const TURNS = 10;
+
+const PROBES: Record<string, (folder: string) => Promise<Figures>> = {
+  async snapshot(folder) {
+    const { cert, key } = await pairOf(folder);
+    const state = new TlsState(new TlsConfig({ cert, key }));
+    const acceptor = await measure(() => do_not_optimize(state.acceptor()));
+    const current = await measure(() => do_not_optimize(state.current()));
+    return { acceptorNs: acceptor.p50, currentNs: current.p50 };
+  },
+  async loading(folder) {
+    // First of all, as `first` is of a process that has just begun.
+    const load = await timeLoads(() => loadTlsConfig(join(folder, "tls.crt"), join(folder, "tls.key")));
+    const config = new TlsConfig(await pairOf(folder));
+    return {
+      first: load.first,
+      load: load.warm,
+      prove: (await timeLoads(() => proveTlsConfig(config))).warm,
+      check: (await timeLoads(async () => new TlsConfig(await pairOf(folder)))).warm,
+      bare: (await timeLoads(async () => createSecureContext(await pairOf(folder)))).warm,
+    };
+  },
+
+  async roots() {
+    const start = performance.now();
+    const store = await nativeRoots();
+    const loaded = performance.now();
+    store.pem;
+    return { load: loaded - start, loadAndPem: performance.now() - start };
+  },
+  runtimeRoots() {
+    const start = performance.now();
+    getCACertificates("system");
+    return Promise.resolve({ load: performance.now() - start });
+  },
+  async warmRoots() {
+    const { pem } = await nativeRoots();
+    const shared = async () => (await nativeRoots()).secureContext();
+    await shared();
+    let [call, sharedContexts, ownContexts] = [0, 0, 0];
+    for (let turn = 0; turn < TURNS; turn++) {
+      const start = performance.now();
+      for (let index = 0; index < CALLS / TURNS; index++) nativeRoots();
+      call += performance.now() - start;
+      sharedContexts += await time(CONTEXTS / TURNS, shared);
+      // Each with an array of its own, as a client that reads the roots itself has it: Deno remembers the last one.
+      ownContexts += await time(CONTEXTS / TURNS, () => createSecureContext({ ca: [...pem] }));
+    }
+    return {
+      callNs: call / CALLS * 1e6,
+      sharedUs: sharedContexts / CONTEXTS * 1e3,
+      ownUs: ownContexts / CONTEXTS * 1e3,
+    };
+  },
+};
+
+async function pairOf(folder: string): Promise<{ cert: string; key: string }> {
+  const [cert, key] = await Promise.all(["tls.crt", "tls.key"].map((name) => readFile(join(folder, name), "utf8")));
+  return { cert: cert!, key: key! };
+}
+
+async function time(repeats: number, body: () => unknown): Promise<number> {
+  const start = performance.now();
+  for (let index = 0; index < repeats; index++) await body();
+  return performance.now() - start;
+}
+
+async function timeLoads(body: () => unknown): Promise<{ first: number; warm: number }> {
+  const times: number[] = [];
+  for (let index = 0; index < LOADS; index++) times.push(await time(1, body));
+  return { first: times[0]!, warm: times.toSorted((a, b) => a - b)[LOADS >> 1]! };
+}
+
+// Node still compiles its type stripper in the background, on the processors that are to be measured.
+await setTimeout(200);
+const [name = "", folder = "."] = process.argv.slice(2);
+console.log(JSON.stringify(await PROBES[name]!(folder)));
