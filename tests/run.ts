@@ -59,7 +59,7 @@ async function testDocs(): Promise<Result> {
   await writeFile(join(folder, "fullchain.pem"), issued.cert);
   await writeFile(join(folder, "privkey.pem"), issued.key, { mode: 0o600 });
   await writeFile(join(folder, "clients-ca.pem"), issued.cert);
-  const places = ["mod.ts", "src", "README.md"].map((place) => join(ROOT, place));
+  const places = ["mod.ts", "src", "README.md", "MIGRATING.md"].map((place) => join(ROOT, place));
   // Never the published module: the examples import it by its name on JSR.
   const args = ["--doc", "--config", join(ROOT, "deno.json"), ...STAND_INS, ...places];
   const result = await test({ ...deno, name: "deno (docs)" }, args, folder);
