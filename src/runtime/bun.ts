@@ -170,6 +170,7 @@ export function tlsOptions(config: TlsConfig): BunTlsOptions {
  * @returns The server, when it listens.
  * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Bun, for optional client authentication, and for HTML
  * imports as routes together with client authentication; `CONFIG_UNUSABLE` if the configuration cannot serve.
+ * @throws {Error} The error of the system, such as `EADDRINUSE`, if it cannot listen there.
  *
  * @example
  * ```ts ignore

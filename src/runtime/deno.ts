@@ -222,6 +222,7 @@ export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
  * @returns The listener, when it listens.
  * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Deno, or if the permission is missing;
  * `CONFIG_UNUSABLE` if the configuration cannot serve.
+ * @throws {Error} The error of the system, such as `EADDRINUSE`, if it cannot listen there.
  *
  * @example
  * ```ts ignore
@@ -259,6 +260,7 @@ export async function listenTls(state: TlsState, options: DenoListenTlsOptions):
  * @returns The server, when it listens.
  * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Deno, or if a permission is missing;
  * `CONFIG_UNUSABLE` if the configuration cannot serve.
+ * @throws {Error} The error of the system, such as `EADDRINUSE`, if it cannot listen there.
  *
  * @example
  * ```ts ignore

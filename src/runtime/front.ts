@@ -20,8 +20,8 @@ export interface FrontOptions {
    */
   readonly drainTimeoutMs?: number;
   /**
-   * Called with the error of a configuration that cannot serve, while the previous one goes on. By default it becomes
-   * a process warning.
+   * Called with the error of a configuration that cannot serve, while the previous one goes on. It is tried again, with
+   * growing pauses, until it serves or is replaced. By default the error becomes a process warning.
    */
   readonly onTlsError?: (error: unknown) => void;
 }
@@ -301,7 +301,8 @@ export class Front<C extends Client, B extends Backend<C>> {
   #report(error: unknown): void {
     const { onTlsError = (error) => process.emitWarning(error instanceof Error ? error : String(error)) } =
       this.#options;
-    onTlsError(error);
+    // What it throws is not ours to catch, and must not keep a connection waiting.
+    queueMicrotask(() => onTlsError(error));
   }
 }
 
