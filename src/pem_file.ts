@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { constants, type Stats } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -6,6 +7,8 @@ import type { PemFile } from "./pem.ts";
 
 /** Far above any chain or key, far below what would hurt. */
 const MAX_BYTES = 1024 * 1024;
+/** Holds nearly every chain and key, and costs little where a file is read again and again. */
+const CHUNK_BYTES = 16 * 1024;
 
 /** The path of a file that is given as one or as its URL. */
 export function filePath(path: string | URL): string {
@@ -28,13 +31,15 @@ export async function readPemFile(path: string | URL): Promise<PemFile> {
     const file = await open(name, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       requireReadable(name, await file.stat());
-      const buffer = new Uint8Array(MAX_BYTES + 1);
+      const chunks: Uint8Array[] = [];
       let length = 0;
-      for (let bytesRead = -1; bytesRead !== 0 && length < buffer.length; length += bytesRead) {
-        ({ bytesRead } = await file.read(buffer, length, buffer.length - length, null));
+      for (let bytesRead = -1; bytesRead !== 0 && length <= MAX_BYTES; length += bytesRead) {
+        const chunk = new Uint8Array(CHUNK_BYTES);
+        ({ bytesRead } = await file.read(chunk, 0, chunk.length, null));
+        chunks.push(chunk.subarray(0, bytesRead));
       }
       if (length > MAX_BYTES) throw tooLarge(name);
-      return { path: name, bytes: buffer.slice(0, length) };
+      return { path: name, bytes: new Uint8Array(Buffer.concat(chunks)) };
     } finally {
       await file.close();
     }

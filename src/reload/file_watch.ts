@@ -1,16 +1,14 @@
 import { createHash } from "node:crypto";
-import { type FSWatcher, watch } from "node:fs";
-import { lstat, readlink, stat } from "node:fs/promises";
+import { lstat, readlink } from "node:fs/promises";
 import { dirname, join, parse, resolve, sep } from "node:path";
 import { clearTimeout, setTimeout } from "node:timers";
-import { setTimeout as delay } from "node:timers/promises";
 import type { TlsReloadError } from "../errors.ts";
 import { readPemFile } from "../pem_file.ts";
+import { watchDirectories } from "./directory_watches.ts";
+import type { WatchStatus } from "./status.ts";
 
 /** As many links as Linux follows on the way to one file. */
 const MAX_LINKS = 40;
-/** Deno begins and ends to watch a moment after it was asked to; in between a new watch would share a dead one. */
-const ARMING_MS = 20;
 
 /**
  * Watches files that are read as one set, and calls for a reload whenever they are not what was last taken.
@@ -23,7 +21,6 @@ export class FileWatch {
   readonly #pollIntervalMs: number;
   readonly #settleMs: number;
   readonly #reload: () => Promise<unknown>;
-  readonly #directories = new Map<string, FSWatcher>();
   #seen = "";
   #taken: string | undefined;
   #missing: readonly string[] = [];
@@ -48,19 +45,10 @@ export class FileWatch {
     this.#schedule(0);
   }
 
-  /** Why a directory cannot be watched, so that changes are found by the poll alone. */
-  get error(): Error | undefined {
-    return this.#error;
-  }
-
-  /** When the files were last looked at. */
-  get checkedAt(): Date | undefined {
-    return this.#checkedAt;
-  }
-
-  /** The files that were not there. */
-  get missing(): readonly string[] {
-    return this.#missing;
+  /** What there is to know of it, read now. */
+  get status(): WatchStatus {
+    const { paths } = this;
+    return { paths, missing: this.#missing, checkedAt: this.#checkedAt, degraded: this.#error?.message };
   }
 
   /** A digest of what was last read of them. */
@@ -95,17 +83,16 @@ export class FileWatch {
     return seen;
   }
 
-  /** Takes note of what a reload has been made of, be it a swap or no change. */
-  take(seen: string): void {
+  /** Takes note of what a reload has been made of, be it a swap or no change; of nothing after one that failed. */
+  take(seen: string | undefined): void {
     this.#taken = seen;
   }
 
   async close(): Promise<void> {
     this.#isOpen = false;
     clearTimeout(this.#timer);
-    for (const watcher of this.#directories.values()) watcher.close();
-    this.#directories.clear();
     await this.#checking;
+    await watchDirectories(this.#onEvent, []);
   }
 
   /** The earlier of two moments counts. So no stream of events can put the next look off. */
@@ -127,6 +114,7 @@ export class FileWatch {
     this.#checking = this.#check().catch((error) => void (this.#error = error)).then(() => {
       this.#checking = undefined;
       this.#dueAt = Infinity;
+      if (this.isTaken) this.#failures = 0;
       const pauseMs = this.isTaken ? Infinity : this.#settleMs * 2 ** this.#failures++;
       this.#schedule(Math.min(this.#pollIntervalMs, pauseMs, this.#hasEvent ? this.#settleMs : Infinity));
     });
@@ -142,46 +130,10 @@ export class FileWatch {
 
   /** Watches the directories that the files stand in now, and those of every link on the way to them. */
   async #follow(): Promise<void> {
-    const wanted = new Map<string, string>();
-    for (const path of this.paths) {
-      for (const directory of await directoriesOf(path)) {
-        const id = await identityOf(directory);
-        if (id !== undefined) wanted.set(id, directory);
-      }
-    }
-    const unwanted = [...this.#directories].filter(([id]) => !wanted.has(id));
-    for (const [id, watcher] of unwanted) {
-      watcher.close();
-      this.#directories.delete(id);
-    }
-    if (unwanted.length > 0) await arming();
-    if (!this.#isOpen) return;
-    const unwatched = [...wanted].filter(([id]) => !this.#directories.has(id));
-    if (unwatched.length === 0) return;
-    this.#error = undefined;
-    for (const [id, directory] of unwatched) this.#watch(id, directory);
-    await arming();
-    for (const watcher of this.#directories.values()) watcher.unref();
+    const directories: string[] = [];
+    for (const path of this.paths) directories.push(...await directoriesOf(path));
+    this.#error = await watchDirectories(this.#onEvent, directories);
   }
-
-  #watch(id: string, directory: string): void {
-    const fail = (error: NodeJS.ErrnoException) => {
-      this.#directories.get(id)?.close();
-      this.#directories.delete(id);
-      // A directory that is gone is missed by reading it.
-      if (error.code !== "ENOENT") this.#error = error;
-    };
-    try {
-      const watcher = watch(directory, { persistent: false }, this.#onEvent);
-      this.#directories.set(id, watcher.on("error", fail));
-    } catch (error) {
-      fail(error as Error);
-    }
-  }
-}
-
-function arming(): Promise<void> {
-  return delay(ARMING_MS, undefined, { ref: false });
 }
 
 /** Where an entry may be replaced on the way to a file: the directory of each link, and that of the file itself. */
@@ -206,10 +158,4 @@ async function directoriesOf(path: string): Promise<Set<string>> {
     } else at = entry;
   }
   return directories;
-}
-
-/** A directory made anew under the same name is another one, also where it gets the number of the old one. */
-async function identityOf(directory: string): Promise<string | undefined> {
-  const stats = await stat(directory, { bigint: true }).catch(() => undefined);
-  return stats && `${stats.dev} ${stats.ino} ${stats.birthtimeNs}`;
 }

@@ -2,6 +2,17 @@
  * Keeps a {@linkcode TlsState} at what its source holds, be it files, Kubernetes secrets, or an API: loads, compares,
  * proves and swaps, whenever files change, a signal arrives, a timer runs out, or it is asked to.
  *
+ * | who renews | what to do |
+ * | --- | --- |
+ * | certbot | watch `live/NAME/fullchain.pem` and `privkey.pem`; or `onSignal("SIGHUP")` and `--deploy-hook 'kill -HUP PID'` |
+ * | Caddy | watch `certificates/ISSUER/NAME/NAME.crt` and `NAME.key` |
+ * | lego | watch `certificates/NAME.crt` and `NAME.key` |
+ * | Kubernetes | watch `tls.crt` and `tls.key` of a secret volume that is mounted whole; a `subPath` mount never changes |
+ * | an API | `every(3_600_000)` |
+ *
+ * Several threads or processes that share a port each make a {@linkcode TlsState} and a {@linkcode Reloader} of their
+ * own on the same files. They share the port by `listen({ port, reusePort: true })` on Linux.
+ *
  * @module
  */
 import { constants, platform } from "node:os";
@@ -155,9 +166,8 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   readonly #state: TlsState;
   readonly #load: () => Promise<TlsConfig>;
   readonly #watches = new Set<FileWatch>();
-  readonly #triggers = new Set<Disposable>();
-  readonly #alarm = new ExpiryAlarm((certificate) => this.#warnOfExpiry(certificate));
-  readonly #subscription: Disposable;
+  /** What ends each of them. */
+  readonly #triggers = new Set<() => unknown>();
   readonly #reloads = { swapped: 0, unchanged: 0, rejected: 0 };
   #running: Promise<ReloadResult> | undefined;
   #queued: Promise<ReloadResult> | undefined;
@@ -168,7 +178,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   #lastSuccess: Date | undefined;
   #lastError: ReloadFailure | undefined;
   #failuresInARow = 0;
-  #isOpen = true;
+  #closed: Promise<void> | undefined;
 
   /**
    * Makes a reloader. It does nothing until it is told when.
@@ -182,8 +192,11 @@ export class Reloader extends EventTarget implements AsyncDisposable {
     super();
     this.#state = state;
     this.#load = load;
-    this.#alarm.set(state.current().leaf);
-    this.#subscription = state.subscribe(({ config }) => this.#alarm.set(config.leaf));
+    const alarm = new ExpiryAlarm((certificate) => this.#warnOfExpiry(certificate));
+    alarm.set(state.current().leaf);
+    this.#trigger(() => alarm.close());
+    const subscription = state.subscribe(({ config }) => alarm.set(config.leaf));
+    this.#trigger(() => subscription[Symbol.dispose]());
     const { signal } = options;
     const onAbort = () => void this.close();
     signal?.addEventListener("abort", onAbort);
@@ -278,16 +291,14 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   every(intervalMs: number): Disposable {
     requireMs("intervalMs", intervalMs);
     let timer: NodeJS.Timeout;
-    let isOpen = true;
+    const end = () => clearTimeout(timer);
+    const trigger = this.#trigger(end);
     const start = () => {
       const ms = Math.min(intervalMs * (1 + JITTER * (2 * Math.random() - 1)), MAX_TIMER_MS);
-      if (isOpen) timer = setTimeout(() => void this.reload().then(start), ms).unref();
+      if (this.#triggers.has(end)) timer = setTimeout(() => void this.reload().then(start), ms).unref();
     };
     start();
-    return this.#trigger(() => {
-      isOpen = false;
-      clearTimeout(timer);
-    });
+    return trigger;
   }
 
   /** What there is to know, read now. */
@@ -309,9 +320,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
       failuresInARow: this.#failuresInARow,
       reloads: { ...this.#reloads },
       inSync: this.#lastAttempt && isSame && this.#failuresInARow === 0 && watches.every(({ isTaken }) => isTaken),
-      watches: watches.map(({ paths, missing, checkedAt, error }) => {
-        return { paths, missing, checkedAt, degraded: error?.message };
-      }),
+      watches: watches.map(({ status }) => status),
     };
   }
 
@@ -321,13 +330,8 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   }
 
   /** Ends all triggers, and waits for a reload that is under way. The state serves on. */
-  async close(): Promise<void> {
-    this.#isOpen = false;
-    this.#alarm.close();
-    this.#subscription[Symbol.dispose]();
-    const watches = [...this.#watches];
-    for (const trigger of this.#triggers) trigger[Symbol.dispose]();
-    await Promise.all([this.#running, this.#queued, ...watches.map((watch) => watch.close())]);
+  close(): Promise<void> {
+    return this.#closed ??= this.#close();
   }
 
   /** The same as {@linkcode Reloader.close}. */
@@ -336,14 +340,16 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   }
 
   #trigger(end: () => unknown): Disposable {
-    const trigger = {
-      [Symbol.dispose]: () => {
-        if (this.#triggers.delete(trigger)) void end();
-      },
-    };
-    this.#triggers.add(trigger);
-    if (!this.#isOpen) trigger[Symbol.dispose]();
+    this.#triggers.add(end);
+    const trigger = { [Symbol.dispose]: () => void (this.#triggers.delete(end) && end()) };
+    if (this.#closed) trigger[Symbol.dispose]();
     return trigger;
+  }
+
+  async #close(): Promise<void> {
+    const ending = [...this.#triggers].map((end) => end());
+    this.#triggers.clear();
+    await Promise.all([this.#running, this.#queued, ...ending]);
   }
 
   async #attempt(force: boolean): Promise<ReloadResult> {
@@ -356,6 +362,8 @@ export class Reloader extends EventTarget implements AsyncDisposable {
       this.#failuresInARow = 0;
       return result;
     } catch (error) {
+      // Tried again, also where the files are what they were at the last success.
+      for (const watch of this.#watches) watch.take(undefined);
       this.#lastError = { at: new Date(), code: codeOf(error), message: messageOf(error) };
       this.#failuresInARow++;
       return { outcome: "rejected", error };

@@ -9,9 +9,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
-import { BY_EVENTS, RotatingServer } from "../reload/rotating_files.ts";
+import { BY_EVENTS, RotatingServer, told } from "../reload/rotating_files.ts";
 
 const NAME = "tls.example.test";
+const RENEW = ["--force-renewal", "--no-random-sleep-on-renew"];
 /** Why the test is skipped where these programs of Debian are missing. */
 const NO_AUTHORITY = ["pebble", "pebble-challtestsrv", "certbot"].some((name) => {
   return spawnSync("sh", ["-c", `command -v ${name}`]).status !== 0;
@@ -107,25 +108,31 @@ test("Reloader serves what certbot renews at an ACME authority, and no client fa
       await certbot("certonly", ...manual, ...account, "-d", NAME);
 
       const live = `config/live/${NAME}`;
-      const rotating = await RotatingServer.start(
-        files.path(`${live}/fullchain.pem`),
-        files.path(`${live}/privkey.pem`),
-        BY_EVENTS,
-      );
-      assertEquals(rotating.reloader.status().names, [NAME]);
-      const seen = [await rotating.served()];
+      const paths = [files.path(`${live}/fullchain.pem`), files.path(`${live}/privkey.pem`)] as const;
+      // One sees the files change, the other is told by the deploy hook and looks at nothing.
+      const watching = await RotatingServer.start(...paths, BY_EVENTS);
+      const signalled = await RotatingServer.start(...paths);
+      signalled.reloader.onSignal("SIGHUP");
+      const servers = [watching, signalled];
+      assertEquals(watching.reloader.status().names, [NAME]);
+      const seen = [await watching.served()];
       for (let renewal = 1; renewal <= 2; renewal++) {
-        const swapped = once(rotating.reloader, "swap");
-        await certbot("renew", "--force-renewal", "--no-random-sleep-on-renew", "--deploy-hook", "true");
-        await swapped;
-        const served = await rotating.served();
+        const swapped = servers.map(({ reloader }) => told(reloader, "swap"));
+        await certbot("renew", ...RENEW, "--deploy-hook", `kill -HUP ${process.pid}`);
+        await Promise.all(swapped);
+        const served = await watching.served();
         assertNotEquals(served, seen.at(-1));
-        assertEquals(served, rotating.reloader.status().fingerprint256);
+        for (const server of servers) {
+          assertEquals(await server.served(), served);
+          assertEquals(server.reloader.status().fingerprint256, served);
+        }
         seen.push(served);
       }
-      const { failed, served } = await rotating.stop();
-      assertEquals(failed, 0);
-      assertEquals(new Set([...seen, ...served]).size, 3);
+      for (const server of servers) {
+        const { failed, served } = await server.stop();
+        assertEquals(failed, 0);
+        assertEquals(new Set([...seen, ...served]).size, 3);
+      }
       assert(challenges.size >= 1);
     } finally {
       for (const child of processes) {

@@ -1,10 +1,7 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertStrictEquals, assertThrows } from "@std/assert";
-import { execFile, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import test from "node:test";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { isMainThread, Worker } from "node:worker_threads";
 import { type TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { Reloader, type ReloaderEventMap, type ReloadResult } from "../../src/reload/reloader.ts";
@@ -19,9 +16,6 @@ const HOUR_MS = 3_600_000;
 const at = (hours: number) => new Date(Date.now() + hours * HOUR_MS);
 const expired = await issueServer("expired", { notBefore: at(-2), notAfter: at(-1) });
 const notYetValid = await issueServer("not yet valid", { notBefore: at(1), notAfter: at(2) });
-/** Why the tests without watches are skipped where they are. */
-const NO_NAMESPACES = spawnSync("unshare", ["-Ur", "true"]).status !== 0 && "unshare(1) gives no user namespace here";
-
 /** A reloader whose source is a variable. */
 function reloaderOf(config: TlsConfig) {
   const source = { load: () => Promise.resolve(config) };
@@ -312,40 +306,3 @@ test("Reloader.close() is idempotent, waits for what is under way, and follows a
   assertEquals(outcomeOf(await reloading), "swapped");
   assertInstanceOf(reloader, EventTarget);
 });
-
-/** Runs a file on the runtime of this test. */
-function runChild(args: readonly string[], prefix: readonly string[] = []): Promise<{ stdout: string }> {
-  const child = fileURLToPath(new URL("watching_child.ts", import.meta.url));
-  const runArgs = process.versions["deno"] ? ["run", "-A", "--no-config", "--import-map", IMPORT_MAP] : [];
-  const [command = "", ...rest] = [...prefix, process.execPath, ...runArgs, child, ...args];
-  return promisify(execFile)(command, rest, { timeout: 60_000 });
-}
-
-const IMPORT_MAP = fileURLToPath(new URL("../std/import_map.json", import.meta.url));
-
-test("Reloader: its triggers and timers do not keep a process alive", () =>
-  withFiles(async (files) => {
-    const cert = await files.write("tls.crt", first.cert);
-    const key = await files.write("tls.key", first.key);
-    assertMatch((await runChild(["leave", cert, key])).stdout, /^leaving$/m);
-  }));
-
-for (const limit of ["max_inotify_watches", "max_inotify_instances"]) {
-  test(
-    `Reloader.watch() polls, and says so, where ${limit} is 0`,
-    { skip: NO_NAMESPACES },
-    () =>
-      withFiles(async (files) => {
-        const cert = await files.write("tls.crt", first.cert);
-        const key = await files.write("tls.key", first.key);
-        await files.write("next.crt", second.cert);
-        await files.write("next.key", second.key);
-        const prefix = ["unshare", "-Ur", "sh", "-c", `echo 0 > /proc/sys/user/${limit}; exec "$@"`, "sh"];
-        const { stdout } = await runChild(
-          ["rotate", cert, key, files.path("next.crt"), files.path("next.key")],
-          prefix,
-        );
-        assertEquals(stdout.trim(), `degraded true, served ${second.fingerprint256}`);
-      }),
-  );
-}

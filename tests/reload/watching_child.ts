@@ -1,33 +1,200 @@
-// Follows two files in a process of its own: `leave CERT KEY`, or `rotate CERT KEY NEXT_CERT NEXT_KEY`.
-import { rename } from "node:fs/promises";
+// Follows two files in a process of its own: SCRIPT CERT KEY NEXT_CERT NEXT_KEY [OPTIONS as JSON]
+import { spawnSync } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { chmod, chown, readdir, rename, stat, symlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { loadTlsConfig, TlsState } from "../../mod.ts";
 import { Reloader } from "../../src/reload/reloader.ts";
 import { echoServer, visit } from "../support/peers.ts";
-import { told } from "./rotating_files.ts";
+import { inotifyWatches, told } from "./rotating_files.ts";
 
-const [mode, cert = "", key = "", nextCert = "", nextKey = ""] = process.argv.slice(2);
+const [script = "", cert = "", key = "", nextCert = "", nextKey = "", options = "{}"] = process.argv.slice(2);
+const [directory, nextDirectory] = [dirname(cert), dirname(nextCert)];
+const NOBODY = 65534;
+/** One in 10 s. */
+const LOOKS_AN_HOUR = 360;
+const WATCHES = 8;
+
 const load = () => loadTlsConfig(cert, key);
 const state = new TlsState(await load());
 const reloader = new Reloader(state, load);
-if (mode === "leave") {
-  reloader.watch([cert, key]);
-  reloader.onSignal("SIGHUP");
-  reloader.every(60_000);
-  await told(reloader, "unchanged");
-  console.log("leaving");
-} else {
-  reloader.addEventListener("reject", (event) => event.preventDefault());
-  const server = await echoServer(state);
+reloader.addEventListener("reject", (event) => event.preventDefault());
+
+async function watch(): Promise<void> {
   const looked = told(reloader, "unchanged");
-  reloader.watch([cert, key], { pollIntervalMs: 50, settleMs: 10 });
+  reloader.watch([cert, key], { pollIntervalMs: 50, settleMs: 10, ...JSON.parse(options) });
   await looked;
+}
+
+/** What a client is served, whether the reloader knows, and what it last failed of. */
+async function print(step: string): Promise<void> {
+  const { failuresInARow, inSync, lastError, watches } = reloader.status();
+  const { fingerprint256 } = await visit(server.port);
+  const isDegraded = watches.some(({ degraded }) => degraded !== undefined);
+  console.log(JSON.stringify({
+    step,
+    fingerprint256,
+    isFailing: failuresInARow > 0,
+    inSync,
+    isDegraded,
+    error: lastError?.message.replaceAll(/"[^"]*"/g, "FILE"),
+  }));
+}
+
+async function rotate(): Promise<void> {
+  if (reloader.status().watches.length === 0) await watch();
   const swapped = told(reloader, "swap");
   await rename(nextKey, key);
   await rename(nextCert, cert);
   await swapped;
-  const isDegraded = reloader.status().watches[0]?.degraded !== undefined;
-  console.log(`degraded ${isDegraded}, served ${(await visit(server.port)).fingerprint256}`);
-  await reloader.close();
-  await server[Symbol.asyncDispose]();
+  await print("rotated");
 }
+
+/** Takes every descriptor that the limit allows, also those that are given back, until it is told to end. */
+function takeDescriptors(): () => void {
+  const taken: number[] = [];
+  const take = () => {
+    try {
+      for (;;) taken.push(openSync("/dev/null", "r"));
+    } catch {
+      // The limit is reached.
+    }
+  };
+  take();
+  const timer = setInterval(take, 1);
+  return () => {
+    clearInterval(timer);
+    for (const descriptor of taken) closeSync(descriptor);
+  };
+}
+
+async function starve(): Promise<void> {
+  await watch();
+  for (const change of ["swap", "unchanged"] as const) {
+    const rejected = told(reloader, "reject");
+    const release = takeDescriptors();
+    if (change === "swap") {
+      await rename(directory, `${directory}.old`);
+      await rename(nextDirectory, directory);
+    }
+    await rejected;
+    const changed = told(reloader, change);
+    const { failuresInARow, lastError } = reloader.status();
+    const isLimit = lastError?.message.endsWith("the system says EMFILE");
+    release();
+    await changed;
+    await print(`failures in a row at the limit ${failuresInARow > 0}, error of the limit ${isLimit}`);
+  }
+}
+
+async function forbid(): Promise<void> {
+  if (process.getuid?.() === 0) {
+    // Nothing is forbidden to root.
+    const everything = [cert, key, nextCert, nextKey, directory, nextDirectory, dirname(directory)];
+    for (const path of everything) await chown(path, NOBODY, NOBODY);
+    process.setgid!(NOBODY);
+    process.setuid!(NOBODY);
+  }
+  await watch();
+  for (const path of [key, directory]) {
+    const { mode } = await stat(path);
+    const rejected = told(reloader, "reject");
+    await chmod(path, 0);
+    await rejected;
+    await print("lost");
+    const regained = told(reloader, "unchanged");
+    await chmod(path, mode);
+    await regained;
+    await print("regained");
+  }
+  const rejected = told(reloader, "reject");
+  await chmod(key, 0);
+  await rejected;
+  await rotate();
+}
+
+/** Kubernetes mounts a volume whole, or one file of it by `subPath`. */
+async function mount(): Promise<void> {
+  const mountOver = (what: string, where: string) => {
+    const { status, stderr } = spawnSync("mount", ["--bind", what, where]);
+    if (status !== 0) throw new Error(`mount failed: ${stderr}`);
+  };
+  const volume = join(nextDirectory, "volume");
+  const flip = async (version: string) => {
+    await symlink(version, join(nextDirectory, "tmp"));
+    await rename(join(nextDirectory, "tmp"), volume);
+  };
+  const [certName, keyName] = [cert.slice(directory.length), key.slice(directory.length)];
+  await flip(directory);
+  for (const [name, path] of [[certName, cert], [keyName, key]] as const) mountOver(volume + name, path);
+  await watch();
+  await flip(nextDirectory);
+  const looked = reloader.status().watches[0]?.checkedAt;
+  while (reloader.status().watches[0]?.checkedAt === looked) await new Promise((resolve) => setTimeout(resolve, 5));
+  await print("subPath");
+  const swapped = told(reloader, "swap");
+  mountOver(nextDirectory, directory);
+  await swapped;
+  await print("volume");
+}
+
+/** A day of looks as fast as they go, with a renewal each hour, after some hours to get warm. */
+async function hurry(): Promise<void> {
+  for (const hours of [4, 24]) {
+    const watching = await live(hours);
+    console.log(JSON.stringify({ watching, ...await holdings() }));
+  }
+}
+
+async function live(hours: number): Promise<number> {
+  const reloader = new Reloader(state, load);
+  for (let count = 0; count < WATCHES; count++) reloader.watch([cert, key], { pollIntervalMs: 1, settleMs: 1 });
+  for (let hour = 0; hour < hours; hour++) {
+    const swapped = told(reloader, "swap");
+    await rename(directory, `${directory}.old`);
+    await rename(nextDirectory, directory);
+    await rename(`${directory}.old`, nextDirectory);
+    await swapped;
+    await looks(reloader, LOOKS_AN_HOUR);
+  }
+  const watching = await inotifyWatches();
+  await reloader.close();
+  return watching;
+}
+
+/** Waits until at least so many looks have been taken, whichever watch took them. */
+async function looks(reloader: Reloader, count: number): Promise<void> {
+  let seen: (number | undefined)[] = [];
+  for (let taken = 0; taken < count;) {
+    const now = reloader.status().watches.map(({ checkedAt }) => checkedAt?.getTime());
+    taken += now.filter((time, index) => time !== seen[index]).length;
+    seen = now;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
+
+/** What this process holds, once all rubbish is gone. */
+async function holdings(): Promise<{ bytes: number; descriptors: number; watches: number }> {
+  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc: (isSync: boolean) => void } };
+  for (let count = 0; count < 4; count++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    Bun ? Bun.gc(true) : gc!();
+  }
+  const { heapUsed, external } = process.memoryUsage();
+  const descriptors = (await readdir("/proc/self/fd")).length;
+  return { bytes: heapUsed + external, descriptors, watches: await inotifyWatches() };
+}
+
+async function leave(): Promise<void> {
+  await watch();
+  reloader.onSignal("SIGHUP");
+  reloader.every(60_000);
+}
+
+const server = await echoServer(state);
+const scripts: Record<string, () => Promise<void>> = { forbid, hurry, leave, mount, rotate, starve };
+await scripts[script]!();
+if (script !== "leave") await reloader.close();
+await server[Symbol.asyncDispose]();
+console.log("leaving");

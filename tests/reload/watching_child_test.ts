@@ -1,0 +1,102 @@
+import { assert, assertEquals } from "@std/assert";
+import { execFile, spawnSync } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import process from "node:process";
+import test from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { issueServer } from "../support/certificates.ts";
+import { withFiles } from "../support/files.ts";
+import { BY_EVENTS, BY_POLLING } from "./rotating_files.ts";
+
+const [first, second] = await Promise.all([issueServer("first"), issueServer("second")]);
+const has = (...command: [string, ...string[]]) => spawnSync(command[0], command.slice(1)).status === 0;
+/** Why the tests that need a system of their own are skipped where they are. */
+const NO_NAMESPACES = !has("unshare", "-Urm", "true") && "unshare(1) gives no user and mount namespace here";
+const NO_LIMITS = process.platform === "win32" && "Windows has neither ulimit nor file modes";
+const NO_INOTIFY = process.platform !== "linux" && "the system does not tell who watches what";
+/** Far less than 8,640 looks would leave behind if each left a timer or a promise, and more than a runtime's caches. */
+const MAX_GROWN_BYTES = 4_000_000;
+
+const CHILD = fileURLToPath(new URL("watching_child.ts", import.meta.url));
+const IMPORT_MAP = fileURLToPath(new URL("../std/import_map.json", import.meta.url));
+const { deno, bun } = process.versions;
+const RUN_ARGS = deno
+  ? ["run", "-A", "--no-config", "--import-map", IMPORT_MAP, "--v8-flags=--expose-gc"]
+  : bun
+  ? []
+  : ["--expose-gc"];
+
+interface ChildOptions {
+  /** What stands before the program. */
+  readonly prefix?: readonly string[];
+  readonly watch?: object;
+}
+
+/** Runs a script of the child on the runtime of this test, and gives what it prints, line by line. */
+function runChild(script: string, { prefix = [], watch = {} }: ChildOptions = {}) {
+  return withFiles(async (files) => {
+    for (const [directory, { cert, key }] of [["certs", first], ["next", second]] as const) {
+      await mkdir(files.path(directory));
+      await files.write(`${directory}/tls.crt`, cert);
+      await files.write(`${directory}/tls.key`, key);
+    }
+    const paths = ["certs/tls.crt", "certs/tls.key", "next/tls.crt", "next/tls.key"].map(files.path);
+    const args = [process.execPath, ...RUN_ARGS, CHILD, script, ...paths, JSON.stringify(watch)];
+    const [command = "", ...rest] = [...prefix, ...args];
+    const { stdout } = await promisify(execFile)(command, rest, { timeout: 100_000 });
+    const lines = stdout.trim().split("\n");
+    assertEquals(lines.pop(), "leaving");
+    return lines.map((line) => JSON.parse(line));
+  });
+}
+
+test("Reloader: its triggers and timers do not keep a process alive", async () => {
+  assertEquals(await runChild("leave"), []);
+});
+
+for (const limit of ["max_inotify_watches", "max_inotify_instances"]) {
+  test(`Reloader.watch() polls, and says so, where ${limit} is 0`, { skip: NO_NAMESPACES }, async () => {
+    const prefix = ["unshare", "-Ur", "sh", "-c", `echo 0 > /proc/sys/user/${limit}; exec "$@"`, "sh"];
+    const [rotated] = await runChild("rotate", { prefix });
+    assertEquals([rotated.isDegraded, rotated.fingerprint256], [true, second.fingerprint256]);
+  });
+}
+
+test("Reloader.watch() goes on after the limit of open files was reached", { skip: NO_LIMITS }, async () => {
+  const steps = await runChild("starve", { prefix: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"] });
+  assertEquals(steps.length, 2);
+  for (const { step, fingerprint256, isFailing, inSync, isDegraded } of steps) {
+    assertEquals(step, "failures in a row at the limit true, error of the limit true");
+    assertEquals([fingerprint256, isFailing, inSync, isDegraded], [second.fingerprint256, false, true, false]);
+  }
+});
+
+for (const [way, watch] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as const) {
+  test(`Reloader.watch() by ${way}: permission lost and regained`, { skip: NO_LIMITS }, async () => {
+    const steps = await runChild("forbid", { watch });
+    const error = "Cannot read FILE: the system says EACCES";
+    const old = { isDegraded: false, error, fingerprint256: first.fingerprint256 };
+    assertEquals(steps, [
+      ...[1, 2].flatMap(() => [
+        { step: "lost", isFailing: true, inSync: false, ...old },
+        { step: "regained", isFailing: false, inSync: true, ...old },
+      ]),
+      { step: "rotated", isFailing: false, inSync: true, ...old, fingerprint256: second.fingerprint256 },
+    ]);
+  });
+}
+
+test("Reloader.watch() sees a volume mounted over the directory, and never a change of a subPath mount", {
+  skip: NO_NAMESPACES,
+}, async () => {
+  const [subPath, volume] = await runChild("mount", { prefix: ["unshare", "-Urm"] });
+  assertEquals([subPath.fingerprint256, subPath.inSync], [first.fingerprint256, true]);
+  assertEquals([volume.fingerprint256, volume.inSync], [second.fingerprint256, true]);
+});
+
+test("Reloader.watch() holds no more after a day of looks than before it", { skip: NO_INOTIFY }, async () => {
+  const [warm, after] = await runChild("hurry");
+  assertEquals([after.watching, after.watches, after.descriptors], [1, 0, warm.descriptors]);
+  assert(after.bytes - warm.bytes < MAX_GROWN_BYTES, `it grew from ${warm.bytes} to ${after.bytes} bytes`);
+});
