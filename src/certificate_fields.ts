@@ -17,6 +17,9 @@ const SUBJECT_ALTERNATIVE_NAME = "2.5.29.17";
 /** The context-specific tags of RFC 5280 section 4.1 and 4.2.1.6. */
 const Tag = { version: 0xa0, extensions: 0xa3, dnsName: 0x82, ipAddress: 0x87, utcTime: 0x17, generalizedTime: 0x18 };
 
+/** What a general name may be: with another kind in it, an extension tells clients nothing. */
+const GENERAL_NAMES = new Set([0xa0, 0x81, Tag.dnsName, 0xa3, 0xa4, 0xa5, 0x86, Tag.ipAddress, 0x88]);
+
 /** The short names of RFC 4514 section 3, and two that certificates often hold besides. */
 const ATTRIBUTES: Readonly<Record<string, string>> = {
   "2.5.4.3": "CN",
@@ -71,9 +74,12 @@ export function readCertificateFields(der: Uint8Array): CertificateFields {
 function alternativeNames(extensions: DerValue | undefined): DerValue[] {
   if (!extensions) return [];
   const [list] = readDer(extensions.content);
-  const names = readChildren(list).map((extension) => readChildren(extension))
+  const extension = readChildren(list).map((extension) => readChildren(extension))
     .find(([id]) => readOid(id) === SUBJECT_ALTERNATIVE_NAME);
-  return names ? readChildren(readDer(contentOf(names.at(-1), DerTag.octetString))[0]) : [];
+  if (!extension) return [];
+  const names = readChildren(readDer(contentOf(extension.at(-1), DerTag.octetString))[0]);
+  if (names.every(({ tag }) => GENERAL_NAMES.has(tag))) return names;
+  throw new RangeError("a name in the certificate is of no known kind");
 }
 
 /** RFC 4514 section 2: the last attribute first, as OpenSSL does it also among those that stand in one. */
@@ -121,8 +127,12 @@ function time(value: DerValue | undefined): number {
   const short = value?.tag === Tag.utcTime;
   const text = latin1(contentOf(value, short ? Tag.utcTime : Tag.generalizedTime));
   const long = short ? (text < "50" ? "20" : "19") + text : text;
-  const date = Date.parse(long.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z"));
-  if (Number.isNaN(date)) throw new RangeError("a date in the certificate is none");
+  const iso = long.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6.000Z");
+  const date = Date.parse(iso);
+  // Engines read a good deal more, such as the 30th of February, and each of them something else.
+  if (iso === long || Number.isNaN(date) || new Date(date).toISOString() !== iso) {
+    throw new RangeError("a date in the certificate is none");
+  }
   return date;
 }
 

@@ -21,6 +21,8 @@ const PRFS: Readonly<Record<string, string>> = {
   "1.2.840.113549.2.10": "sha384",
   "1.2.840.113549.2.11": "sha512",
 };
+/** RFC 1421 section 4.6.1.1 and 4.6.1.3, as strict as OpenSSL. */
+const LEGACY_HEADERS = /^Proc-Type: *4, *ENCRYPTED\nDEK-Info: *([^,\s]+), *(\S+)/;
 /** A few seconds: what asks for more is no key file but an attack. */
 const MAX_ITERATIONS = 10_000_000;
 /** As many, in the units of scrypt (N r p), which also bounds its memory to half a GiB. */
@@ -61,18 +63,16 @@ function decryptPkcs8({ der }: PemSection, passphrase: string): Uint8Array | und
 function deriveKey(passphrase: string, [id, parameters]: DerValue[], [, keyLength]: Cipher): Uint8Array {
   const [saltValue, ...rest] = readChildren(parameters);
   const salt = contentOf(saltValue, DerTag.octetString);
-  const numbers = rest.filter(({ tag }) => tag === DerTag.integer).map((value) => Number(readInteger(value)));
-  if (!numbers.every((number) => number > 0)) throw new RangeError("the key derivation asks for less than nothing");
   switch (readOid(id)) {
     case PBKDF2: {
-      const [iterations = 0] = numbers;
+      const iterations = positive(rest[0]);
       const prf = rest.find(({ tag }) => tag === DerTag.sequence);
       const hash = prf ? known(PRFS, readChildren(prf)[0], "hash") : "sha1";
       if (iterations > MAX_ITERATIONS) throw new RangeError(`the key derivation takes ${iterations} iterations`);
       return pbkdf2Sync(passphrase, salt, iterations, keyLength, hash);
     }
     case SCRYPT: {
-      const [N = 0, r = 0, p = 0] = numbers;
+      const [N, r, p] = [positive(rest[0]), positive(rest[1]), positive(rest[2])];
       if (N * r * p > MAX_SCRYPT_WORK) throw new RangeError(`the key derivation takes scrypt ${N} ${r} ${p}`);
       return scryptSync(passphrase, salt, keyLength, { N, r, p, maxmem: 256 * MAX_SCRYPT_WORK });
     }
@@ -81,11 +81,17 @@ function deriveKey(passphrase: string, [id, parameters]: DerValue[], [, keyLengt
   }
 }
 
+function positive(value: DerValue | undefined): number {
+  const number = Number(readInteger(value));
+  if (number > 0) return number;
+  throw new RangeError("the key derivation asks for less than nothing");
+}
+
 /** RFC 1421 section 4.6.1.3, with the key derivation of OpenSSL: MD5, salted with the first half of the IV. */
 function decryptLegacy({ der, headers }: PemSection, passphrase: string): Uint8Array | undefined {
-  const [, name = "", hex = ""] = /^DEK-Info: *([^,\n]+), *(.+)$/m.exec(headers.join("\n")) ?? [];
+  const [, name = "", hex = ""] = LEGACY_HEADERS.exec(headers.join("\n")) ?? [];
   const cipher = Object.values(CIPHERS).find(([known]) => known === name.toLowerCase());
-  if (!cipher) throw new RangeError("the header DEK-Info names no known cipher");
+  if (!cipher) throw new RangeError("the headers name no known cipher");
   const [, keyLength] = cipher;
   const iv = Buffer.from(hex, "hex");
   let key = new Uint8Array();

@@ -73,6 +73,11 @@ type Invalid = (line: number | undefined, reason: string) => TlsReloadError;
  * ```
  */
 export function parsePem(input: PemInput): PemSection[] {
+  return parsePemAt(input, 1);
+}
+
+/** The same for a part of a file: its first line has a number of its own. */
+export function parsePemAt(input: PemInput, firstLine: number): PemSection[] {
   const path = pathOf(input);
   const invalid: Invalid = (line, reason) =>
     new TlsReloadError("PEM_INVALID", `Cannot parse PEM${location({ path, line })}: ${reason}`, { path, line });
@@ -86,7 +91,7 @@ export function parsePem(input: PemInput): PemSection[] {
   const sections: PemSection[] = [];
   let open: Pick<PemSection, "label" | "line"> | undefined;
   for (const [index, text] of lines.entries()) {
-    const line = index + 1;
+    const line = firstLine + index;
     const [, kind, label = ""] = (text.length <= MAX_BOUNDARY_LENGTH && BOUNDARY.exec(text)) || [];
     if (kind === "BEGIN") {
       if (open) {
@@ -98,7 +103,7 @@ export function parsePem(input: PemInput): PemSection[] {
       if (label !== open.label) {
         throw invalid(line, `section ${quoteLabel(open.label)} of line ${open.line} ends as ${quoteLabel(label)}`);
       }
-      sections.push(readSection(open, lines.slice(open.line, index), invalid));
+      sections.push(readSection(open, lines.slice(open.line - firstLine + 1, index), invalid));
       open = undefined;
     } else if (BROKEN_BOUNDARY.test(text)) {
       throw invalid(line, "a BEGIN or END needs five dashes on each side and a line of its own");

@@ -51,13 +51,22 @@ export function parsePrivateKey(pem: PemInput, passphrase?: string): KeyObject {
   }
   let key: KeyObject;
   try {
-    key = createPrivateKey(encodePem(plain));
+    key = readKey(encodePem(plain));
   } catch (cause) {
     throw refuse("KEY_UNSUPPORTED", `it is damaged, or this runtime does not know its kind; ${SERVING_NAMES}`, cause);
   }
   const kind = key.asymmetricKeyType === "ec" ? key.asymmetricKeyDetails?.namedCurve : key.asymmetricKeyType;
   if (!SERVING.has(kind)) throw refuse("KEY_UNSUPPORTED", `${SERVING_NAMES}: ${kind}`);
   return key;
+}
+
+/** Node 22 to 26 blames the first key that is read after a failed handshake for the error of that; so it is read again. */
+function readKey(pem: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    return createPrivateKey(pem);
+  }
 }
 
 /** RFC 5958 section 3 for PKCS#8, RFC 1421 section 4.6.1.1 for the older forms. */

@@ -39,7 +39,7 @@ function stringOf(length: number): string {
   return `asn1 = OCTETSTRING:${"x".repeat(length)}`;
 }
 
-const BROKEN = ["04", "0401", "048161", "04820100", "0480", "048500000000", "04ff", "040261"];
+const BROKEN = ["04", "0401", "048161", "04820100", "0480", "048500000000", "0485000000000161", "04ff", "040261"];
 
 for (const hex of BROKEN) {
   test(`readDer() refuses ${hex}`, () => {

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, renameSync } from "node:fs";
 import { chmod, mkdir, symlink, truncate } from "node:fs/promises";
 import { createServer } from "node:net";
 import process from "node:process";
@@ -80,6 +80,25 @@ test("readPemFile() refuses a FIFO, and does not wait for its writer", () =>
       path,
       message: /: not a regular file but a FIFO$/,
     });
+  }));
+
+test("readPemFile() does not wait for the writer of a FIFO either that takes the place of a file meanwhile", () =>
+  withFiles(async (files) => {
+    const path = await files.write("file", "x");
+    const fifo = files.path("fifo");
+    assertEquals(spawnSync("mkfifo", [fifo]).status, 0);
+    const reading = readPemFile(path);
+    // While this thread stands still another one finds the file; when it goes on, there is a FIFO to be opened.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+    renameSync(fifo, path);
+    let rescued = false;
+    const rescue = setInterval(() => {
+      rescued = true;
+      closeSync(openSync(path, constants.O_RDWR | constants.O_NONBLOCK));
+    }, 2_000);
+    await assertRefused(() => reading, "FILE_UNREADABLE", { path, message: /: not a regular file but a FIFO$/ });
+    clearInterval(rescue);
+    assertEquals(rescued, false);
   }));
 
 test("readPemFile() refuses a socket", () =>

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { location, TlsReloadError } from "../errors.ts";
-import { parsePem, type PemFile } from "../pem.ts";
+import { parsePemAt, type PemFile } from "../pem.ts";
 import { Root, type Roots } from "./root.ts";
 
 const BEGIN = "-----BEGIN ";
@@ -10,8 +10,8 @@ const CERTIFICATE_END = "\n-----END CERTIFICATE-----";
 const AUXILIARY = /^-----BEGIN (?:TRUSTED|X509) CERTIFICATE-----/;
 const MEANT_AS_CERTIFICATE = /CERTIFICATE/i;
 const MEANT_AS_BOUNDARY = /BEGIN|END\b/i;
-/** What a body may hold and base64 does not: white space, headers, and another boundary. */
-const ODD = ["\r", " ", "\t", ":", "-"];
+/** What a body may hold and base64 does not: white space, also of UTF-8, headers, and another boundary. */
+const ODD = /[\s:\x80-\xff-]/;
 const LINE_ENDS = ["\n", "\r"];
 
 /**
@@ -32,11 +32,15 @@ export function readBundle(bundle: PemFile, roots: Roots, report: (problem: TlsR
     count++;
     if (!roots.has(base64)) roots.set(base64, new Root(base64, path, count));
   };
+  let [line, counted] = [1, 0];
+  const lineOf = (at: number) => {
+    for (let next; (next = text.indexOf("\n", counted) + 1) > 0 && next <= at; counted = next) line++;
+    return line;
+  };
   const parse = (start: number, end: number) => {
-    // Empty lines stand for what is before it, so that an error names the right line.
-    const before = text.slice(0, start).replace(/[^\n]+/g, "");
     try {
-      for (const { label, der } of parsePem({ path, bytes: Buffer.from(before + text.slice(start, end), "latin1") })) {
+      const part = { path, bytes: Buffer.from(text.slice(start, end), "latin1") };
+      for (const { label, der } of parsePemAt(part, lineOf(start))) {
         if (label === "CERTIFICATE") add(Buffer.from(der).toString("base64"));
       }
     } catch (problem) {
@@ -48,16 +52,17 @@ export function readBundle(bundle: PemFile, roots: Roots, report: (problem: TlsR
   let start = nextBegin(text, 0);
   if (start === text.length || MEANT_AS_BOUNDARY.test(text.slice(0, start))) parse(0, start);
   while (start < text.length) {
-    const end = text.startsWith(CERTIFICATE_BEGIN, start) ? text.indexOf(CERTIFICATE_END, start) : -1;
-    const base64 = end < 0 ? "" : text.slice(start + CERTIFICATE_BEGIN.length, end).replaceAll("\n", "");
-    const rest = end + CERTIFICATE_END.length;
-    const isPlain = base64 !== "" && !ODD.some((odd) => base64.includes(odd)) && LINE_ENDS.includes(text[rest] ?? "\n");
-    const next = nextBegin(text, isPlain ? rest : start + 1);
+    const next = nextBegin(text, start + 1);
+    const section = text.slice(start, next);
+    const end = section.startsWith(CERTIFICATE_BEGIN) ? section.indexOf(CERTIFICATE_END) : -1;
+    const base64 = end < 0 ? "" : section.slice(CERTIFICATE_BEGIN.length, end).replaceAll("\n", "");
+    const rest = start + end + CERTIFICATE_END.length;
+    const isPlain = base64 !== "" && !ODD.test(base64) && LINE_ENDS.includes(text[rest] ?? "\n");
     if (isPlain) {
       add(base64);
       if (next - rest > 1 && MEANT_AS_BOUNDARY.test(text.slice(rest, next))) parse(rest, next);
     } else {
-      const [firstLine = ""] = text.slice(start, next).split("\n", 1);
+      const [firstLine = ""] = section.split("\n", 1);
       if (AUXILIARY.test(firstLine)) auxiliary.push(start);
       else if (MEANT_AS_CERTIFICATE.test(firstLine)) parse(start, next);
     }

@@ -13,7 +13,7 @@ export class Root {
   readonly #position: number;
   #x509: X509Certificate | undefined;
   #problem: TlsReloadError | undefined;
-  #certificate: Certificate | undefined;
+  #certificate: Certificate | null | undefined;
 
   /**
    * @param base64 Its DER, as text.
@@ -52,8 +52,15 @@ export class Root {
     return this.#problem;
   }
 
-  /** The certificate with its facts. */
-  get certificate(): Certificate {
-    return this.#certificate ??= new Certificate(this.der);
+  /** The certificate with its facts, or `undefined` if it breaks RFC 5280 in a way that the runtime lets pass. */
+  get certificate(): Certificate | undefined {
+    if (this.#certificate === undefined) {
+      try {
+        this.#certificate = new Certificate(this.der);
+      } catch {
+        this.#certificate = null;
+      }
+    }
+    return this.#certificate ?? undefined;
   }
 }

@@ -93,9 +93,9 @@ export class RootCertStore implements Iterable<Certificate> {
     return this.#bundle ??= this.pem.join("");
   }
 
-  /** The roots with their facts. */
+  /** The roots with their facts. Those are left out that the runtime trusts although their facts cannot be read. */
   *[Symbol.iterator](): IterableIterator<Certificate> {
-    for (const root of this.#roots.values()) yield root.certificate;
+    for (const { certificate } of this.#roots.values()) if (certificate) yield certificate;
   }
 
   /**
@@ -135,7 +135,7 @@ export class RootCertStore implements Iterable<Certificate> {
    * @throws {NativeRootsError} If none is: Bun takes an empty list for its own roots.
    */
   valid(at: Date = new Date()): RootCertStore {
-    const valid = new Map([...this.#roots].filter(([, { certificate }]) => certificate.isValidAt(at)));
+    const valid = new Map([...this.#roots].filter(([, { certificate }]) => certificate?.isValidAt(at)));
     if (valid.size === this.size) return this;
     if (valid.size > 0) return new RootCertStore(valid, this.sources, this.warnings);
     const reason = `none of the ${this.size} is valid at ${at.toISOString()}`;

@@ -35,6 +35,9 @@ declare const Bun: {
   connect(options: object): Promise<unknown>;
 };
 
+/** How long `Bun.serve` may take to end a connection that the client has ended. */
+const LEFT_MS = 500;
+
 /** Called without `this`, with the socket. */
 const HANDLERS = {
   data: ({ data: side }: NativeSocket, bytes: Uint8Array) => void (side.other.send(bytes) || side.pause()),
@@ -196,10 +199,11 @@ export class BunClient implements Client {
       if (from !== undefined && peers.get(from) === this.#peer) peers.delete(from);
     };
     const forgetClient = near.onClosed;
-    near.onSentEnd = () => linger ??= setTimeout(() => near.close(), LINGER_MS).unref();
+    const lingerFor = (ms: number) => void (linger ??= setTimeout(() => near.close(), ms).unref());
+    near.onSentEnd = () => lingerFor(LINGER_MS);
     // Bun.serve ends its side as soon as the client does, unless it has no file descriptor to accept it with: then a
     // crowd of clients that have left would keep all. In TLS the client speaks first.
-    near.onEnded = () => far.isUntold ? near.close() : near.onSentEnd?.();
+    near.onEnded = () => far.isUntold ? near.close() : lingerFor(LEFT_MS);
     near.onClosed = () => {
       clearTimeout(linger);
       forget();

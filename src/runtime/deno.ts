@@ -4,13 +4,14 @@
  * @module
  */
 import type { Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
 import { showAs } from "../inspect.ts";
 import { proveTlsConfig } from "../proof.ts";
 import { TlsAcceptor } from "../tls_acceptor.ts";
 import { HIDDEN_KEY, privateKeyPem, TlsConfig, tlsOptions } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
-import { type Backend, Front, type FrontOptions, type Generation } from "./front.ts";
+import { type Backend, Front, type FrontOptions, type Generation, reporter } from "./front.ts";
 import { carry, listenNet, peerOf } from "./net_carrier.ts";
 import type { Peer } from "./peers.ts";
 import { unsupported } from "./unsupported.ts";
@@ -186,6 +187,7 @@ declare const Deno: {
 
 const HTTP_PROTOCOLS = ["h2", "http/1.1"];
 const DEFAULT_BACKLOG = 511;
+const RESTART_EVERY_MS = 100;
 
 /**
  * A configuration as `Deno.listenTls` and `Deno.serve` take it; a key that was encrypted is handed over decrypted. Deno
@@ -511,15 +513,22 @@ class Conn implements DenoTlsConn {
 
 class HttpServer implements DenoHttpServer {
   #front!: Front<Socket, Handshakes>;
-  readonly #inner: NativeServer;
+  readonly #startInner: () => NativeServer;
+  readonly #innerFinished: Promise<void>;
   readonly #peers = new Map<number, Peer>();
+  #inner: NativeServer;
+  #isClosed = false;
+  #isRef = true;
 
-  private constructor(options: object, handler: DenoServeHandler) {
-    this.#inner = Deno.serve(options, (request, info) => {
-      const peer = this.#peers.get(info.remoteAddr.port);
-      if (!peer) return new Response(null, { status: 421 });
-      return handler(secured(request), new HandlerInfo(peer, info));
-    });
+  private constructor(options: object, handler: DenoServeHandler, report: (error: unknown) => void) {
+    this.#startInner = () =>
+      Deno.serve(options, (request, info) => {
+        const peer = this.#peers.get(info.remoteAddr.port);
+        if (!peer) return new Response(null, { status: 421 });
+        return handler(secured(request), new HandlerInfo(peer, info));
+      });
+    this.#inner = this.#startInner();
+    this.#innerFinished = this.#keepInner(report);
   }
 
   static async open(state: TlsState, options: DenoServeOptions, handler: DenoServeHandler): Promise<HttpServer> {
@@ -528,18 +537,18 @@ class HttpServer implements DenoHttpServer {
     requireNet(hostname, port);
     requireNet("127.0.0.1");
     const innerOptions = { ...rest, hostname: "127.0.0.1", port: 0, onListen: () => {} };
-    const server = new HttpServer(innerOptions, handler);
-    const { port: innerPort } = server.#inner.addr;
+    const server = new HttpServer(innerOptions, handler, reporter(options));
+    const onSecure = (secure: TLSSocket, peer: Peer) => carry(secure, peer, server.#inner.addr.port, server.#peers);
     const start = async (acceptor: TlsAcceptor) => {
       const http = forHttp(acceptor);
       await proveTlsConfig(http.config);
-      return new Handshakes(http, options, (secure, peer) => carry(secure, peer, innerPort, server.#peers));
+      return new Handshakes(http, options, onSecure);
     };
     const listen = listenNet({ hostname, port, backlog: tcpBacklog });
     try {
       server.#front = await Front.open(state, { listen, start }, options);
     } catch (error) {
-      await server.#inner.shutdown();
+      await server.#closeInner();
       throw error;
     }
     const { signal } = options;
@@ -554,7 +563,7 @@ class HttpServer implements DenoHttpServer {
   }
 
   get finished(): Promise<void> {
-    return Promise.all([this.#inner.finished, this.#front.finished]).then(() => {});
+    return Promise.all([this.#innerFinished, this.#front.finished]).then(() => {});
   }
 
   get generations(): readonly Generation[] {
@@ -563,22 +572,46 @@ class HttpServer implements DenoHttpServer {
 
   async shutdown(): Promise<void> {
     this.#front.close();
-    await this.#inner.shutdown();
+    await this.#closeInner();
     await this.finished;
   }
 
   ref(): void {
+    this.#isRef = true;
     this.#front.ref();
     this.#inner.ref();
   }
 
   unref(): void {
+    this.#isRef = false;
     this.#front.unref();
     this.#inner.unref();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
+  }
+
+  async #closeInner(): Promise<void> {
+    this.#isClosed = true;
+    await this.#inner.shutdown();
+  }
+
+  /** `Deno.serve` dies when it has no file descriptor left for a connection. */
+  async #keepInner(report: (error: unknown) => void): Promise<void> {
+    let isDead = false;
+    while (!this.#isClosed) {
+      try {
+        if (isDead) this.#inner = this.#startInner();
+        if (!this.#isRef) this.#inner.unref();
+        isDead = false;
+        return await this.#inner.finished;
+      } catch (error) {
+        if (!isDead) report(error);
+        isDead = true;
+        await delay(RESTART_EVERY_MS, undefined, { ref: this.#isRef });
+      }
+    }
   }
 }
 

@@ -108,7 +108,8 @@ class Living<C extends Client, B extends Backend<C>> implements Generation {
 export class Front<C extends Client, B extends Backend<C>> {
   readonly #state: TlsState;
   readonly #start: StartBackend<C, B>;
-  readonly #options: FrontOptions;
+  readonly #drainTimeoutMs: number;
+  readonly #report: (error: unknown) => void;
   readonly #living = new Set<Living<C, B>>();
   readonly #waiting = new Set<C>();
   readonly #finished = Promise.withResolvers<void>();
@@ -125,7 +126,8 @@ export class Front<C extends Client, B extends Backend<C>> {
   private constructor(state: TlsState, start: StartBackend<C, B>, options: FrontOptions, first: Living<C, B>) {
     this.#state = state;
     this.#start = start;
-    this.#options = options;
+    this.#drainTimeoutMs = options.drainTimeoutMs ?? Infinity;
+    this.#report = reporter(options);
     this.#tried = first.generation;
     this.#serving = first;
     this.#living.add(first);
@@ -194,6 +196,7 @@ export class Front<C extends Client, B extends Backend<C>> {
     clearTimeout(this.#retryTimer);
     this.#listener.close();
     cut(this.#waiting);
+    this.#waiting.clear();
     for (const living of this.#living) this.#release(living);
   }
 
@@ -257,6 +260,7 @@ export class Front<C extends Client, B extends Backend<C>> {
     this.#attempt ??= this.#startNewest().then(() => {
       this.#attempt = undefined;
       this.#advance();
+      this.#finish();
     });
   }
 
@@ -282,7 +286,7 @@ export class Front<C extends Client, B extends Backend<C>> {
   }
 
   #retire(living: Living<C, B>): void {
-    const { drainTimeoutMs = Infinity } = this.#options;
+    const drainTimeoutMs = this.#drainTimeoutMs;
     living.isRetired = true;
     if (living.clients.size > 0 && drainTimeoutMs < Infinity) {
       living.drainTimer = setTimeout(() => cut(living.clients), drainTimeoutMs).unref();
@@ -295,15 +299,22 @@ export class Front<C extends Client, B extends Backend<C>> {
     if (!this.#living.delete(living)) return;
     clearTimeout(living.drainTimer);
     living.backend.close?.();
-    if (this.#isClosed && this.#living.size === 0) this.#finished.resolve();
+    this.#finish();
   }
 
-  #report(error: unknown): void {
-    const { onTlsError = (error) => process.emitWarning(error instanceof Error ? error : String(error)) } =
-      this.#options;
-    // What it throws is not ours to catch, and must not keep a connection waiting.
-    queueMicrotask(() => onTlsError(error));
+  #finish(): void {
+    if (this.#isClosed && this.#living.size === 0 && !this.#attempt) this.#finished.resolve();
   }
+}
+
+/** How errors are reported. */
+export function reporter({ onTlsError = warn }: FrontOptions): (error: unknown) => void {
+  // What it throws is not ours to catch, and must not keep a connection waiting.
+  return (error) => queueMicrotask(() => onTlsError(error));
+}
+
+function warn(error: unknown): void {
+  process.emitWarning(error instanceof Error ? error : String(error));
 }
 
 function cut(clients: Iterable<Client>): void {

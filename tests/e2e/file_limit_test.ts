@@ -1,6 +1,8 @@
 import { assertEquals } from "@std/assert";
+import type { Socket } from "node:net";
 import process from "node:process";
 import test from "node:test";
+import { connect } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { issueServer } from "../support/certificates.ts";
 import { startChildServer } from "../support/child_server.ts";
@@ -23,8 +25,13 @@ test(
     const kept = await HttpConnection.open(port);
     assertEquals((await kept.ask("/")).text, "answer");
     await server.tell("fill");
-    const crowd = await Promise.all(Array.from({ length: 2 * FILE_LIMIT }, () => dialTcp(port)));
     // Each is refused, reset or left in the queue; who was there before is served.
+    const crowd: Socket[] = await Promise.all(Array.from({ length: FILE_LIMIT }, () => dialTcp(port)));
+    for (let client = 0; client < FILE_LIMIT; client++) {
+      const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false }).on("error", () => {});
+      crowd.push(socket);
+      socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
     await server.tell("swap");
     assertEquals((await kept.ask("/")).text, "answer");
     assertEquals(kept.fingerprint256, first.fingerprint256);

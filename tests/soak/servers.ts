@@ -1,0 +1,226 @@
+// Every kind of server that a runtime has, each started on a state and answering the same.
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from "node:http";
+import { createSecureServer } from "node:http2";
+import { createServer as createHttpsServer } from "node:https";
+import { type AddressInfo, createServer as createListener, type Server } from "node:net";
+import process from "node:process";
+import { type Duplex, Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
+import type { TlsState } from "../../mod.ts";
+import { serve as serveBun } from "../../src/runtime/bun.ts";
+import { type DenoTlsConn, type Generation, listenTls, serve as serveDeno } from "../../src/runtime/deno.ts";
+import { attach } from "../../src/runtime/node.ts";
+import { answer } from "./content.ts";
+
+export type Protocol = "http1" | "http2" | "webSocket";
+
+/** A server that runs. */
+export interface Running {
+  readonly port: number;
+  readonly speaks: readonly Protocol[];
+  /** The generations that still hold connections, where the server has a front. */
+  readonly generations?: () => readonly Generation[];
+  close(): unknown;
+}
+
+/** Starts a server that follows a state, and tells what goes wrong in it. */
+type Start = (state: TlsState, onError: (error: unknown) => void) => Promise<Running>;
+
+const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
+const HANDSHAKE_TIMEOUT_MS = 5_000;
+const IDLE_SECONDS = 120;
+
+const listener: RequestListener = async (request, response) => {
+  try {
+    const { length, chunks } = await answer(request.url!, request);
+    response.writeHead(200, { "content-length": length });
+    await pipeline(Readable.from(chunks, { objectMode: false }), response);
+  } catch {
+    response.destroy();
+  }
+};
+
+async function respond(request: Request): Promise<Response> {
+  const { length, chunks } = await answer(request.url, request.body ?? []);
+  const iterator = chunks[Symbol.iterator]();
+  const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    pull(controller) {
+      const { value, done } = iterator.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+  });
+  return new Response(body, { headers: { "content-length": String(length) } });
+}
+
+/** The server's side of short WebSocket messages (RFC 6455 section 5.2). */
+function echoFrames(key: string, socket: Duplex): void {
+  const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+  );
+  let bytes = Buffer.alloc(0);
+  socket.on("error", () => socket.destroy()).on("end", () => socket.end()).on("data", (chunk: Buffer) => {
+    bytes = Buffer.concat([bytes, chunk]);
+    for (let length; bytes.length >= (length = 6 + (bytes[1]! & 0x7f)) && bytes.length >= 6;) {
+      const mask = bytes.subarray(2, 6);
+      const payload = bytes.subarray(6, length).map((byte, at) => byte ^ mask[at % 4]!);
+      socket.write(Buffer.concat([Buffer.of(bytes[0]!, payload.length), payload]));
+      bytes = bytes.subarray(length);
+    }
+  });
+}
+
+/** HTTP/1.1 for connections that something else has accepted. */
+function httpServer(): HttpServer {
+  // Deno closes a connection after its first response if the server that it was given to does not listen.
+  const server = Object.defineProperty(createHttpServer(listener), "listening", { value: true });
+  return withWebSockets(server);
+}
+
+function withWebSockets<S extends HttpServer>(server: S): S {
+  server.keepAliveTimeout = IDLE_SECONDS * 1000;
+  server.on("upgrade", ({ headers }, socket) => echoFrames(headers["sec-websocket-key"]!, socket));
+  return server;
+}
+
+async function listening(
+  server: Server,
+  speaks: readonly Protocol[],
+  onError: (error: unknown) => void,
+): Promise<Running> {
+  await new Promise<void>((resolve) => server.listen(LOOPBACK.port, LOOPBACK.hostname, resolve));
+  server.on("error", onError);
+  return { port: (server.address() as AddressInfo).port, speaks, close: () => void server.close() };
+}
+
+const acceptor: Start = (state, onError) => {
+  const http = httpServer();
+  const accept = { handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS };
+  const server = createListener({ noDelay: true }, (socket) => {
+    state.acceptor().accept(socket, accept).then((secure) => http.emit("connection", secure), () => {});
+  });
+  return listening(server, ["http1", "webSocket"], onError);
+};
+
+async function attached(state: TlsState, server: TlsServer, speaks: Protocol[], onError: (error: unknown) => void) {
+  const running = await listening(server, speaks, onError);
+  attach(state, server, { onError });
+  return running;
+}
+
+const tls: Start = (state, onError) => {
+  const http = httpServer();
+  const server = createTlsServer({ ...state.tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, (secure) => {
+    secure.on("error", () => {});
+    http.emit("connection", secure);
+  });
+  return attached(state, server, ["http1", "webSocket"], onError);
+};
+
+const https: Start = (state, onError) => {
+  const server = createHttpsServer({ ...state.tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, listener);
+  withWebSockets(server as unknown as HttpServer);
+  return attached(state, server, ["http1", "webSocket"], onError);
+};
+
+const http2: Start = (state, onError) => {
+  const server = createSecureServer({ ...state.tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS });
+  server.on("request", listener as unknown as (request: unknown, response: unknown) => void);
+  server.on("sessionError", () => {});
+  return attached(state, server as unknown as TlsServer, ["http2"], onError);
+};
+
+const denoListen: Start = async (state, onTlsError) => {
+  const listener = await listenTls(state, { ...LOOPBACK, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS, onTlsError });
+  (async () => {
+    for await (const conn of listener) answerAll(conn).catch(() => {}).finally(() => conn.close());
+  })();
+  const { port } = listener.addr;
+  return { port, speaks: ["http1"], generations: () => listener.generations, close: () => listener.close() };
+};
+
+/** As much of HTTP/1.1 as the soak asks for. */
+async function answerAll(conn: DenoTlsConn): Promise<void> {
+  const buffer = new Uint8Array(65_536);
+  let early = new Uint8Array(0);
+  const more = async () => {
+    const length = await conn.read(buffer);
+    return length === null ? undefined : buffer.slice(0, length);
+  };
+  const write = async (bytes: Uint8Array) => {
+    for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+  };
+  for (;;) {
+    let head = "";
+    while (!(head = latin1(early)).includes("\r\n\r\n")) {
+      const chunk = await more();
+      if (!chunk) return;
+      early = new Uint8Array([...early, ...chunk]);
+    }
+    const start = head.indexOf("\r\n\r\n") + 4;
+    let left = Number(/\r\ncontent-length: (\d+)/i.exec(head.slice(0, start))?.[1] ?? 0);
+    early = early.slice(start);
+    const body = async function* () {
+      while (left > 0) {
+        const chunk = early.length > 0 ? early : await more();
+        if (!chunk) throw new Error("the request was cut");
+        const taken = chunk.subarray(0, left);
+        early = chunk.slice(taken.length);
+        left -= taken.length;
+        yield taken;
+      }
+    };
+    const { length, chunks } = await answer(head.split(" ")[1]!, body());
+    await write(new TextEncoder().encode(`HTTP/1.1 200 OK\r\ncontent-length: ${length}\r\n\r\n`));
+    for (const chunk of chunks) await write(chunk);
+  }
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}
+
+const denoServe: Start = async (state, onTlsError) => {
+  const options = { ...LOOPBACK, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS, onTlsError };
+  const server = await serveDeno(state, options, (request) => {
+    if (request.headers.get("upgrade") !== "websocket") return respond(request);
+    // Its timer outlives a connection that was cut, and keeps the process.
+    const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
+    socket.onmessage = ({ data }) => socket.send(data);
+    socket.onerror = () => {};
+    return response;
+  });
+  return {
+    port: server.addr.port,
+    speaks: ["http1", "http2", "webSocket"],
+    generations: () => server.generations,
+    close: () => server.shutdown(),
+  };
+};
+
+const bunServe: Start = async (state, onTlsError) => {
+  const server = await serveBun(state, {
+    ...LOOPBACK,
+    onTlsError,
+    idleTimeout: IDLE_SECONDS,
+    fetch: (request, server) => server.upgrade(request) ? undefined : respond(request),
+    websocket: { idleTimeout: IDLE_SECONDS, message: (socket, message) => void socket.send(message) },
+  });
+  return {
+    port: server.port,
+    speaks: ["http1", "webSocket"],
+    generations: () => server.generations,
+    close: () => server.stop(),
+  };
+};
+
+/** The kinds of this runtime. */
+export function serverKinds(): Readonly<Record<string, Start>> {
+  const { deno, bun } = process.versions;
+  if (deno) return { acceptor, tls, https, http2, "deno listenTls": denoListen, "deno serve": denoServe };
+  return bun ? { acceptor, tls, http2, "bun serve": bunServe } : { acceptor, tls, https, http2 };
+}
