@@ -11,7 +11,7 @@ import { deno, installRuntimes, type Runtime } from "./support/runtimes.ts";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const STAND_INS = ["--import-map", join(ROOT, "tests/std/import_map.json")];
 /** A run that takes longer than this hangs, and has failed. */
-const RUN_TIMEOUT_MS = 600_000;
+const RUN_TIMEOUT_MS = 900_000;
 /** How each runner states its counts. */
 const COUNTS = {
   passed: [/(\d+) passed/, /^\s*(\d+) pass$/m, /^# pass (\d+)$/m],
