@@ -6,15 +6,19 @@ import type { TlsConfig } from "./tls_config.ts";
 
 /** Far above the few milliseconds that it takes. */
 const TIMEOUT_MS = 10_000;
+/** A configuration never changes: who loads one, who reloads and who serves it need no proof each. */
+const proved = new WeakSet<TlsConfig>();
 
 /**
  * Proves that a configuration can serve: completes one TLS handshake in memory and compares the certificate that the
- * client receives. Runtimes accept configurations with which every handshake fails; this tells before it matters.
+ * client receives. Runtimes accept configurations with which every handshake fails; this tells before it matters. What
+ * has been proved once is not proved again.
  *
  * @param config What to prove.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE`, the error of the handshake being its cause.
  */
 export async function proveTlsConfig(config: TlsConfig): Promise<void> {
+  if (proved.has(config)) return;
   const [near, far] = duplexPair();
   // Deno keeps for ever a TLS socket that is not destroyed itself.
   const opened: Duplex[] = [near, far];
@@ -29,6 +33,7 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
     });
     const [served] = await Promise.all([servedFingerprint(client, TIMEOUT_MS), entered]);
     if (served !== config.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
+    proved.add(config);
   } catch (cause) {
     throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot use TLS config: no handshake succeeds with it", { cause });
   } finally {
