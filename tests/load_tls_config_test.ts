@@ -4,18 +4,11 @@ import { mkdir, rename } from "node:fs/promises";
 import process from "node:process";
 import test from "node:test";
 import { pathToFileURL } from "node:url";
-import {
-  loadTlsConfig,
-  parseCertificates,
-  TlsConfig,
-  TlsReloadError,
-  type TlsReloadErrorCode,
-  TlsState,
-} from "../mod.ts";
+import { loadTlsConfig, parseCertificates, TlsConfig, TlsReloadError, type TlsReloadErrorCode } from "../mod.ts";
 import { issueCa, issueServer } from "./support/certificates.ts";
 import { type TestFiles, withFiles } from "./support/files.ts";
 import { opensslText } from "./support/openssl.ts";
-import { echoServer, OpensslClient } from "./support/peers.ts";
+import { chainSeenByOpenssl } from "./support/peers.ts";
 import { assertRefused, type Refusal } from "./support/refusals.ts";
 import { assertHidesSecrets, secret, secretKey } from "./support/secrets.ts";
 
@@ -43,13 +36,7 @@ test("loadTlsConfig() loads files that openssl s_client then sees whole", () =>
     await files.write("fullchain.pem", mixed);
     await files.write("privkey.pem", `Bag Attributes\r\n${leaf.key.replaceAll("\n", "\r")}`);
 
-    const server = await echoServer(new TlsState(await loadTlsConfig(cert, key)));
-    const client = await OpensslClient.create();
-    const { output } = await client.run(server.port, { args: ["-showcerts"] });
-    const served = parseCertificates(output.slice(0, output.indexOf("---\nServer certificate")));
-    assertEquals(served.map(({ fingerprint256 }) => fingerprint256), fingerprints);
-    await client[Symbol.asyncDispose]();
-    await server[Symbol.asyncDispose]();
+    assertEquals(await chainSeenByOpenssl(await loadTlsConfig(cert, key)), fingerprints);
   }));
 
 test("loadTlsConfig() takes paths and URLs, and the same one twice for a file that holds both", () =>

@@ -286,10 +286,9 @@ export class Front<C extends Client, B extends Backend<C>> {
   }
 
   #retire(living: Living<C, B>): void {
-    const drainTimeoutMs = this.#drainTimeoutMs;
     living.isRetired = true;
-    if (living.clients.size > 0 && drainTimeoutMs < Infinity) {
-      living.drainTimer = setTimeout(() => cut(living.clients), drainTimeoutMs).unref();
+    if (living.clients.size > 0 && this.#drainTimeoutMs < Infinity) {
+      living.drainTimer = setTimeout(() => cut(living.clients), this.#drainTimeoutMs).unref();
     }
     this.#release(living);
   }

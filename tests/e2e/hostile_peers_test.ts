@@ -3,12 +3,11 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readdir, readlink } from "node:fs/promises";
 import process from "node:process";
-import { duplexPair } from "node:stream";
 import test from "node:test";
 import { connect } from "node:tls";
 import { TlsState } from "../../mod.ts";
 import { issueCa, issueServer } from "../support/certificates.ts";
-import { closed, configOf, dial, dialTcp, echoServer, visit } from "../support/peers.ts";
+import { clientHello, closed, configOf, dial, dialTcp, echoServer, visit } from "../support/peers.ts";
 
 const issued = await issueServer("hostile");
 const HANDSHAKE_TIMEOUT_MS = 800;
@@ -22,17 +21,6 @@ async function resources(): Promise<{ sockets: number; timers: number }> {
     sockets: links.filter((link) => link.startsWith("socket:")).length,
     timers: active.filter((kind) => kind === "Timeout").length,
   };
-}
-
-/** The first flight of a real client. */
-async function clientHello(): Promise<Buffer> {
-  const [near, far] = duplexPair();
-  const client = connect({ socket: far, rejectUnauthorized: false });
-  client.on("error", () => {});
-  const [hello] = await once(near, "data");
-  client.destroy();
-  near.destroy();
-  return hello;
 }
 
 const hello = await clientHello();

@@ -3,26 +3,15 @@ import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
-import { duplexPair } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
+import { clientHello } from "../support/peers.ts";
 import type { Random } from "./random.ts";
 import type { SoakRun } from "./soak_run.ts";
 
 const STALL_MS = 8_000;
 
-/** The first flight of a real client. */
-async function clientHello(): Promise<Buffer> {
-  const [near, far] = duplexPair();
-  const client = connect({ socket: far, rejectUnauthorized: false, servername: "localhost" });
-  client.on("error", () => {});
-  const [hello] = await once(near, "data");
-  client.destroy();
-  near.destroy();
-  return hello;
-}
-
-const hello = await clientHello();
+const hello = await clientHello({ servername: "localhost" });
 const part = (random: Random) => hello.subarray(0, random.between(0, hello.length));
 
 async function dial(port: number): Promise<Socket> {

@@ -1,10 +1,12 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect as connectTcp, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { duplexPair } from "node:stream";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
-import { TlsConfig, type TlsConfigInit, type TlsReloadError, type TlsState } from "../../mod.ts";
+import { parseCertificates, TlsConfig, type TlsConfigInit, type TlsReloadError, TlsState } from "../../mod.ts";
 import type { Issued } from "./certificates.ts";
 
 /** A configuration of what was issued for a test. */
@@ -119,6 +121,17 @@ export function closed(socket: Socket): Promise<void> {
   });
 }
 
+/** The first flight of a real client. */
+export async function clientHello(options: ConnectionOptions = {}): Promise<Buffer> {
+  const [near, far] = duplexPair();
+  const client = connect({ socket: far, rejectUnauthorized: false, ...options });
+  client.on("error", () => {});
+  const [hello] = await once(near, "data");
+  client.destroy();
+  near.destroy();
+  return hello;
+}
+
 const GREETING = /generation \d+\r?\n/;
 
 /** What one run of `openssl s_client` saw. */
@@ -192,4 +205,16 @@ export class OpensslClient {
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** The fingerprints of the chain that `openssl s_client` is served, the leaf first. */
+export async function chainSeenByOpenssl(config: TlsConfig): Promise<string[]> {
+  const server = await echoServer(new TlsState(config));
+  const client = await OpensslClient.create();
+  const { output } = await client.run(server.port, { args: ["-showcerts"] });
+  await client[Symbol.asyncDispose]();
+  await server[Symbol.asyncDispose]();
+  // It prints its session after the chain, and the leaf once more before that.
+  const chain = output.slice(0, output.indexOf("---\nServer certificate"));
+  return parseCertificates(chain).map(({ fingerprint256 }) => fingerprint256);
 }
