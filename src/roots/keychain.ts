@@ -33,12 +33,15 @@ export function keychainPlace(security: string): RootPlace {
     path: undefined,
     async find(signal) {
       const run = (...args: string[]) => runProgram(security, args, signal);
-      const [shipped, others, user, admin] = await Promise.all([
+      const reads = [
         run("find-certificate", "-a", "-p", SYSTEM_ROOTS),
         run("find-certificate", "-a", "-p"),
         trustSettings(run),
         trustSettings(run, "-d"),
-      ]);
+      ] as const;
+      // None outlives the attempt that it belongs to.
+      await Promise.allSettled(reads);
+      const [shipped, others, user, admin] = await Promise.all(reads);
       const decision = (der: Uint8Array) => {
         const sha1 = createHash("sha1").update(der).digest("hex").toUpperCase();
         return user.get(sha1) ?? admin.get(sha1);
