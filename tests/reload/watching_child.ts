@@ -27,19 +27,13 @@ async function watch(): Promise<void> {
   await looked;
 }
 
-/** What a client is served, whether the reloader knows, and what it last failed of. */
+/** What a client is served, whether the reloader knows, and what it fails of, if it does. */
 async function print(step: string): Promise<void> {
   const { failuresInARow, inSync, lastError, watches } = reloader.status();
   const { fingerprint256 } = await visit(server.port);
   const isDegraded = watches.some(({ degraded }) => degraded !== undefined);
-  console.log(JSON.stringify({
-    step,
-    fingerprint256,
-    isFailing: failuresInARow > 0,
-    inSync,
-    isDegraded,
-    error: lastError?.message.replaceAll(/"[^"]*"/g, "FILE"),
-  }));
+  const error = failuresInARow > 0 ? lastError?.message.replaceAll(/"[^"]*"/g, "FILE") : null;
+  console.log(JSON.stringify({ step, fingerprint256, error, inSync, isDegraded }));
 }
 
 async function rotate(): Promise<void> {

@@ -66,23 +66,23 @@ for (const limit of ["max_inotify_watches", "max_inotify_instances"]) {
 test("Reloader.watch() goes on after the limit of open files was reached", { skip: NO_LIMITS }, async () => {
   const steps = await runChild("starve", { prefix: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"] });
   assertEquals(steps.length, 2);
-  for (const { step, fingerprint256, isFailing, inSync, isDegraded } of steps) {
+  for (const { step, fingerprint256, error, inSync, isDegraded } of steps) {
     assertEquals(step, "failures in a row at the limit true, error of the limit true");
-    assertEquals([fingerprint256, isFailing, inSync, isDegraded], [second.fingerprint256, false, true, false]);
+    assertEquals([fingerprint256, error, inSync, isDegraded], [second.fingerprint256, null, true, false]);
   }
 });
 
 for (const [way, watch] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as const) {
   test(`Reloader.watch() by ${way}: permission lost and regained`, { skip: NO_LIMITS }, async () => {
     const steps = await runChild("forbid", { watch });
-    const error = "Cannot read FILE: the system says EACCES";
-    const old = { isDegraded: false, error, fingerprint256: first.fingerprint256 };
+    const lost = { error: "Cannot read FILE: the system says EACCES", inSync: false, isDegraded: false };
+    const taken = { error: null, inSync: true, isDegraded: false };
     assertEquals(steps, [
       ...[1, 2].flatMap(() => [
-        { step: "lost", isFailing: true, inSync: false, ...old },
-        { step: "regained", isFailing: false, inSync: true, ...old },
+        { step: "lost", fingerprint256: first.fingerprint256, ...lost },
+        { step: "regained", fingerprint256: first.fingerprint256, ...taken },
       ]),
-      { step: "rotated", isFailing: false, inSync: true, ...old, fingerprint256: second.fingerprint256 },
+      { step: "rotated", fingerprint256: second.fingerprint256, ...taken },
     ]);
   });
 }
