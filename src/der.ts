@@ -1,3 +1,5 @@
+import { Buffer } from "node:buffer";
+
 /** One value in DER (X.690 section 8.1). */
 export interface DerValue {
   /** Class, form and number, as one byte. */
@@ -32,6 +34,20 @@ export function readDer(der: Uint8Array): DerValue[] {
     rest = rest.subarray(end);
   }
   return values;
+}
+
+/**
+ * Writes a value.
+ *
+ * @param tag Its tag.
+ * @param content What it holds.
+ * @returns Tag, length and content (X.690 section 10.1).
+ */
+export function encodeDer(tag: number, content: Uint8Array): Uint8Array {
+  const { length } = content;
+  const digits = length.toString(16);
+  const long = Buffer.from(digits.padStart(digits.length + digits.length % 2, "0"), "hex");
+  return Buffer.concat([Buffer.from(length < 0x80 ? [tag, length] : [tag, 0x80 + long.length, ...long]), content]);
 }
 
 /**

@@ -31,7 +31,10 @@ const BOUNDARY = /^-----(BEGIN|END) ((?:[!-,.-~]+(?:[ -][!-,.-~]+)*)?)-----$/;
 /** Far above any label. A hostile one of megabytes would exhaust the stack of the regular expression. */
 const MAX_BOUNDARY_LENGTH = 200;
 /** What was meant as a boundary, in dashes of any kind. To read it as text would lose a certificate in silence. */
-const BROKEN_BOUNDARY = /[\p{Dash_Punctuation}\u2212]{2}\s*(?:BEGIN|END|(?:[Bb]egin|[Ee]nd)\b)/u;
+const BROKEN_BOUNDARY = /[\p{Dash_Punctuation}\u2212]{2}\s*(?:BEGIN|END)/u;
+/** The same in small letters, where what follows is no comment either. */
+const SMALL_BOUNDARY = /[\p{Dash_Punctuation}\u2212]{2}\s*(?:[Bb]egin|[Ee]nd)\s/u;
+const SMALL_LABEL = /certificate|key/i;
 const HEADER = /^[A-Za-z][A-Za-z0-9-]*:/;
 const NOT_BASE64 = /[^A-Za-z0-9+/=\s]/;
 const BASE64_LINE_LENGTH = 64;
@@ -105,7 +108,7 @@ export function parsePemAt(input: PemInput, firstLine: number): PemSection[] {
       }
       sections.push(readSection(open, lines.slice(open.line - firstLine + 1, index), invalid));
       open = undefined;
-    } else if (BROKEN_BOUNDARY.test(text)) {
+    } else if (isBrokenBoundary(text)) {
       throw invalid(line, "a BEGIN or END needs five dashes on each side and a line of its own");
     }
   }
@@ -158,6 +161,11 @@ function foreignFormat(input: string | Uint8Array): string | undefined {
     return "this is UTF-16; save it as UTF-8";
   }
   return bytes.includes(0) ? "this is binary and no text" : undefined;
+}
+
+function isBrokenBoundary(text: string): boolean {
+  const small = text.search(SMALL_BOUNDARY);
+  return BROKEN_BOUNDARY.test(text) || (small >= 0 && SMALL_LABEL.test(text.slice(small)));
 }
 
 /** What stands between the boundaries: headers, if there are any, a blank line after them, and base64. */

@@ -1,4 +1,6 @@
+import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject } from "node:crypto";
+import { DerTag, encodeDer, readChildren, readDer, readInteger } from "./der.ts";
 import { decryptKey } from "./encrypted_key.ts";
 import { location, TlsReloadError, type TlsReloadErrorCode } from "./errors.ts";
 import { encodePem, labelsOf, parsePem, pathOf, type PemInput, type PemSection, quoteLabel } from "./pem.ts";
@@ -11,8 +13,10 @@ const READABLE = new Set(["PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE K
 /**
  * Reads the one private key of a PEM text: PKCS#8, PKCS#1 or SEC1, plain or encrypted. Other sections are passed over.
  *
- * The same keys on every runtime: RSA, P-256, P-384, P-521 and Ed25519; encrypted by PBES2 (RFC 8018) with PBKDF2 or
- * scrypt, or with a header `Proc-Type` (RFC 1421), in each case with AES-128 or AES-256 in CBC, or triple DES.
+ * The same keys on every runtime: RSA, P-256, P-384, P-521 and Ed25519, with their public key beside them or not;
+ * encrypted by PBES2 (RFC 8018) with PBKDF2 or scrypt, or with a header `Proc-Type` (RFC 1421), in each case with
+ * AES-128 or AES-256 in CBC, or triple DES. RSA keys of three primes are read by Node alone, and EC keys that spell
+ * their curve out instead of naming it by Node and Bun.
  *
  * @param pem The text, its bytes, or a file that has been read.
  * @param passphrase What an encrypted key is decrypted with.
@@ -51,7 +55,7 @@ export function parsePrivateKey(pem: PemInput, passphrase?: string): KeyObject {
   }
   let key: KeyObject;
   try {
-    key = readKey(encodePem(plain));
+    key = readKey(encodePem(withoutPublicKey(plain)));
   } catch (cause) {
     throw refuse("KEY_UNSUPPORTED", `it is damaged, or this runtime does not know its kind; ${SERVING_NAMES}`, cause);
   }
@@ -67,6 +71,15 @@ function readKey(pem: string): KeyObject {
   } catch {
     return createPrivateKey(pem);
   }
+}
+
+/** Version 2 of PKCS#8 (RFC 5958 section 2) adds a public key, as Rust tools do: Bun and Deno read version 1. */
+function withoutPublicKey(section: PemSection): PemSection {
+  if (section.label !== "PRIVATE KEY") return section;
+  const [version, algorithm, key] = readChildren(readDer(section.der)[0]);
+  if (!algorithm || !key || readInteger(version) !== 1n) return section;
+  const content = Buffer.concat([encodeDer(DerTag.integer, Buffer.of(0)), algorithm.encoded, key.encoded]);
+  return { ...section, der: encodeDer(DerTag.sequence, content) };
 }
 
 /** RFC 5958 section 3 for PKCS#8, RFC 1421 section 4.6.1.1 for the older forms. */

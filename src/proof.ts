@@ -27,11 +27,20 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
     accepted.catch(() => {}); // in case that connect() throws, and nobody else hears of it
     const client = connect({ socket: far, rejectUnauthorized: false });
     opened.unshift(client);
-    // In TLS 1.3, which is spoken unless a flag of Node forbids it, the client is done before it is asked who it is.
+    // A client of TLS 1.3 is done before it is asked who it is. In TLS 1.2, which is spoken where a flag of Node forbids
+    // the other, it has accepted by then all that the server shows, and is not told what the acceptor refuses it for.
+    let isRefused = false;
     const entered = accepted.catch((error) => {
       if (error.code !== "CLIENT_UNAUTHORIZED") throw error;
+      isRefused = true;
+      client.destroy();
     });
-    const [served] = await Promise.all([servedFingerprint(client, TIMEOUT_MS), entered]);
+    const seen = servedFingerprint(client, TIMEOUT_MS).catch(async (error) => {
+      await new Promise(setImmediate);
+      if (!isRefused) throw error;
+      return config.leaf.fingerprint256;
+    });
+    const [served] = await Promise.all([seen, entered]);
     if (served !== config.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
     proved.add(config);
   } catch (cause) {

@@ -1,20 +1,21 @@
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { createServer, type Server, type TLSSocket } from "node:tls";
-import { ClientCheck } from "./client_check.ts";
+import { ClientCheck, turnAway } from "./client_check.ts";
 import { TlsReloadError } from "./errors.ts";
-import { hideContext, serverOptions, type TlsConfig } from "./tls_config.ts";
+import { MAX_MS, requireMs } from "./milliseconds.ts";
+import { hideKey, serverOptions, type TlsConfig } from "./tls_config.ts";
 
 /** What {@linkcode TlsAcceptor.accept} takes beside the connection. */
 export interface AcceptOptions {
   /** Gives the handshake up. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
    * How long the peer may take for the handshake.
    *
    * @default {10_000}
    */
-  readonly handshakeTimeoutMs?: number;
+  readonly handshakeTimeoutMs?: number | undefined;
 }
 
 /** Ends one handshake, one way or the other; only the first call counts. */
@@ -69,6 +70,7 @@ export class TlsAcceptor {
    * @returns The encrypted connection.
    * @throws {TlsReloadError} `HANDSHAKE_FAILED`, `HANDSHAKE_TIMEOUT`, or `CLIENT_UNAUTHORIZED`; what the signal was
    * aborted with, if it was.
+   * @throws {TypeError} If the time limit is none that a timer keeps.
    *
    * @example
    * ```ts
@@ -88,6 +90,12 @@ export class TlsAcceptor {
    */
   accept(socket: Duplex, options: AcceptOptions = {}): Promise<TLSSocket> {
     const { signal, handshakeTimeoutMs = 10_000 } = options;
+    try {
+      requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
+    } catch (error) {
+      socket.destroy();
+      return Promise.reject(error);
+    }
     return new Promise((resolve, reject) => {
       let isOpen = true;
       const end = (settle: () => void) => {
@@ -110,7 +118,7 @@ export class TlsAcceptor {
       const onClose = () =>
         setImmediate(fail, refusal("HANDSHAKE_FAILED", "the peer closed the connection", socket.errored));
       const onTimeout = () => fail(refusal("HANDSHAKE_TIMEOUT", `no handshake within ${handshakeTimeoutMs} ms`));
-      const timer = setTimeout(onTimeout, handshakeTimeoutMs);
+      const timer = handshakeTimeoutMs < Infinity ? setTimeout(onTimeout, handshakeTimeoutMs) : undefined;
 
       this.#handshakes.set(socket, { succeed, fail });
       socket.on("error", ignore).once("close", onClose);
@@ -133,17 +141,17 @@ export class TlsAcceptor {
 
   #createServer(under: (secure: TLSSocket) => Duplex | undefined): Server {
     const handshakeOf = (secure: TLSSocket) => this.#handshakes.get(under(secure)!);
-    const server = hideContext(createServer(serverOptions(this.config)));
+    // The time limit is that of accept(), which begins earlier.
+    const server = hideKey(createServer({ ...serverOptions(this.config), handshakeTimeout: MAX_MS }));
     server.on("secureConnection", (secure) => {
-      secure.on("error", ignore);
+      hideKey(secure).on("error", ignore);
       const handshake = handshakeOf(secure);
       const reason = this.#clientCheck?.refusal(secure);
       // Deno calls a client authorised that nobody has asked for a certificate.
       if (!this.#clientCheck) secure.authorized = false;
       if (handshake && reason === undefined) return handshake.succeed(secure);
-      if (reason !== undefined) handshake?.fail(refusal("CLIENT_UNAUTHORIZED", reason));
-      // Not here and now: Node dies of it if the socket below has been destroyed within the same callback.
-      setImmediate(() => secure.destroy());
+      turnAway(secure);
+      if (reason !== undefined) setImmediate(() => handshake?.fail(refusal("CLIENT_UNAUTHORIZED", reason)));
     });
     server.on("tlsClientError", (cause: NodeJS.ErrnoException, secure) => {
       const { authorizationError } = secure;

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
-import { createHash, type KeyObject } from "node:crypto";
-import { createSecureContext, type SecureContext, type Server } from "node:tls";
+import { constants, createHash, type KeyObject } from "node:crypto";
+import { createSecureContext, type SecureContext, type Server, type TLSSocket } from "node:tls";
 import { type Certificate, type CertificateFacts, parseCertificates } from "./certificate.ts";
 import { location, TlsReloadError } from "./errors.ts";
 import { showAs } from "./inspect.ts";
@@ -15,27 +15,30 @@ export type ClientAuthMode = "required" | "optional";
 
 /** What a configuration holds beside certificate and key. */
 export interface TlsConfigOptions<Source> {
-  /** What an encrypted private key is decrypted with. */
-  readonly passphrase?: string;
+  /**
+   * What an encrypted private key is decrypted with. This takes as long as the key was made to take, a part of a second
+   * as a rule, in which nothing else happens in the process.
+   */
+  readonly passphrase?: string | undefined;
   /**
    * The protocols offered by ALPN (RFC 7301), the preferred one first, such as `["h2", "http/1.1"]`.
    *
    * @default {[]}
    */
-  readonly alpnProtocols?: readonly string[];
+  readonly alpnProtocols?: readonly string[] | undefined;
   /**
    * The lowest protocol version that is spoken.
    *
    * @default {"TLSv1.2"}
    */
-  readonly minVersion?: TlsVersion;
+  readonly minVersion?: TlsVersion | undefined;
   /** Asks clients for a certificate. Without it they are not asked. */
   readonly clientAuth?: {
     /** The certificate authorities whose clients get in: one source that may hold several certificates. */
     readonly ca: Source;
     /** Whether a client without a certificate is refused. */
     readonly mode: ClientAuthMode;
-  };
+  } | undefined;
 }
 
 /** What a {@linkcode TlsConfig} is made of: PEM in memory. */
@@ -68,6 +71,8 @@ export interface TlsServerOptions {
   readonly rejectUnauthorized: boolean;
   /** The protocols offered by ALPN, in the wire form (RFC 7301 section 3.1), the one form that every runtime takes. */
   readonly ALPNProtocols?: Uint8Array;
+  /** Flags of OpenSSL: no renegotiation, by which a TLS 1.2 client could become another one after it was let in. */
+  readonly secureOptions: number;
   /** The lowest protocol version, where it is not TLS 1.2, the default of every runtime. */
   readonly minVersion?: TlsVersion;
 }
@@ -184,6 +189,7 @@ export function tlsOptions(config: TlsConfig): TlsServerOptions {
     key: showAs(Buffer.from(privateKeyPem(config)), () => HIDDEN_KEY),
     requestCert: clientAuth !== undefined,
     rejectUnauthorized: clientAuth?.mode === "required",
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     ...(clientAuth && { ca: clientAuth.ca.map(({ pem }) => pem) }),
     ...(alpnProtocols.length > 0 && { ALPNProtocols: wireForm(alpnProtocols) }),
     // Bun.serve() knows no names of versions: where the default says the same, it need not be told.
@@ -210,11 +216,26 @@ export function digestOf(config: TlsConfig): string {
   return createHash("sha256").update(JSON.stringify(whole)).digest("hex");
 }
 
-/** Hides the key in the context of a server, which is where Deno keeps it and where `console.log(socket)` finds it. */
-export function hideContext(server: Server): Server {
-  const { _sharedCreds: context } = server as Server & { _sharedCreds?: object };
+/** Where the runtimes keep the key, or what holds it, in servers and sockets. */
+const KEY_PLACES = new Set<string | undefined>([
+  "key",
+  "_secureContext",
+  "_sharedCreds",
+  "_tlsOptions",
+  "::bunnetserveroptions::",
+]);
+
+/** Hides the key that a server or a socket keeps from `console.log()` and `console.dir()` of it. */
+export function hideKey<T extends Server | TLSSocket>(keeper: T): T {
+  const { _sharedCreds: context, ssl } = keeper as T & { _sharedCreds?: object; ssl?: object | null };
   if (context) showAs(context, () => HIDDEN_CONTEXT);
-  return server;
+  for (const holder of [keeper, ssl ?? {}]) {
+    for (const name of Reflect.ownKeys(holder)) {
+      const place = typeof name === "symbol" ? name.description : name;
+      if (KEY_PLACES.has(place)) Object.defineProperty(holder, name, { enumerable: false });
+    }
+  }
+  return keeper;
 }
 
 /** The context that Node's `SNICallback` and `TLSSocket` take, built once for each configuration. */

@@ -1,6 +1,6 @@
-import process from "node:process";
 import { TlsAcceptor } from "./tls_acceptor.ts";
 import { type TlsConfig, tlsOptions, type TlsServerOptions } from "./tls_config.ts";
+import { warn } from "./warning.ts";
 
 /** What a listener of {@linkcode TlsState.subscribe} is told about a swap. */
 export interface TlsSwap {
@@ -23,8 +23,7 @@ export interface TlsSwap {
  * @example
  * ```ts
  * import net from "node:net";
- * import process from "node:process";
- * import { loadTlsConfig, TlsState } from "@x/tls-reload";
+ *  * import { loadTlsConfig, TlsState } from "@x/tls-reload";
  *
  * const load = () => loadTlsConfig("fullchain.pem", "privkey.pem");
  * const state = new TlsState(await load());
@@ -68,7 +67,8 @@ export class TlsState {
    * `Bun.serve({ tls })`, `https.createServer()`, `http2.createSecureServer()`, `tls.createServer()`.
    *
    * Such a server reads its options once. To change them later, see `@x/tls-reload/node`. The object holds the
-   * private key, which is hidden when it is printed, alone or in a copy; `structuredClone()` of it is not.
+   * private key, which is hidden when it is logged, alone or in a copy; not from `structuredClone()`, nor from
+   * `console.dir()`, which passes over what an object shows of itself.
    */
   get tls(): TlsServerOptions {
     return tlsOptions(this.#acceptor.config);
@@ -95,16 +95,17 @@ export class TlsState {
    * Calls a function after each swap, before `swap()` returns. Generations arrive in their order. What a listener
    * throws is reported as a process warning; it stops neither the swap nor another listener.
    *
-   * @param listener Called with the swap.
+   * @param listener Called with the swap. It is not waited for.
    * @returns Ends the subscription when disposed of.
    */
   subscribe(listener: (swap: TlsSwap) => void): Disposable {
     const subscription = {
       notify: (swap: TlsSwap) => {
         try {
-          listener(swap);
+          const result: unknown = listener(swap);
+          if (result instanceof Promise) result.catch(warn);
         } catch (error) {
-          process.emitWarning(error instanceof Error ? error : String(error));
+          warn(error);
         }
       },
     };

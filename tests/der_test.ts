@@ -2,7 +2,7 @@ import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
 import test from "node:test";
-import { contentOf, DerTag, readChildren, readDer, readInteger, readOid } from "../src/der.ts";
+import { contentOf, DerTag, encodeDer, readChildren, readDer, readInteger, readOid } from "../src/der.ts";
 import { openssl } from "./support/openssl.ts";
 
 /** What OpenSSL makes of a value in its own language, such as `INTEGER:5`. */
@@ -15,6 +15,15 @@ function readOne(der: Uint8Array) {
   assertEquals(rest, []);
   return value;
 }
+
+test("encodeDer() writes what readDer() reads, with the shortest form of each length", () => {
+  for (const length of [1, 127, 128, 255, 256, 40_000]) {
+    const content = new Uint8Array(length).fill(7);
+    const encoded = encodeDer(DerTag.octetString, content);
+    assertEquals(Buffer.from(encoded), Buffer.from(encode(`FORMAT:HEX,OCTETSTRING:${"07".repeat(length)}`)));
+    assertEquals(Buffer.from(readOne(encoded)!.content), Buffer.from(content));
+  }
+});
 
 test("readDer() reads values one after another", () => {
   const values = readDer(Buffer.from("0500" + "040161" + "3003020105", "hex"));
@@ -91,6 +100,6 @@ test("readDer() throws nothing but RangeError, and loses no byte", () => {
         assertInstanceOf(error, RangeError);
       }
     }),
-    { numRuns: 2000 },
+    { seed: 1, numRuns: 2000 },
   );
 });

@@ -319,11 +319,14 @@ test("loadTlsConfig() proves a config also where a flag of Node forbids TLS 1.3"
     const { cert, key } = await writeChain(files);
     const program = `
       import { loadTlsConfig } from ${JSON.stringify(MOD)};
-      console.log((await loadTlsConfig(...${JSON.stringify([cert, key])})).leaf.subject);
+      for (const mode of [undefined, "optional", "required"]) {
+        const clientAuth = mode && { mode, ca: ${JSON.stringify(cert)} };
+        console.log((await loadTlsConfig(...${JSON.stringify([cert, key])}, { clientAuth })).leaf.subject);
+      }
     `;
     const file = await files.write("program.mjs", program);
     const args = ["--tls-max-v1.2", "--disable-warning=ExperimentalWarning", file];
-    assertEquals(await output(args), "CN=leaf\n");
+    assertEquals(await output(args), "CN=leaf\n".repeat(3));
   }));
 
 const NEEDS_PERMISSIONS = { skip: process.versions["deno"] ? false : "only Deno has permissions to ask for" };

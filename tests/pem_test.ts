@@ -42,6 +42,9 @@ const TOLERATED: Record<string, string> = {
   "Bag Attributes":
     `Bag Attributes\n    localKeyID: 01 02\nKey Attributes: <No Attributes>\n${A}Bag Attributes\n\n${B}issuer=/CN=x\n${C}`,
   "words that only look like a boundary": `-- endpoints --\n${A}--beginners\nTHE END\n${B}BEGIN\n${C}`,
+  "comments in dashes":
+    `# --- End-entity ---\n${A}# --- End-entity certificate ---\n----- Begin intermediate -----\n${B}-- end\n${C}`,
+  "names with two hyphens": `friendlyName: web--end\n${A}friendlyName: key--begin\n${B}${C}`,
   "rules of dashes": `${"-".repeat(70)}\n${A}------\n${B}-----\n- - -\n${C}`,
 };
 
@@ -172,6 +175,16 @@ const REFUSED: Record<string, BadPem> = {
     line: 6,
     message: noBoundary,
   },
+  "BEGIN and END with one capital": {
+    text: A + C.replace("BEGIN CERTIFICATE", "Begin Certificate").replace("END CERTIFICATE", "End Certificate"),
+    line: 6,
+    message: noBoundary,
+  },
+  "a key in small letters": {
+    text: A + C.replace(/BEGIN.*|END.*/g, (text) => text.replace("CERTIFICATE", "PRIVATE KEY").toLowerCase()),
+    line: 6,
+    message: noBoundary,
+  },
   "a section that is commented out": { text: A + C.replaceAll(/^(?=.)/gm, "# "), line: 6, message: noBoundary },
   "a section that is quoted": { text: A + C.replaceAll(/^(?=.)/gm, "> "), line: 6, message: noBoundary },
   "a section that OpenPGP has escaped": { text: A + C.replaceAll(/^(?=-)/gm, "- "), line: 6, message: noBoundary },
@@ -238,6 +251,7 @@ const HUGE: Record<string, { readonly text: string; readonly sections?: number; 
   "lines of dashes": { text: "-----\n".repeat(SIZE / 6), sections: 0 },
   "dashes and spaces": { text: "-- ".repeat(SIZE / 3), sections: 0 },
   "spaces after dashes": { text: "--" + " ".repeat(SIZE) + "x", sections: 0 },
+  "beginnings in small letters": { text: "-- begin ".repeat(SIZE / 9), sections: 0 },
   "white space": { text: " ".repeat(SIZE) + "x" + " ".repeat(SIZE), sections: 0 },
   "a label": { text: `-----BEGIN ${"A".repeat(SIZE)}-----`, line: 1 },
   "a label of many words": { text: `-----BEGIN ${"A-B ".repeat(SIZE)}C-----`, line: 1 },
@@ -272,10 +286,13 @@ const section = fc.record({ label, der: fc.uint8Array({ minLength: 1, maxLength:
 test("parsePem() reads back what encodePem() has written, whatever the line ends and the text between", () => {
   const lineEnd = fc.constantFrom("\n", "\r", "\r\n");
   const between = fc.stringMatching(/^[^-\u2010-\u2015\u2212\0]{0,40}$/);
-  fc.assert(fc.property(fc.array(fc.tuple(section, lineEnd, between)), (parts) => {
-    const text = parts.map(([each, end, after]) => `${encodePem(each).replaceAll("\n", end)}${after}\n`).join("");
-    assertEquals(contents(parsePem(text)), contents(parts.map(([each]) => ({ ...each, headers: [], line: 0 }))));
-  }));
+  fc.assert(
+    fc.property(fc.array(fc.tuple(section, lineEnd, between)), (parts) => {
+      const text = parts.map(([each, end, after]) => `${encodePem(each).replaceAll("\n", end)}${after}\n`).join("");
+      assertEquals(contents(parsePem(text)), contents(parts.map(([each]) => ({ ...each, headers: [], line: 0 }))));
+    }),
+    { seed: 1 },
+  );
 });
 
 /** Asserts that a text is read or refused, and nothing else happens. */
@@ -289,8 +306,11 @@ function assertReadOrRefused(input: string | Uint8Array): void {
 }
 
 test("parsePem() throws nothing but TlsReloadError, whatever it is given", () => {
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 500 }), assertReadOrRefused), { numRuns: 1000 });
-  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 500 }), assertReadOrRefused), { numRuns: 1000 });
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 500 }), assertReadOrRefused), { seed: 1, numRuns: 1000 });
+  fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 500 }), assertReadOrRefused), {
+    seed: 1,
+    numRuns: 1000,
+  });
 });
 
 const fragment = fc.constantFrom(
@@ -312,7 +332,7 @@ const fragment = fc.constantFrom(
 
 test("parsePem() throws nothing but TlsReloadError for fragments of PEM", () => {
   const text = fc.array(fragment, { maxLength: 60 }).map((fragments) => fragments.join(""));
-  fc.assert(fc.property(text, assertReadOrRefused), { numRuns: 5000 });
+  fc.assert(fc.property(text, assertReadOrRefused), { seed: 1, numRuns: 5000 });
 });
 
 test("parsePem() throws nothing but TlsReloadError for a file that has been changed in places", () => {
@@ -322,7 +342,7 @@ test("parsePem() throws nothing but TlsReloadError for a file that has been chan
       const text = edits.reduce((text, [at, gone, put]) => text.slice(0, at) + put + text.slice(at + gone), CHAIN);
       assertReadOrRefused(text);
     }),
-    { numRuns: 2000 },
+    { seed: 1, numRuns: 2000 },
   );
 });
 

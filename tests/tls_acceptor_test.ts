@@ -9,7 +9,7 @@ import test from "node:test";
 import { connect, createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { TlsReloadError, TlsState } from "../mod.ts";
 import { issueCa, issueClient, issueServer } from "./support/certificates.ts";
-import { closed, configOf, dial, dialTcp, echoServer, OpensslClient, portOf, visit } from "./support/peers.ts";
+import { closed, configOf, dialTcp, echoServer, OpensslClient, portOf, visit } from "./support/peers.ts";
 
 const issued = await issueServer("acceptor");
 const other = await issueServer("other");
@@ -97,6 +97,21 @@ test("TlsAcceptor.accept() takes unix sockets", async () => {
   await rm(folder, { recursive: true });
 });
 
+test("TlsAcceptor.accept() refuses a client of a unix socket after its handshake, and serves the next", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
+  const path = join(folder, "socket");
+  const [ca, stranger] = [await issueCa("client CA"), await issueClient("stranger")];
+  const state = new TlsState(configOf(issued, { clientAuth: { mode: "optional", ca: ca.cert } }));
+  const server = await echoServer(state, { path });
+  const { cert, key } = stranger;
+  const refusal = server.nextRefusal();
+  assertEquals((await visit(0, { path, cert, key })).greeting, undefined);
+  assertEquals((await refusal).code, "CLIENT_UNAUTHORIZED");
+  assertEquals((await visit(0, { path })).greeting, "generation 0");
+  await server[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true });
+});
+
 test("TlsAcceptor.accept() takes many connections of any Duplex at a time and mixes none of them up", async () => {
   const state = new TlsState(config);
   const names = Array.from({ length: 12 }, (_, index) => `pair ${index}`);
@@ -158,6 +173,28 @@ test("TlsAcceptor.accept() rejects with HANDSHAKE_TIMEOUT and closes a connectio
   await closed(raw);
 });
 
+test("TlsAcceptor.accept() rejects with a TypeError and closes the connection if no timer keeps its time limit", async () => {
+  for (const handshakeTimeoutMs of [0, -1, NaN, 2 ** 31]) {
+    const [accepted, raw] = await tcpPair();
+    const accepting = new TlsState(config).acceptor().accept(accepted, { handshakeTimeoutMs });
+    await assertRejects(() => accepting, TypeError, String(handshakeTimeoutMs));
+    assert(accepted.destroyed);
+    await closed(raw);
+  }
+});
+
+test("TlsAcceptor.accept() waits as long as it takes if its time limit is Infinity", async () => {
+  const [accepted, raw] = await tcpPair();
+  const acceptor = new TlsState(config).acceptor();
+  const accepting = acceptor.accept(accepted, { handshakeTimeoutMs: Infinity });
+  // A timer that cannot be kept runs out before this one.
+  const [other] = await tcpPair();
+  await assertRejects(() => acceptor.accept(other, { handshakeTimeoutMs: 20 }), TlsReloadError, "20 ms");
+  const client = await secureClient(raw);
+  (await accepting).destroy();
+  client.destroy();
+});
+
 test("TlsAcceptor.accept() rejects with HANDSHAKE_FAILED on plaintext, with the runtime's error as its cause", async () => {
   const [accepted, raw] = await tcpPair();
   raw.write("GET / HTTP/1.1\r\n\r\n");
@@ -198,11 +235,13 @@ test("TlsAcceptor.accept() rejects with the reason of its signal, before and dur
 test("TlsAcceptor.accept() sends an alert to a client that speaks too old a version", async () => {
   const server = await echoServer(new TlsState(configOf(issued, { minVersion: "TLSv1.3" })));
   const openssl = await OpensslClient.create();
+  const refusal = server.nextRefusal();
   const { greeted, output } = await openssl.run(server.port, { args: ["-tls1_2"] });
   assertEquals(greeted, false);
   assert(/alert (protocol version|handshake failure)/.test(output), output);
-  assertEquals(server.refused.map(({ code }) => code), ["HANDSHAKE_FAILED"]);
+  assertEquals((await refusal).code, "HANDSHAKE_FAILED");
   assertEquals((await openssl.run(server.port)).greeted, true);
+  assertEquals(server.refused.length, 1);
   await openssl[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
 });
@@ -218,15 +257,17 @@ test("TlsAcceptor.accept() returns a socket whose reset by the peer does not end
 });
 
 test("TlsAcceptor.accept() keeps serving while 1,000 peers stall, and lets go of all of them", async () => {
-  const server = await echoServer(new TlsState(config), { handshakeTimeoutMs: 1_500 });
+  const state = new TlsState(config);
+  // The same acceptor is behind both: only those who stall are given so little time.
+  const [server, strict] = [await echoServer(state), await echoServer(state, { handshakeTimeoutMs: 1_500 })];
   const stalled = [];
-  for (let count = 0; count < 1_000; count++) stalled.push(await dialTcp(server.port));
+  for (let count = 0; count < 1_000; count++) stalled.push(closed(await dialTcp(strict.port)));
   assertEquals((await visit(server.port)).greeting, "generation 0");
-  await Promise.all(stalled.map(closed));
-  assertEquals(server.refused.length, 1_000);
-  assert(server.refused.every(({ code }) => code === "HANDSHAKE_TIMEOUT"));
-  assertEquals(await server.connections(), 0);
-  const client = await dial(server.port);
-  client.destroy();
+  await Promise.all(stalled);
+  assertEquals(strict.refused.length, 1_000);
+  assert(strict.refused.every(({ code }) => code === "HANDSHAKE_TIMEOUT"));
+  assertEquals(await strict.connections(), 0);
+  assertEquals((await visit(server.port)).greeting, "generation 0");
+  await strict[Symbol.asyncDispose]();
   await server[Symbol.asyncDispose]();
 });

@@ -11,7 +11,7 @@ import { issueCa, type Issued, issueServer } from "./support/certificates.ts";
 import { opensslText } from "./support/openssl.ts";
 import { chainSeenByOpenssl } from "./support/peers.ts";
 import { assertRefused } from "./support/refusals.ts";
-import { assertHidesSecrets, assertPrintsNoSecret, secret, secretKey } from "./support/secrets.ts";
+import { assertHidesSecrets, assertListsNoSecret, assertPrintsNoSecret, secret, secretKey } from "./support/secrets.ts";
 
 /** A chain of three, and the certificates of it one by one, the leaf first. */
 async function issueChain(): Promise<Issued & { readonly fingerprints: string[] }> {
@@ -296,13 +296,16 @@ test("TlsConfig takes an expired certificate and one that is not yet valid", asy
   }
 });
 
-test("an accepted socket hides the key of its server", async () => {
-  const { cert, key } = await issueChain();
+test("an accepted socket hides the key of its server, also from console.dir()", async () => {
+  // A key so short that lists which are cut off hold it all.
+  const { cert, key } = await issueServer("small", { algorithm: "Ed25519" });
+  secretKey(key);
   const [near, far] = duplexPair();
   const accepted = new TlsState(new TlsConfig({ cert, key })).acceptor().accept(near);
   const client = connect({ socket: far, rejectUnauthorized: false });
   const secure = await accepted;
   assertPrintsNoSecret(secure);
+  assertListsNoSecret(secure);
   secure.destroy();
   client.destroy();
   near.destroy();

@@ -7,12 +7,13 @@
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { connect, type SecureContextOptions, type Server, type TLSSocket } from "node:tls";
-import { ClientCheck } from "../client_check.ts";
+import { ClientCheck, turnAway } from "../client_check.ts";
 import { TlsReloadError } from "../errors.ts";
 import { servedFingerprint } from "../proof.ts";
-import { hideContext, serverOptions, type TlsConfig } from "../tls_config.ts";
+import { hideKey, serverOptions, type TlsConfig } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
-import { unsupported } from "./unsupported.ts";
+import { unsupported } from "../unsupported.ts";
+import { warn } from "../warning.ts";
 
 export { secureContext } from "../tls_config.ts";
 
@@ -20,19 +21,20 @@ export { secureContext } from "../tls_config.ts";
 export interface AttachOptions {
   /**
    * After each swap, connects to the server and compares the certificate that it serves. Needs a server that can be
-   * reached at its own address, and that this process alone listens there; on Deno the permission to connect to it.
+   * reached at its own address, and that this process alone listens there; on Deno the permission to connect to it. On
+   * a unix socket the application sees these connections too: nothing tells them from those of clients.
    *
    * @default {true}
    */
-  readonly verify?: boolean;
+  readonly verify?: boolean | undefined;
   /** What else to build contexts with, such as `ciphers` or `dhparam`: a runtime forgets what it is not told again. */
-  readonly context?: SecureContextOptions;
+  readonly context?: SecureContextOptions | undefined;
   /**
    * Called when the server cannot follow the state. It goes on serving what it served.
    *
    * @default Emits a process warning.
    */
-  readonly onError?: (error: TlsReloadError) => void;
+  readonly onError?: ((error: TlsReloadError) => void) | undefined;
 }
 
 /** A server that follows a state. Dispose of it to let go: the server keeps what it serves. */
@@ -40,7 +42,7 @@ export interface Attachment extends Disposable {
   /** Why the server does not serve the current configuration, or is not seen to; `undefined` while it does. */
   readonly error: TlsReloadError | undefined;
   /**
-   * Waits until the server has been seen to serve the certificate that is current.
+   * Waits until the server has been seen to serve the certificate that is current. Looks again if it was not.
    *
    * @throws {TlsReloadError} `STALE_CERTIFICATE` if it serves another one or cannot be reached, `UNSUPPORTED` or
    * `CONFIG_UNUSABLE` if it could not be given the configuration.
@@ -55,11 +57,15 @@ export interface Attachment extends Disposable {
  * Connections in flight stay as they are. With client authentication, a client whose authority was removed does not
  * reach the application any more, also when it resumes an earlier session; what is refused here is emitted as
  * `"tlsClientError"`. The configuration decides about certificate, key, client authentication, ALPN and the lowest
- * version. ALPN protocols that the configuration leaves open stay those of the server.
+ * version. ALPN protocols that the configuration leaves open stay those of the server, and so does what it serves for
+ * names that were added by `addContext()`.
  *
  * On Bun a server of `node:tls` or `node:http2` asks for client certificates and offers protocols by ALPN as it was
  * created with: make it with `state.tls`. A later configuration that differs in these is not taken, and the error is
  * reported.
+ *
+ * Printing the server or one of its sockets does not show the private key, except by `console.dir()` that of an
+ * `http2` server, which keeps a copy of the options that it was created with.
  *
  * @param state What to follow.
  * @param server The server, listening already or not yet.
@@ -97,12 +103,15 @@ interface HandshakeSettings {
   ALPNProtocols?: Uint8Array | undefined;
 }
 
+/** Where a server can be reached. */
+type Place = { readonly path: string } | { readonly host: string; readonly port: number };
+
 type Emit = Server["emit"];
 
 /** The oldest versions whose `setSecureContext()` does what it says. */
 const OLDEST = { bun: [1, 4, 3], deno: [2, 8, 0] } as const;
-/** How long a server may take to answer its own verification. */
-const VERIFY_TIMEOUT_MS = 5_000;
+/** How long a server may take to answer its own verification: a machine that pauses is no reason to call it stale. */
+const VERIFY_TIMEOUT_MS = 30_000;
 const attached = new WeakSet<Server>();
 
 class ServerAttachment implements Attachment {
@@ -143,6 +152,7 @@ class ServerAttachment implements Attachment {
   }
 
   async verified(): Promise<void> {
+    if (this.#error) this.#startVerification();
     while (this.#verification) await this.#verification;
     if (this.#error) throw this.#error;
   }
@@ -158,9 +168,9 @@ class ServerAttachment implements Attachment {
   }
 
   #follow(config: TlsConfig): void {
+    this.#error = undefined;
     try {
       this.#apply(config);
-      this.#error = undefined;
     } catch (error) {
       this.#fail(error as TlsReloadError);
     }
@@ -173,9 +183,11 @@ class ServerAttachment implements Attachment {
     this.#check = clientAuth && new ClientCheck(clientAuth);
     const { requestCert, rejectUnauthorized, ALPNProtocols = this.#ownProtocols, ...context } = serverOptions(config);
     this.#applySettings({ requestCert, rejectUnauthorized, ALPNProtocols });
+    const { context: own } = this.#options;
+    const secureOptions = (own?.secureOptions ?? 0) | context.secureOptions;
     try {
-      this.#server.setSecureContext({ ...this.#options.context, ...context });
-      hideContext(this.#server);
+      this.#server.setSecureContext({ ...own, ...context, secureOptions });
+      hideKey(this.#server);
     } catch (cause) {
       throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot give TLS config to server: the runtime refuses it", {
         cause,
@@ -216,18 +228,21 @@ class ServerAttachment implements Attachment {
     const secure = args.at(-1) as TLSSocket & { _parent?: object };
     // Bun emits "connection" with the encrypted socket, Node and Deno with the one under it.
     const accepted = this.#accepted.get(secure) ?? this.#accepted.get(secure._parent ?? secure);
-    if (accepted && this.#probes.has(accepted.peer)) {
+    if (accepted && this.#probes.delete(accepted.peer)) {
       secure.destroy();
       return true;
     }
     if (event === "tlsClientError") return pass();
+    hideKey(secure);
     const { check } = accepted ?? { check: this.#check };
     const reason = check?.refusal(secure);
     if (!check) secure.authorized = false;
     if (reason === undefined) return pass();
-    secure.destroy();
+    turnAway(secure);
     const error = new TlsReloadError("CLIENT_UNAUTHORIZED", `Cannot accept connection: ${reason}`);
-    return Reflect.apply(this.#emit, this.#server, ["tlsClientError", error, secure]);
+    // A server of https destroys what it is told of: that may not come before the reset.
+    setImmediate(() => Reflect.apply(this.#emit, this.#server, ["tlsClientError", error, secure]));
+    return true;
   }
 
   readonly #onListening = () => this.#startVerification();
@@ -237,7 +252,8 @@ class ServerAttachment implements Attachment {
   }
 
   #canVerify(): boolean {
-    return this.#options.verify !== false && this.#isAttached && this.#server.listening && this.#error === undefined;
+    const { code = "STALE_CERTIFICATE" } = this.#error ?? {};
+    return this.#options.verify !== false && this.#isAttached && this.#server.listening && code === "STALE_CERTIFICATE";
   }
 
   /** Compares what is served with what is current, again when a swap came in between. */
@@ -246,7 +262,11 @@ class ServerAttachment implements Attachment {
       generation = this.#state.generation;
       const expected = this.#state.current().leaf.fingerprint256;
       const served = await this.#servedLeaf().catch((cause: Error) => cause);
-      if (served === expected || generation !== this.#state.generation || !this.#canVerify()) continue;
+      if (generation !== this.#state.generation || !this.#canVerify()) continue;
+      if (served === expected) {
+        this.#error = undefined;
+        continue;
+      }
       const [reason, cause] = served instanceof Error
         ? ["it cannot be reached to see what it serves", served]
         : [`it serves another certificate: ${served}`, undefined];
@@ -255,21 +275,35 @@ class ServerAttachment implements Attachment {
   }
 
   async #servedLeaf(): Promise<string | undefined> {
-    const client = connect({ ...reach(this.#server.address()), rejectUnauthorized: false });
-    let peer: string | undefined;
-    client.once("connect", () => this.#probes.add(peer = peerOf(client.localAddress, client.localPort)));
-    // The server may see the end of the connection a little later.
-    client.once("close", () => setTimeout(() => this.#probes.delete(peer!), 1_000).unref());
+    const [place, other] = placesOf(this.#server.address());
+    return await this.#leafServedAt(place).catch((error) => {
+      if (!other || error.syscall !== "connect") throw error;
+      return this.#leafServedAt(other);
+    });
+  }
+
+  async #leafServedAt(place: Place): Promise<string | undefined> {
+    const client = connect({ ...place, rejectUnauthorized: false });
+    client.once("connect", () => {
+      // On a unix socket all clients look alike.
+      if (client.localPort === undefined) return;
+      const peer = peerOf(client.localAddress, client.localPort);
+      this.#probes.add(peer);
+      // The server sees the end of the connection later, or never; the port may be a stranger's one day.
+      client.once("close", () => setTimeout(() => this.#probes.delete(peer), VERIFY_TIMEOUT_MS).unref());
+    });
     return await servedFingerprint(client, VERIFY_TIMEOUT_MS).finally(() => client.destroy());
   }
 
   #fail(error: TlsReloadError): void {
+    const isKnown = this.#error !== undefined;
     this.#error = error;
-    const { onError = (error) => process.emitWarning(error) } = this.#options;
+    if (isKnown) return;
+    const { onError = warn } = this.#options;
     try {
       onError(error);
     } catch (thrown) {
-      process.emitWarning(thrown instanceof Error ? thrown : String(thrown));
+      warn(thrown);
     }
   }
 }
@@ -295,12 +329,14 @@ function requireSupport(server: Server): void {
   }
 }
 
-/** How to connect to what listens at an address. */
-function reach(address: AddressInfo | string | null): { path: string } | { host: string; port: number } {
+/** How to connect to what listens at an address, in the order of what is likely. */
+function placesOf(address: AddressInfo | string | null): [place: Place, other?: Place] {
   if (address === null) throw new Error("the server does not listen");
-  if (typeof address === "string") return { path: address };
-  const anywhere: Record<string, string> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
-  return { host: anywhere[address.address] ?? address.address, port: address.port };
+  if (typeof address === "string") return [{ path: address }];
+  const { address: host, port } = address;
+  if (host === "0.0.0.0") return [{ host: "127.0.0.1", port }];
+  // A server of all addresses is one of IPv4 as well, and a machine may have no other.
+  return host === "::" ? [{ host: "::1", port }, { host: "127.0.0.1", port }] : [{ host, port }];
 }
 
 /** One name for a peer, whether seen through an IPv4 or an IPv6 socket. */

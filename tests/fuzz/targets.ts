@@ -266,7 +266,7 @@ export async function acceptor(input: Uint8Array): Promise<void> {
   const refused = next();
   const client = connect(path).on("error", () => {});
   client.resume();
-  const closed = once(client, "close");
+  const closed = new Promise((resolve) => client.once("close", resolve));
   await once(client, "connect");
   const step = Math.max(size + 1, input.length >> 5);
   for (let at = 2; at < input.length; at += step) {

@@ -1,7 +1,18 @@
-import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStrictEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createSecureServer } from "node:http2";
 import { createServer as createHttpsServer } from "node:https";
+import { createServer as createTcpServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import test from "node:test";
 import { createServer as createTlsServer, type Server, type TLSSocket } from "node:tls";
@@ -9,7 +20,7 @@ import { TlsReloadError, TlsState } from "../../mod.ts";
 import { attach, type AttachOptions, secureContext } from "../../src/runtime/node.ts";
 import { issueCa, issueServer } from "../support/certificates.ts";
 import { testClientAuth } from "../support/client_auth_contract.ts";
-import { assertPrintsNoSecret, secretKey } from "../support/secrets.ts";
+import { assertListsNoSecret, assertPrintsNoSecret, secretKey } from "../support/secrets.ts";
 import { configOf, dial, portOf, visit } from "../support/peers.ts";
 
 const isBun = process.versions["bun"] !== undefined;
@@ -17,13 +28,13 @@ const first = await issueServer("first");
 const second = await issueServer("second");
 const [a, b] = [configOf(first), configOf(second)];
 
-/** What https.Server and http2 answer a request with, and tls.Server says at once. */
+/** What https.Server and http2 answer a request with, and tls.Server says at once, before it echoes. */
 const SERVERS = {
   tls: (state: TlsState): Server =>
     createTlsServer(state.tls, (socket) => {
-      socket.on("error", () => {});
+      socket.on("error", () => socket.destroy());
       socket.write(`generation ${state.generation}\n`);
-      socket.resume();
+      socket.pipe(socket);
     }),
   https: (state: TlsState): Server =>
     createHttpsServer(state.tls, (_request, response) => response.end(`generation ${state.generation}\n`)),
@@ -65,8 +76,10 @@ for (const kind of KINDS) {
     assertEquals([attachment.error, refusals], [undefined, []]);
     lasting.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let text = "";
-    while (!text.includes("generation ")) text += (await once(lasting, "data"))[0];
-    lasting.destroy();
+    for await (const chunk of lasting) {
+      if ((text += chunk).includes("generation ")) break;
+    }
+    assertStringIncludes(text, "generation ");
     await stop();
   });
 
@@ -109,10 +122,79 @@ test("attach() reports as a process warning what nobody asked to be told", async
   const { server, attachment, stop } = await start("tls", state);
   await attachment.verified();
   server.setSecureContext = () => {};
-  const warned = new Promise<Error>((resolve) => process.once("warning", resolve));
+  const warned = Promise.withResolvers<TlsReloadError>();
+  // A runtime has warnings of its own.
+  const onWarning = (warning: Error) => warning instanceof TlsReloadError && warned.resolve(warning);
+  process.on("warning", onWarning);
   state.swap(b);
-  assertInstanceOf(await warned, TlsReloadError);
+  assertEquals((await warned.promise).code, "STALE_CERTIFICATE");
+  process.off("warning", onWarning);
   await stop();
+});
+
+test("attach() looks again when it is asked, and when the server listens anew, and reports one failure once", async () => {
+  const state = new TlsState(a);
+  const errors: TlsReloadError[] = [];
+  const { server, attachment, stop } = await start("tls", state, { onError: (error) => errors.push(error) });
+  await attachment.verified();
+  const { address } = server;
+  // Nothing listens where the server is looked for.
+  const unreachable = createTcpServer().listen(0, "127.0.0.1");
+  await once(unreachable, "listening");
+  const nowhere = unreachable.address();
+  await new Promise((resolve) => unreachable.close(resolve));
+  server.address = () => nowhere;
+  state.swap(b);
+  await assertRejects(() => attachment.verified(), TlsReloadError, "cannot be reached");
+  await assertRejects(() => attachment.verified(), TlsReloadError, "cannot be reached");
+  server.address = address;
+  await attachment.verified();
+  assertEquals([attachment.error, errors.map(({ code }) => code)], [undefined, ["STALE_CERTIFICATE"]]);
+
+  server.address = () => nowhere;
+  state.swap(a);
+  await assertRejects(() => attachment.verified(), TlsReloadError, "cannot be reached");
+  server.address = address;
+  await new Promise((resolve) => server.close(resolve));
+  const looked = once(server, "connection");
+  server.listen(0, "127.0.0.1");
+  await looked;
+  await attachment.verified();
+  await stop();
+});
+
+test("attach() finds a server of all addresses where the machine has no IPv6", async () => {
+  const state = new TlsState(a);
+  const server = SERVERS.tls(state).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const port = portOf(server);
+  server.address = () => ({ address: "::", family: "IPv6", port });
+  const attachment = attach(state, server);
+  await attachment.verified();
+  attachment[Symbol.dispose]();
+  await new Promise((resolve) => server.close(resolve));
+});
+
+test("attach() lets in every client of a unix socket while it verifies the server", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
+  const path = join(folder, "socket");
+  for (const kind of KINDS) {
+    const state = new TlsState(a);
+    const server = SERVERS[kind](state).listen(path);
+    await once(server, "listening");
+    const attachment = attach(state, server);
+    for (const [index, config] of [b, a, b, a].entries()) {
+      const visits = Array.from({ length: 4 }, () => visit(0, { path, ALPNProtocols: ["http/1.1"] }));
+      state.swap(config);
+      const clients = await Promise.all(visits);
+      await attachment.verified();
+      clients.push(await visit(0, { path, ALPNProtocols: ["http/1.1"] }));
+      for (const { greeting } of clients) assert(greeting, `${kind}, swap ${index}`);
+    }
+    attachment[Symbol.dispose]();
+    await new Promise((resolve) => server.close(resolve));
+  }
+  await rm(folder, { recursive: true });
 });
 
 test("attach() keeps its verification from the application, and leaves verify: false unverified", async () => {
@@ -160,11 +242,20 @@ test("attach() changes ALPN and the lowest version with the rest, or reports wha
   await stop();
 });
 
-test("attach() hides the key of the server that it gives one to", async () => {
-  const { server, stop } = await start("tls", new TlsState(a));
-  secretKey(first.key);
-  assertPrintsNoSecret(server);
-  await stop();
+test("attach() hides the key of the server that it gives one to, also from console.dir()", async () => {
+  // A key so short that lists which are cut off hold it all.
+  const small = await issueServer("small", { algorithm: "Ed25519" });
+  secretKey(small.key);
+  for (const kind of KINDS) {
+    const state = new TlsState(a);
+    const { server, attachment, stop } = await start(kind, state);
+    state.swap(configOf(small));
+    await attachment.verified();
+    assertPrintsNoSecret(server);
+    // http2 keeps a copy of its own.
+    if (kind !== "http2") assertListsNoSecret(server);
+    await stop();
+  }
 });
 
 test("attach() lets go when it is disposed of: the server keeps what it serves", async () => {

@@ -23,6 +23,10 @@ export interface IssueOptions {
   readonly notBefore?: Date;
   readonly notAfter?: Date;
   readonly extendedKeyUsage?: readonly x509.ExtendedKeyUsage[];
+  /** Those of another certificate, in place of new ones. */
+  readonly keys?: CryptoKeyPair;
+  /** The only domain that an authority may issue for (RFC 5280 section 4.2.1.10). */
+  readonly permitted?: string;
 }
 
 const HOUR_MS = 3_600_000;
@@ -40,7 +44,8 @@ let serial = 1;
 export async function issue(commonName: string, options: IssueOptions = {}): Promise<Issued> {
   const { issuer, isCa = false, names = [{ type: "dns", value: "localhost" }], algorithm = "P-256" } = options;
   const signing = ALGORITHMS[algorithm];
-  const keys = await webcrypto.subtle.generateKey(signing, true, ["sign", "verify"]) as CryptoKeyPair;
+  const keys = options.keys ??
+    await webcrypto.subtle.generateKey(signing, true, ["sign", "verify"]) as CryptoKeyPair;
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: (serial++).toString(16).padStart(4, "0"),
     subject: `CN=${commonName}`,
@@ -54,6 +59,7 @@ export async function issue(commonName: string, options: IssueOptions = {}): Pro
       new x509.BasicConstraintsExtension(isCa, undefined, true),
       new x509.SubjectAlternativeNameExtension([...names]),
       ...(options.extendedKeyUsage ? [new x509.ExtendedKeyUsageExtension([...options.extendedKeyUsage])] : []),
+      ...(options.permitted ? [nameConstraints(options.permitted)] : []),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
@@ -67,6 +73,12 @@ export async function issue(commonName: string, options: IssueOptions = {}): Pro
     keys,
     fingerprint256: fingerprint.match(/../g)!.join(":"),
   };
+}
+
+function nameConstraints(domain: string): x509.Extension {
+  const wrap = (tag: number, content: Uint8Array) => Buffer.concat([Buffer.of(tag, content.length), content]);
+  const subtrees = wrap(0x30, wrap(0xa0, wrap(0x30, wrap(0x82, Buffer.from(domain)))));
+  return new x509.Extension("2.5.29.30", true, new Uint8Array(subtrees));
 }
 
 /** A certificate authority. */

@@ -40,11 +40,12 @@ export async function companyServer(): Promise<CompanyServer> {
       return (server.address() as AddressInfo).port;
     },
     get url() {
-      return `https://localhost:${this.port}/`;
+      return `https://127.0.0.1:${this.port}/`;
     },
     renewAuthority: async () => {
+      const next = await listen();
       await close();
-      server = await listen();
+      server = next;
     },
     [Symbol.asyncDispose]: async () => {
       await close();

@@ -29,7 +29,8 @@ export async function echoServer(
   state: TlsState,
   options: { handshakeTimeoutMs?: number; path?: string } = {},
 ): Promise<EchoServer> {
-  const { path, ...acceptOptions } = options;
+  // A time for handshakes that no pause of the machine uses up.
+  const { path, handshakeTimeoutMs = 60_000 } = options;
   const refused: TlsReloadError[] = [];
   const waiting: ((error: TlsReloadError) => void)[] = [];
   const sockets = new Set<Socket>();
@@ -37,7 +38,7 @@ export async function echoServer(
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     const acceptor = state.acceptor();
-    acceptor.accept(socket, acceptOptions).then((secure) => {
+    acceptor.accept(socket, { handshakeTimeoutMs }).then((secure) => {
       secure.write(`generation ${acceptor.generation}\n`);
       secure.pipe(secure);
     }, (error) => {
@@ -112,12 +113,12 @@ export async function dialTcp(port: number): Promise<Socket> {
   return socket;
 }
 
-/** Resolves when the peer has closed the connection. */
+/** Resolves when the peer has closed the connection, be it before the call. */
 export function closed(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
-    socket.resume();
-    socket.once("end", () => socket.end());
-    socket.once("close", () => resolve());
+    if (socket.closed) return resolve();
+    socket.resume().once("end", () => socket.end()).once("close", () => resolve());
+    if (socket.readableEnded) socket.end();
   });
 }
 
@@ -156,7 +157,7 @@ export class OpensslClient {
   }
 
   /** A client with a certificate, or with none. */
-  static async create(client?: Issued): Promise<OpensslClient> {
+  static async create(client?: Pick<Issued, "cert" | "key">): Promise<OpensslClient> {
     const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
     const args: string[] = [];
     if (client) {
@@ -174,8 +175,15 @@ export class OpensslClient {
     return new OpensslClient(folder, args);
   }
 
-  /** Connects and waits for a line or for the end. Without `resume` it keeps its session for a later run. */
-  async run(port: number, options: { args?: string[]; resume?: boolean } = {}): Promise<OpensslResult> {
+  /**
+   * Connects and waits for a line or for the end. Without `resume` it keeps its session for a later run; with
+   * `renegotiate` it begins a second handshake after the answer or the echo, and waits for the end of that.
+   */
+  async run(
+    port: number,
+    options: { args?: string[]; resume?: boolean; renegotiate?: boolean } = {},
+  ): Promise<OpensslResult> {
+    const { renegotiate = false } = options;
     const session = [options.resume ? "-sess_in" : "-sess_out", this.#session];
     const address = ["-connect", `127.0.0.1:${port}`];
     const process = spawn("openssl", [
@@ -185,19 +193,28 @@ export class OpensslClient {
       ...session,
       ...options.args ?? [],
     ]);
-    let output = "";
-    const onText = (text: unknown) => {
-      output += text;
-      if (GREETING.test(output)) process.stdin.end("Q\n");
-    };
+    // Kept apart: what is printed to one may arrive in the midst of the other.
+    const printed = { stdout: "", stderr: "" };
+    let hasBegun = false;
+    for (const name of ["stdout", "stderr"] as const) {
+      process[name].setEncoding("utf8").on("data", (text) => {
+        printed[name] += text;
+        if (!GREETING.test(printed.stdout)) return;
+        // What arrives in the midst of a second handshake would end it.
+        if (renegotiate && !/^Host: localhost|^HTTP\/1/m.test(printed.stdout)) return;
+        // It tells of the certificate that it is shown, in each handshake.
+        const isDone = !renegotiate || /^RENEGOTIATING$[^]*^depth=0/m.test(printed.stderr);
+        if (isDone) process.stdin.end("Q\n");
+        else if (!hasBegun) hasBegun = process.stdin.write("R\n") || true;
+      });
+    }
     process.stdin.on("error", () => {});
     // An HTTP server speaks when it is asked; the accept loop of echoServer() speaks first.
-    process.stdin.write("GET / HTTP/1.0\r\n\r\n");
-    process.stdout.on("data", onText);
-    process.stderr.on("data", onText);
-    const timer = setTimeout(() => process.kill(), 10_000);
+    process.stdin.write(`GET / HTTP/1.${renegotiate ? 1 : 0}\r\nHost: localhost\r\n\r\n`);
+    const timer = setTimeout(() => process.kill(), 60_000);
     await new Promise((resolve) => process.once("close", resolve));
     clearTimeout(timer);
+    const output = printed.stdout + printed.stderr;
     const word = /^(New|Reused), TLSv/m.exec(output)?.[1];
     return { reused: word === undefined ? undefined : word === "Reused", greeted: GREETING.test(output), output };
   }

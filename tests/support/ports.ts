@@ -4,7 +4,17 @@ import process from "node:process";
 /** Such a test reads /proc to find ports that nobody was told of. */
 export const ON_LINUX = { skip: process.platform === "linux" ? false : "needs /proc" };
 
-const LISTEN = "0A";
+const [LISTEN, ESTABLISHED] = ["0A", "01"];
+
+/** What the kernel lists of the TCP sockets over IPv4. */
+async function sockets(): Promise<{ state: string; port: number; remotePort: number; inode: string }[]> {
+  const rows = (await readFile("/proc/self/net/tcp", "utf8")).trim().split("\n").slice(1);
+  return rows.map((row) => {
+    const [, local = "", remote = "", state = "", , , , , , inode = ""] = row.trim().split(/\s+/);
+    const portOf = (address: string) => Number.parseInt(address.split(":")[1]!, 16);
+    return { state, port: portOf(local), remotePort: portOf(remote), inode };
+  });
+}
 
 /** The IPv4 ports that this very process listens on. */
 export async function listeningPorts(): Promise<number[]> {
@@ -12,7 +22,15 @@ export async function listeningPorts(): Promise<number[]> {
     (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),
   );
   const own = new Set(links.map((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1]));
-  const rows = (await readFile("/proc/self/net/tcp", "utf8")).trim().split("\n").map((row) => row.trim().split(/\s+/));
-  return rows.filter((fields) => fields[3] === LISTEN && own.has(fields[9]))
-    .map((fields) => Number.parseInt(fields[1]!.split(":")[1]!, 16));
+  const ports = (await sockets()).filter(({ state, inode }) => state === LISTEN && own.has(inode))
+    .map(({ port }) => port);
+  // The list is read in parts, and what moves between two of them is read twice.
+  return [...new Set(ports)];
+}
+
+/** The ports that connections to a port of this machine come from. */
+export async function connectedFrom(to: number): Promise<number[]> {
+  const ports = (await sockets()).filter(({ state, remotePort }) => state === ESTABLISHED && remotePort === to)
+    .map(({ port }) => port);
+  return [...new Set(ports)];
 }

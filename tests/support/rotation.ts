@@ -32,6 +32,8 @@ export interface RotationOptions {
   /** Which of the servers of the demo. */
   readonly server: string;
   readonly seconds: number;
+  /** It goes on until there are so many swaps, and so many new connections by each certificate, unless one fails. */
+  readonly atLeast?: { readonly swaps: number; readonly connections: number };
   /** @default {50} */
   readonly swapEveryMs?: number;
   /** Called ten times a second. */
@@ -79,7 +81,7 @@ export async function rotate(options: RotationOptions): Promise<RotationReport> 
     });
   } finally {
     server.stdin.end();
-    if (server.exitCode === null) await once(server, "close");
+    if (server.exitCode === null && server.signalCode === null) await once(server, "close");
     await rm(folder, { recursive: true });
   }
 }
@@ -92,7 +94,9 @@ interface Load extends RotationOptions {
   readonly swap: () => Promise<number>;
 }
 
-async function load({ port, ca, caPath, issued, swap, seconds, swapEveryMs = 50, onProgress, onServing }: Load) {
+async function load(options: Load): Promise<RotationReport> {
+  const { port, ca, caPath, issued, swap, seconds, swapEveryMs = 50, onProgress, onServing } = options;
+  const { atLeast = { swaps: 0, connections: 0 } } = options;
   const connections: [number, number] = [0, 0];
   const failures: string[] = [];
   let [asked, confirmed, stale, alive, exchanges] = [0, 0, 0, 0, 0];
@@ -111,7 +115,8 @@ async function load({ port, ca, caPath, issued, swap, seconds, swapEveryMs = 50,
   const certificates = issued.map(({ fingerprint256 }) => fingerprint256);
   const lasting = await Promise.all(Array.from({ length: LONG_LIVED }, dial));
   const end = Date.now() + seconds * 1000;
-  const isOver = () => Date.now() >= end;
+  const isEnough = () => confirmed >= atLeast.swaps && Math.min(...connections) >= atLeast.connections;
+  const isOver = () => Date.now() >= end && (failures.length > 0 || isEnough());
 
   async function visitOften(): Promise<void> {
     while (!isOver()) {
@@ -153,8 +158,7 @@ async function load({ port, ca, caPath, issued, swap, seconds, swapEveryMs = 50,
     }),
     ...lasting.map((client) => talk(client).catch(fail("a long-lived connection"))),
     onServing?.({ port, caPath }),
-  ]);
-  clearInterval(progress);
+  ]).finally(() => clearInterval(progress));
   for (const client of lasting) client.destroy();
   return report();
 }

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -29,6 +30,9 @@ const OLD_PACKAGES = {
   bun: PACKAGES.bun.replace(/@[^@]*$/, "@~1.3.0"),
   deno: `npm:@deno/${PLATFORM}${process.platform === "linux" ? "-glibc" : ""}@2.7.14`,
 };
+/** A registry may fail for a moment: half a minute is given to it. */
+const INSTALL_ATTEMPTS = 5;
+const FIRST_PAUSE_MS = 2_000;
 const run = promisify(execFile);
 
 /** The Deno that this process runs on. */
@@ -73,7 +77,15 @@ export async function installOldRuntimes(): Promise<{ bun: Runtime; deno: Runtim
 async function install(folder: URL, dependencies: Readonly<Record<string, string>>): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeFile(new URL("package.json", folder), JSON.stringify({ dependencies }));
-  await run(deno.path, ["install", "--quiet"], { cwd: folder });
+  for (let attempt = 1;; attempt++) {
+    try {
+      await run(deno.path, ["install", "--quiet"], { cwd: folder });
+      return;
+    } catch (error) {
+      if (attempt === INSTALL_ATTEMPTS) throw error;
+      await delay(FIRST_PAUSE_MS * 2 ** (attempt - 1));
+    }
+  }
 }
 
 async function version(path: string): Promise<string> {

@@ -57,6 +57,15 @@ export function assertPrintsNoSecret(value: unknown): void {
   }
 }
 
+/** Asserts the same of `console.dir()`, which passes over what objects show of themselves. */
+export function assertListsNoSecret(value: unknown): void {
+  for (const depth of [2, 5]) {
+    const shown = inspect(value, { customInspect: false, depth });
+    const texts = bytesIn(shown.replace(/\s/g, "")).map((list) => list.toString("latin1"));
+    assert(![shown, ...texts].some(holdsSecret), "console.dir() shows a secret");
+  }
+}
+
 function viewsOf(value: unknown): Record<string, string> {
   const everything = { showHidden: true, depth: Infinity, maxArrayLength: null, maxStringLength: null };
   return {
