@@ -3,41 +3,36 @@ import type { Certificate } from "../certificate.ts";
 
 /** How much of its life a certificate has left when it is warned of: a third, then a tenth. */
 const REMAINING = [1 / 3, 1 / 10];
-/** The longest timer, far below the 24 days that a timer can take: a machine that slept is late by no more. */
-const MAX_TIMER_MS = 3_600_000;
 
 /** Calls when the life of a certificate comes to its end, once at each point of {@linkcode REMAINING}. */
 export class ExpiryAlarm {
   readonly #onDue: (certificate: Certificate) => void;
+  readonly #lookEveryMs: number;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(onDue: (certificate: Certificate) => void) {
+  /** Timers stand still while a machine sleeps, and know nothing of a clock that is set: so it is read again and again. */
+  constructor(onDue: (certificate: Certificate) => void, lookEveryMs = 60_000) {
     this.#onDue = onDue;
+    this.#lookEveryMs = lookEveryMs;
   }
 
   /** Watches this certificate from now on, and the one before no more. */
   set(certificate: Certificate): void {
-    const end = certificate.notAfter.getTime();
-    const life = end - certificate.notBefore.getTime();
-    const dues = REMAINING.map((part) => end - life * part);
     let passed = 0;
     const look = () => {
+      this.#timer = setTimeout(look, this.#lookEveryMs).unref();
+      const end = certificate.notAfter.getTime();
+      const left = (end - Date.now()) / (end - certificate.notBefore.getTime());
       const before = passed;
-      passed = dues.filter((due) => due <= Date.now()).length;
-      const due = dues[passed];
-      if (due !== undefined) this.#start(look, Math.min(due - Date.now(), MAX_TIMER_MS));
+      passed = REMAINING.filter((part) => left <= part).length;
       if (passed > before) this.#onDue(certificate);
     };
+    this.close();
     // Not at once: whoever makes a reloader has yet to listen to it.
-    this.#start(look, 0);
+    this.#timer = setTimeout(look, 0).unref();
   }
 
   close(): void {
     clearTimeout(this.#timer);
-  }
-
-  #start(look: () => void, ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(look, ms).unref();
   }
 }

@@ -3,6 +3,7 @@ import { lstat, readlink } from "node:fs/promises";
 import { dirname, join, parse, resolve, sep } from "node:path";
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsReloadError } from "../errors.ts";
+import { MAX_MS } from "../milliseconds.ts";
 import { readPemFile } from "../pem_file.ts";
 import { watchDirectories } from "./directory_watches.ts";
 import type { WatchStatus } from "./status.ts";
@@ -56,9 +57,9 @@ export class FileWatch {
     return this.#seen;
   }
 
-  /** Whether the files, when they were last looked at, were what was last taken. */
+  /** Whether the files, when they were last looked at, were all there, and what was last taken. */
   get isTaken(): boolean {
-    return this.#seen === this.#taken;
+    return this.#missing.length === 0 && this.#seen === this.#taken;
   }
 
   /** Reads the set. What cannot be read counts as well: a file that becomes readable is a change. */
@@ -101,7 +102,7 @@ export class FileWatch {
     if (!this.#isOpen || this.#checking || dueAt >= this.#dueAt) return;
     clearTimeout(this.#timer);
     this.#dueAt = dueAt;
-    this.#timer = setTimeout(() => this.#start(), ms).unref();
+    this.#timer = setTimeout(() => this.#start(), Math.min(ms, MAX_MS)).unref();
   }
 
   readonly #onEvent = () => {

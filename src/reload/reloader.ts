@@ -8,13 +8,16 @@
  * | Caddy | watch `certificates/ISSUER/NAME/NAME.crt` and `NAME.key` |
  * | lego | watch `certificates/NAME.crt` and `NAME.key` |
  * | Kubernetes | watch `tls.crt` and `tls.key` of a secret volume that is mounted whole; a `subPath` mount never changes |
- * | an API | `every(3_600_000)` |
+ * | an API | `every(3_600_000)`, and more often where a certificate lives for hours |
+ *
+ * A signal comes once, and what fails then is not tried again: watch the files as well.
  *
  * Several threads or processes that share a port each make a {@linkcode TlsState} and a {@linkcode Reloader} of their
  * own on the same files. They share the port by `listen({ port, reusePort: true })` on Linux.
  *
  * @module
  */
+import { EventEmitter } from "node:events";
 import { constants, platform } from "node:os";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
@@ -22,10 +25,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { isMainThread } from "node:worker_threads";
 import type { Certificate } from "../certificate.ts";
 import { TlsReloadError } from "../errors.ts";
+import { MAX_MS, requireMs } from "../milliseconds.ts";
 import { filePath } from "../pem_file.ts";
 import { proveTlsConfig } from "../proof.ts";
 import { digestOf, type TlsConfig } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
+import { unsupported } from "../unsupported.ts";
+import { messageOf, warn } from "../warning.ts";
 import { ExpiryAlarm } from "./expiry_alarm.ts";
 import { FileWatch } from "./file_watch.ts";
 import { metricsOf, type ReloaderStatus, type ReloadFailure } from "./status.ts";
@@ -35,7 +41,7 @@ export type { ReloaderStatus, ReloadFailure, WatchStatus } from "./status.ts";
 /** What {@linkcode Reloader} takes. */
 export interface ReloaderOptions {
   /** Closes the reloader. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What {@linkcode Reloader.reload} takes. */
@@ -45,23 +51,24 @@ export interface ReloadOptions {
    *
    * @default {false}
    */
-  readonly force?: boolean;
+  readonly force?: boolean | undefined;
 }
 
 /** What {@linkcode Reloader.watch} takes. */
 export interface WatchOptions {
   /**
-   * How often the files are looked at, whatever the system reports.
+   * How often the files are looked at, whatever the system reports. `Infinity` relies on its reports.
    *
    * @default {10_000}
    */
-  readonly pollIntervalMs?: number;
+  readonly pollIntervalMs?: number | undefined;
   /**
    * How long the files are left alone after the first sign of a change, so that a change of several is seen whole.
+   * `Infinity` leaves it to the poll.
    *
    * @default {250}
    */
-  readonly settleMs?: number;
+  readonly settleMs?: number | undefined;
 }
 
 /** What a reload came to. */
@@ -127,10 +134,14 @@ export interface Reloader {
   ): void;
 }
 
+const signals = new EventEmitter().setMaxListeners(0);
+/** Tells all reloaders of a signal, and stays with it for ever, in place of its default action. */
+const relay = (signal: NodeJS.Signals) => void signals.emit(signal);
 /** How often a source that changes while it is read is read again. */
 const MAX_READS_AGAIN = 5;
 const FIRST_PAUSE_MS = 10;
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** How soon a timer reloads again after the first of several rejections in a row. */
+const FIRST_RETRY_MS = 1_000;
 /** How far a timer strays, so that the processes of a fleet do not all ask at once. */
 const JITTER = 0.1;
 
@@ -138,10 +149,10 @@ const JITTER = 0.1;
  * Keeps a state at what its source holds.
  *
  * A reload loads, compares everything that is served (chain, key, client authorities, options), proves by a handshake
- * in memory that the new configuration can serve, and swaps. Whatever fails leaves the state as it is, is told once
- * for each change, and is tried again. What triggers it is up to you: {@linkcode Reloader.watch},
- * {@linkcode Reloader.onSignal}, {@linkcode Reloader.every}, or {@linkcode Reloader.reload} itself, and several at
- * once do no harm. None of them keeps a process alive.
+ * in memory that the new configuration can serve, and swaps. Whatever fails leaves the state as it is, and is told
+ * once for each change. What triggers it is up to you: {@linkcode Reloader.watch} and {@linkcode Reloader.every}, which
+ * try again what failed, with growing pauses; {@linkcode Reloader.onSignal} and {@linkcode Reloader.reload} itself,
+ * which do not. Several at once do no harm, and none of them keeps a process alive.
  *
  * It is an `EventTarget`: `swap` and `unchanged` follow reloads, `reject` tells why one failed, and `expiring` that
  * the certificate in use has a third of its life left, then a tenth. The last two are emitted as a process warning as
@@ -185,7 +196,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    *
    * @param state What to keep current.
    * @param load Loads the configuration from wherever it comes; called for each reload, never twice at a time. Must
-   * settle: while it does not, nothing else is loaded.
+   * settle, so give its requests a timeout: while it does not, nothing else is loaded, and `close()` waits.
    * @param options A signal.
    */
   constructor(state: TlsState, load: () => Promise<TlsConfig>, options: ReloaderOptions = {}) {
@@ -271,20 +282,16 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    */
   onSignal(signal: NodeJS.Signals): Disposable {
     const onSignal = () => void this.reload();
-    requireSignals(signal);
-    try {
-      process.on(signal, onSignal);
-    } catch (cause) {
-      throw unsupported(signal, "the system does not let it be caught", cause);
-    }
-    if (!process.listeners(signal).includes(ignore)) process.on(signal, ignore);
-    return this.#trigger(() => void process.removeListener(signal, onSignal));
+    relaySignal(signal);
+    signals.on(signal, onSignal);
+    return this.#trigger(() => signals.off(signal, onSignal));
   }
 
   /**
-   * Reloads again and again: for a source that tells nobody when it changes.
+   * Reloads again and again: for a source that tells nobody when it changes. After a rejection the next reload comes
+   * in a second, after each more in a row in twice the time, and never later than it would have come anyway.
    *
-   * @param intervalMs The pause between the end of a reload and the next one, give or take a tenth.
+   * @param intervalMs The pause between the end of a reload and the next one, give or take a tenth. `Infinity` is never.
    * @returns Ends the reloads when disposed of.
    * @throws {TypeError} If the pause is no number of milliseconds.
    */
@@ -294,10 +301,12 @@ export class Reloader extends EventTarget implements AsyncDisposable {
     const end = () => clearTimeout(timer);
     const trigger = this.#trigger(end);
     const start = () => {
-      const ms = Math.min(intervalMs * (1 + JITTER * (2 * Math.random() - 1)), MAX_TIMER_MS);
+      const failures = this.#failuresInARow;
+      const pauseMs = Math.min(intervalMs, failures > 0 ? FIRST_RETRY_MS * 2 ** (failures - 1) : Infinity);
+      const ms = Math.min(pauseMs * (1 + JITTER * (2 * Math.random() - 1)), MAX_MS);
       if (this.#triggers.has(end)) timer = setTimeout(() => void this.reload().then(start), ms).unref();
     };
-    start();
+    if (intervalMs < Infinity) start();
     return trigger;
   }
 
@@ -306,7 +315,9 @@ export class Reloader extends EventTarget implements AsyncDisposable {
     const { leaf } = this.#state.current();
     const { notBefore, notAfter } = leaf;
     const watches = [...this.#watches];
+    const hasLooked = this.#lastAttempt || watches.some(({ status }) => status.checkedAt);
     const isSame = this.#loadedDigest === digestOf(this.#state.current());
+    const isInSync = isSame && this.#failuresInARow === 0 && watches.every(({ isTaken }) => isTaken);
     return {
       generation: this.#state.generation,
       fingerprint256: leaf.fingerprint256,
@@ -319,17 +330,20 @@ export class Reloader extends EventTarget implements AsyncDisposable {
       lastError: this.#lastError,
       failuresInARow: this.#failuresInARow,
       reloads: { ...this.#reloads },
-      inSync: this.#lastAttempt && isSame && this.#failuresInARow === 0 && watches.every(({ isTaken }) => isTaken),
+      inSync: hasLooked ? isInSync : undefined,
       watches: watches.map(({ status }) => status),
     };
   }
 
-  /** The status in the text format of Prometheus, to be answered as `text/plain; version=0.0.4`. */
+  /**
+   * The status in the text format of Prometheus, to be answered as `text/plain; version=0.0.4`. All reloaders have the
+   * same series, so those of two must not be joined in one answer: give each a path of its own.
+   */
   metrics(): string {
     return metricsOf(this.status());
   }
 
-  /** Ends all triggers, and waits for a reload that is under way. The state serves on. */
+  /** Ends all triggers, and waits for a reload that is under way, however long `load` takes. The state serves on. */
   close(): Promise<void> {
     return this.#closed ??= this.#close();
   }
@@ -403,11 +417,11 @@ export class Reloader extends EventTarget implements AsyncDisposable {
       this.dispatchEvent(new CustomEvent(result.outcome === "swapped" ? "swap" : "unchanged", { detail: result }));
       return;
     }
-    const change = [codeOf(result.error), messageOf(result.error), ...[...this.#watches].map(({ seen }) => seen)]
-      .join();
+    const { code, message } = this.#lastError!;
+    const change = [code, message, ...[...this.#watches].map(({ seen }) => seen)].join();
     if (change === this.#told) return;
     this.#told = change;
-    this.#report("reject", result, result.error instanceof Error ? result.error : messageOf(result.error));
+    this.#report("reject", result, result.error);
   }
 
   #warnOfExpiry(certificate: Certificate): void {
@@ -417,13 +431,10 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   }
 
   /** Nothing that matters is lost because nobody listens. */
-  #report(type: keyof ReloaderEventMap, detail: unknown, warning: string | Error): void {
-    if (this.dispatchEvent(new CustomEvent(type, { detail, cancelable: true }))) process.emitWarning(warning);
+  #report(type: keyof ReloaderEventMap, detail: unknown, warning: unknown): void {
+    if (this.dispatchEvent(new CustomEvent(type, { detail, cancelable: true }))) warn(warning);
   }
 }
-
-/** Stays with a signal for ever, in place of its default action. */
-function ignore(): void {}
 
 function requireNoWorse(next: Certificate, current: Certificate): void {
   const now = new Date();
@@ -435,27 +446,27 @@ function requireNoWorse(next: Certificate, current: Certificate): void {
   throw new TlsReloadError(code, `Cannot replace a valid certificate by another: ${reason}`);
 }
 
-function requireMs(name: string, value: number): void {
-  if (value > 0 && value <= MAX_TIMER_MS) return;
-  throw new TypeError(`Cannot use reloader: '${name}' must be a number of milliseconds up to 2 ** 31 - 1: ${value}`);
-}
-
-function requireSignals(signal: NodeJS.Signals): void {
-  if (!isMainThread) throw unsupported(signal, "signals reach the main thread alone; watch the files in workers");
-  if (platform() === "win32") throw unsupported(signal, "Windows has no signals; watch the files");
-  if (!(signal in constants.signals)) throw unsupported(signal, "this system has no such signal");
-  if (signal === "SIGKILL" || signal === "SIGSTOP") throw unsupported(signal, "no process can catch it");
-}
-
-function unsupported(signal: string, reason: string, cause?: unknown): TlsReloadError {
-  return new TlsReloadError("UNSUPPORTED", `Cannot reload on ${signal}: ${reason}`, { cause });
+function relaySignal(signal: NodeJS.Signals): void {
+  const refuse = (reason: string, cause?: unknown) => unsupported(`reload on ${signal}`, reason, cause);
+  if (!isMainThread) throw refuse("signals reach the main thread alone; watch the files in workers");
+  if (platform() === "win32") throw refuse("Windows has no signals; watch the files");
+  if (!(signal in constants.signals)) throw refuse("the system has no such signal");
+  if (signal === "SIGKILL" || signal === "SIGSTOP") throw refuse("no process can catch it");
+  if (process.listeners(signal).includes(relay)) return;
+  try {
+    process.on(signal, relay);
+  } catch (cause) {
+    // Some runtime has added it all the same.
+    process.removeListener(signal, relay);
+    throw refuse("the system does not let it be caught", cause);
+  }
 }
 
 function codeOf(error: unknown): string | undefined {
-  const { code } = Object(error);
-  return typeof code === "string" ? code : undefined;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  try {
+    const { code } = Object(error);
+    return typeof code === "string" ? code : undefined;
+  } catch {
+    return undefined;
+  }
 }

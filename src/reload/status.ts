@@ -61,6 +61,7 @@ type Value = number | boolean | Date | undefined;
 export function metricsOf(status: ReloaderStatus): string {
   const { swapped, unchanged, rejected } = status.reloads;
   const labels = `{fingerprint256="${status.fingerprint256}",names="${escapeLabel(status.names.join(","))}"}`;
+  const checkedAt = Math.min(...status.watches.map(({ checkedAt }) => Number(checkedAt)));
   const metrics: readonly Metric[] = [
     ["certificate_info", "gauge", "The certificate in use", { [labels]: 1 }],
     ["certificate_not_before_timestamp_seconds", "gauge", "Begin of its validity", { "": status.notBefore }],
@@ -81,6 +82,9 @@ export function metricsOf(status: ReloaderStatus): string {
     ["in_sync", "gauge", "Whether what is served is what the source holds", { "": status.inSync }],
     ["watch_degraded", "gauge", "Whether files are watched by polling alone", {
       "": status.watches.length > 0 ? status.watches.some(({ degraded }) => degraded !== undefined) : undefined,
+    }],
+    ["watch_checked_timestamp_seconds", "gauge", "When files were last looked at, of several sets the longest ago", {
+      "": Number.isFinite(checkedAt) ? checkedAt / 1000 : undefined,
     }],
   ];
   return metrics.flatMap(linesOf).map((line) => `${line}\n`).join("");

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertStrictEquals, assertThrows } from "@std/assert";
-import { once } from "node:events";
+import { on, once } from "node:events";
 import process from "node:process";
 import test from "node:test";
 import { isMainThread, Worker } from "node:worker_threads";
@@ -9,6 +9,7 @@ import { issueCa, issueServer } from "../support/certificates.ts";
 import { withFiles } from "../support/files.ts";
 import { configOf, echoServer, visit } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
+import { until } from "../support/tcp.ts";
 import { NEVER_MS, told } from "./rotating_files.ts";
 
 const [first, second] = await Promise.all([issueServer("first"), issueServer("second")]);
@@ -27,6 +28,9 @@ function reloaderOf(config: TlsConfig) {
 }
 
 const outcomeOf = ({ outcome }: ReloadResult) => outcome;
+const trap = () => {
+  throw new Error("nobody may look");
+};
 const codeOf = (result: ReloadResult) => result.outcome === "rejected" && (result.error as TlsReloadError).code;
 
 test("Reloader.reload() swaps what is new, and a client is served it", async () => {
@@ -74,6 +78,13 @@ test("Reloader.reload() never rejects, whatever load does, and keeps what is ser
     [() => {
       throw new Error("at once");
     }, "at once"],
+    [() => Promise.reject(Symbol("a symbol")), "Symbol(a symbol)"],
+    [() => Promise.reject(Object.create(null)), "what was thrown has no text"],
+    ...["message", "code", "name"].map((name): [() => Promise<TlsConfig>, string] => [
+      () => Promise.reject(Object.defineProperty(new Error("a trap"), name, { get: trap })),
+      name === "message" ? "what was thrown has no text" : "a trap",
+    ]),
+    [() => Promise.reject(new Proxy({}, { get: trap, getPrototypeOf: trap })), "what was thrown has no text"],
     [() => Promise.resolve(undefined as never), ""],
     [() => Promise.resolve({} as never), ""],
   ];
@@ -149,24 +160,31 @@ test("Reloader tells swap and unchanged each time, and a rejection once until it
 test("Reloader warns the process of a rejection that no listener has dealt with", async () => {
   const state = new TlsState(configOf(first));
   const reloader = new Reloader(state, () => Promise.reject(new Error("a load that fails")));
-  const warned = once(process, "warning");
+  const warnings = on(process, "warning");
   await reloader.reload();
-  assertEquals((await warned)[0].message, "a load that fails");
+  for await (const [{ message }] of warnings) if (message === "a load that fails") break;
   await reloader.close();
 });
 
-test("Reloader tells that the certificate is expiring, at a third and at a tenth of its life", async () => {
-  const now = Date.now();
-  const short = await issueServer("short", { notBefore: new Date(now - 6_000), notAfter: new Date(now + 4_000) });
-  const { state, reloader } = reloaderOf(configOf(short));
-  const left: number[] = [];
-  for (let count = 0; count < 2; count++) {
-    const event = await told(reloader, "expiring");
-    assertEquals(event.detail.fingerprint256, short.fingerprint256);
-    left.push(event.detail.notAfter.getTime() - Date.now());
+test("Reloader warns the process of an error that cannot be printed, and ends it not", async () => {
+  for (const name of ["message", "code", "name"]) {
+    const warnings = on(process, "warning");
+    const error = Object.defineProperty(new Error(`no ${name}`), name, { get: trap });
+    const reloader = new Reloader(new TlsState(configOf(first)), () => Promise.reject(error));
+    assertEquals(outcomeOf(await reloader.reload()), "rejected");
+    const expected = name === "message" ? "what was thrown has no text" : `no ${name}`;
+    for await (const [{ message }] of warnings) if (message === expected) break;
+    await reloader.close();
   }
-  assert(left[0]! > left[1]! && left[0]! < 10_000 / 3, `${left}`);
-  const old = await issueServer("old", { notBefore: at(-100), notAfter: at(1) });
+});
+
+test("Reloader tells that the certificate is expiring, and each one that is swapped in", async () => {
+  const [aging, old] = [
+    await issueServer("aging", { notBefore: at(-3), notAfter: at(1) }),
+    await issueServer("old", { notBefore: at(-100), notAfter: at(1) }),
+  ];
+  const { state, reloader } = reloaderOf(configOf(aging));
+  assertEquals((await told(reloader, "expiring")).detail.fingerprint256, aging.fingerprint256);
   const toldOld = told(reloader, "expiring");
   state.swap(configOf(old));
   assertEquals((await toldOld).detail.fingerprint256, old.fingerprint256);
@@ -203,16 +221,63 @@ test("Reloader.status() and metrics() tell what is served and what failed, and n
   await reloader.close();
 });
 
+test("Reloader.status() and metrics() are out of sync while a file is missing, also from the start", () =>
+  withFiles(async (files) => {
+    const { reloader } = reloaderOf(configOf(first));
+    const [path, late] = [files.path("missing"), await files.write("late", "")];
+    reloader.watch([path], { pollIntervalMs: 1 });
+    reloader.watch([late], { pollIntervalMs: Infinity });
+    assertEquals(reloader.status().inSync, undefined);
+    assert(!/in_sync|watch_checked/.test(reloader.metrics()));
+    await until(() => reloader.status().watches[0]!.checkedAt !== undefined);
+    const isOut = () =>
+      assert(reloader.status().inSync === false && reloader.metrics().includes("\ntls_reload_in_sync 0\n"));
+    isOut();
+    assertEquals(outcomeOf(await reloader.reload()), "unchanged");
+    isOut();
+    await files.write("missing", "");
+    await until(() => reloader.status().inSync === true);
+    await reloader.close();
+  }));
+
+test("Reloader.metrics() tells how long ago files were looked at that no more are", () =>
+  withFiles(async (files) => {
+    const { reloader } = reloaderOf(configOf(first));
+    const path = await files.write("file", "");
+    reloader.watch([path], { pollIntervalMs: 1 });
+    reloader.watch([path], { pollIntervalMs: Infinity, settleMs: Infinity });
+    const checked = () => reloader.status().watches.map(({ checkedAt }) => checkedAt?.getTime() ?? NaN);
+    const value = () => Number(/^tls_reload_watch_checked_timestamp_seconds (.+)$/m.exec(reloader.metrics())?.[1]);
+    await until(() => reloader.status().inSync === true && checked()[0]! > checked()[1]!);
+    assertEquals(value(), checked()[1]! / 1000);
+    await reloader.close();
+  }));
+
 test("Reloader.watch() refuses no path and no time", async () => {
   const { reloader } = reloaderOf(configOf(first));
   assertThrows(() => reloader.watch([]), TypeError, "at least one");
-  for (const ms of [0, -1, NaN, Infinity, 2 ** 31]) {
+  for (const ms of [0, -1, NaN, 2 ** 31]) {
     assertThrows(() => reloader.watch(["a"], { pollIntervalMs: ms }), TypeError, "pollIntervalMs");
     assertThrows(() => reloader.watch(["a"], { settleMs: ms }), TypeError, "settleMs");
     assertThrows(() => reloader.every(ms), TypeError, "intervalMs");
   }
   await reloader.close();
 });
+
+test("Reloader.watch() and every() mean never by Infinity", () =>
+  withFiles(async (files) => {
+    const { source, reloader } = reloaderOf(configOf(first));
+    source.load = () => Promise.reject(new Error("out of order"));
+    const path = await files.write("file", "0");
+    const rejected = told(reloader, "reject");
+    reloader.watch([path], { pollIntervalMs: Infinity, settleMs: Infinity });
+    reloader.every(Infinity);
+    await rejected;
+    await files.write("file", "1");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assertEquals(reloader.status().reloads, { swapped: 0, unchanged: 0, rejected: 1 });
+    await reloader.close();
+  }));
 
 test("Reloader.reload() gives up with FILES_UNSTABLE when the files change at every reading", () =>
   withFiles(async (files) => {
@@ -251,10 +316,32 @@ test("Reloader.onSignal() reloads at the signal, and lets no signal end the proc
   assertEquals(reloader.status().lastAttempt, lastAttempt);
 });
 
+test("Reloader.onSignal() listens once for all reloaders, and ends one by one", {
+  skip: process.platform === "win32" && "Windows has no signals",
+}, async () => {
+  const before = process.listenerCount("SIGWINCH");
+  const reloaders = Array.from({ length: 11 }, () => reloaderOf(configOf(first)).reloader);
+  const triggers = reloaders.map((reloader) => reloader.onSignal("SIGWINCH"));
+  assertEquals(process.listenerCount("SIGWINCH"), before + 1);
+  triggers[0]![Symbol.dispose]();
+  const unchanged = reloaders.slice(1).map((reloader) => told(reloader, "unchanged"));
+  process.kill(process.pid, "SIGWINCH");
+  await Promise.all(unchanged);
+  assertEquals(reloaders[0]!.status().lastAttempt, undefined);
+  for (const reloader of reloaders) await reloader.close();
+});
+
 test("Reloader.onSignal() throws UNSUPPORTED for a signal that cannot be caught, and in a worker", async () => {
   const { reloader } = reloaderOf(configOf(first));
   for (const signal of ["SIGKILL", "SIGSTOP", "SIGNONE" as "SIGHUP"] as const) {
     assertEquals(assertThrows(() => reloader.onSignal(signal), TlsReloadError).code, "UNSUPPORTED");
+  }
+  if (process.versions["deno"]) {
+    for (let count = 0; count < 2; count++) {
+      const { code, cause } = assertThrows(() => reloader.onSignal("SIGSEGV"), TlsReloadError);
+      assertEquals(code, "UNSUPPORTED");
+      assert(cause);
+    }
   }
   await reloader.close();
   assert(isMainThread);
@@ -286,6 +373,25 @@ test("Reloader.every() reloads again and again until it is disposed of", async (
   await new Promise((resolve) => setTimeout(resolve, 20));
   assertEquals(reloader.status().lastAttempt, lastAttempt);
   await reloader.close();
+});
+
+test("Reloader.every() tries again soon after a rejection, later after each more, and no later than the interval", async () => {
+  /** One whose source has failed so often, fails once more, and holds something new after that. */
+  const failing = async (failures: number, intervalMs: number) => {
+    const { source, state, reloader } = reloaderOf(configOf(first));
+    source.load = () => Promise.reject(new Error("out of order"));
+    for (let count = 0; count < failures; count++) await reloader.reload();
+    source.load = () => {
+      source.load = () => Promise.resolve(configOf(second));
+      return Promise.reject(new Error("still out of order"));
+    };
+    reloader.every(intervalMs);
+    return { state, reloader };
+  };
+  const [soon, late, often] = [await failing(1, NEVER_MS), await failing(20, NEVER_MS), await failing(20, 1)];
+  for (const { state, reloader } of [soon, often]) while (state.generation === 0) await told(reloader, "swap");
+  assertEquals([soon, late, often].map(({ reloader }) => reloader.status().reloads.rejected), [2, 20, 21]);
+  for (const { reloader } of [soon, late, often]) await reloader.close();
 });
 
 test("Reloader.close() is idempotent, waits for what is under way, and follows a signal", async () => {

@@ -54,7 +54,7 @@ export class RotatingServer {
     const load = () => loadTlsConfig(cert, key);
     const state = new TlsState(await load());
     const reloader = new Reloader(state, load);
-    const rotating = new RotatingServer(reloader, state, await echoServer(state));
+    const rotating = new RotatingServer(reloader, state, await echoServer(state, { handshakeTimeoutMs: NEVER_MS }));
     if (options) {
       const looked = told(reloader, "unchanged");
       reloader.watch([cert, key], options);
