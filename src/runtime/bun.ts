@@ -9,10 +9,10 @@ import { TlsReloadError } from "../errors.ts";
 import { servedFingerprint } from "../proof.ts";
 import { type TlsConfig, tlsOptions as serverTlsOptions, type TlsServerOptions } from "../tls_config.ts";
 import type { TlsState } from "../tls_state.ts";
+import { unsupported } from "../unsupported.ts";
 import { type BunClient, listenBun } from "./bun_carrier.ts";
 import { type Backend, Front, type FrontOptions, type Generation } from "./front.ts";
-import type { Peer } from "./peers.ts";
-import { unsupported } from "./unsupported.ts";
+import { type Peer, peerAt } from "./peers.ts";
 
 export type { FrontOptions, Generation };
 
@@ -70,7 +70,6 @@ export type BunHandler<Incoming extends Request = Request> = (
 /** What answers a path: a handler, a `Response`, either for each method, or an HTML import. */
 export type BunRoute =
   | BunHandler<BunRequest>
-  | Response
   | Readonly<Record<string, BunHandler<BunRequest> | Response>>
   | object
   | false;
@@ -78,25 +77,28 @@ export type BunRoute =
 /** The options of `Bun.serve` that can be changed by {@linkcode BunServer.reload}. */
 export interface BunHandlers<WebSocket = BunWebSocket> {
   /** Answers what no route does. */
-  readonly fetch?: BunHandler;
+  readonly fetch?: BunHandler | undefined;
   /** What answers which path. */
-  readonly routes?: Readonly<Record<string, BunRoute>>;
+  readonly routes?: Readonly<Record<string, BunRoute>> | undefined;
   /** Serves WebSockets. */
-  readonly websocket?: BunWebSocketOptions<WebSocket>;
+  readonly websocket?: BunWebSocketOptions<WebSocket> | undefined;
   /** Answers when a handler has thrown. */
-  readonly error?: (this: BunServer, error: Error) => Response | Promise<Response>;
+  readonly error?: ((this: BunServer, error: Error) => Response | Promise<Response>) | undefined;
 }
 
 /** The options of `Bun.serve`, without `tls`, which the state gives, and `unix`. */
 export interface BunServeOptions<WebSocket = BunWebSocket> extends BunHandlers<WebSocket>, FrontOptions {
   /**
-   * The port to listen on, 0 for one that is free.
-   *
-   * @default {3000}
+   * The port to listen on, 0 for one that is free. By default that of `BUN_PORT`, `PORT` or `NODE_PORT` in the
+   * environment, else 3000.
    */
-  readonly port?: number | string;
+  readonly port?: number | string | undefined;
   /** The address to listen on. By default all of the machine. */
-  readonly hostname?: string;
+  readonly hostname?: string | undefined;
+  /** Whether other processes may listen there as well, on Linux. */
+  readonly reusePort?: boolean | undefined;
+  /** Whether an IPv6 address takes no IPv4. */
+  readonly ipv6Only?: boolean | undefined;
   /** What else `Bun.serve` takes, such as `idleTimeout` and `maxRequestBodySize`. */
   readonly [option: string]: unknown;
 }
@@ -110,6 +112,7 @@ interface NativeServer {
   readonly development: boolean;
   readonly pendingRequests: number;
   readonly pendingWebSockets: number;
+  closeIdleConnections(): void;
   fetch(request: Request | string): Response | Promise<Response>;
   publish(topic: string, message: Message, compress?: boolean): number;
   ref(): void;
@@ -215,7 +218,8 @@ class BunBackend implements Backend<BunClient> {
   }
 
   peer(request: Request): Peer | undefined {
-    return this.peers.get(this.inner.requestIP(request)?.port ?? -1);
+    const from = this.inner.requestIP(request);
+    return from ? peerAt(this.peers, from) : undefined;
   }
 
   guard(): void {
@@ -230,7 +234,7 @@ class BunBackend implements Backend<BunClient> {
 }
 
 /** What {@linkcode serve} returns: the `Server` of `Bun.serve`, over all generations of its certificate. */
-export class BunServer implements AsyncDisposable {
+export class BunServer implements AsyncDisposable, Disposable {
   #front!: Front<BunClient, BunBackend>;
   #handlers: BunHandlers<never>;
   readonly #settings: object;
@@ -238,12 +242,14 @@ export class BunServer implements AsyncDisposable {
   readonly #owners = new WeakMap<Request, BunBackend>();
   /** Whose WebSocket is being opened: Bun calls `open` before `upgrade()` returns. */
   #upgrading: Peer | undefined;
+  #isAsking = false;
+  #isRef = true;
 
   private constructor({ fetch, routes, websocket, error, ...settings }: BunServeOptions<never>) {
     for (const name of NOT_TAKEN) {
       if (name in settings) throw new TypeError(`Cannot serve: '${name}' is not an option of this server`);
     }
-    const { port: _, hostname, drainTimeoutMs: __, onTlsError: ___, ...rest } = settings;
+    const { port: _, hostname, reusePort: __, ipv6Only: ___, ...rest } = settings;
     this.#handlers = { fetch, routes, websocket, error } as BunHandlers<never>;
     this.#settings = rest;
     this.#hostname = hostname;
@@ -252,9 +258,11 @@ export class BunServer implements AsyncDisposable {
   /** @ignore */
   static async open(state: TlsState, options: BunServeOptions<never>): Promise<BunServer> {
     const server = new BunServer(options);
-    const { port = 3000, hostname } = options;
+    const { BUN_PORT, PORT, NODE_PORT } = process.env;
+    const { port = BUN_PORT ?? PORT ?? NODE_PORT ?? 3000, hostname, reusePort, ipv6Only } = options;
+    const stallTimeoutSeconds = longestIdleSeconds(options);
     server.#front = await Front.open(state, {
-      listen: listenBun({ hostname, port: Number(port) }),
+      listen: listenBun({ hostname, port: Number(port), reusePort, ipv6Only, stallTimeoutSeconds }),
       start: (acceptor) => server.#start(acceptor.config),
     }, options);
     return server;
@@ -268,6 +276,12 @@ export class BunServer implements AsyncDisposable {
   /** The public address. */
   get hostname(): string {
     return this.#hostname ?? "localhost";
+  }
+
+  /** Where it listens. */
+  get address(): { address: string; port: number; family: "IPv4" | "IPv6" } {
+    const { hostname: address, port } = this.#front.address;
+    return { address, port, family: address.includes(":") ? "IPv6" : "IPv4" };
   }
 
   /** Where the server is to be found. */
@@ -303,7 +317,13 @@ export class BunServer implements AsyncDisposable {
 
   /** Asks the handlers without a connection. */
   async fetch(request: Request | string): Promise<Response> {
-    return await this.#front.serving.inner.fetch(request);
+    const { inner } = this.#front.serving;
+    return await this.#asking(() => inner.fetch(request));
+  }
+
+  /** Ends the connections that are idle. */
+  closeIdleConnections(): void {
+    for (const { inner } of this.#front.backends) inner.closeIdleConnections();
   }
 
   /** Sends a message to all subscribers of a topic. Returns bytes, 0 if none was sent, -1 if one had to wait. */
@@ -313,30 +333,32 @@ export class BunServer implements AsyncDisposable {
 
   /** Keeps the process running, as it does from the start. */
   ref(): void {
+    this.#isRef = true;
     this.#front.ref();
     for (const { inner } of this.#front.backends) inner.ref();
   }
 
   /** No longer keeps the process running. */
   unref(): void {
+    this.#isRef = false;
     this.#front.unref();
     for (const { inner } of this.#front.backends) inner.unref();
   }
 
   /** Replaces handlers. The certificate is replaced by the `swap()` of the state instead. */
-  reload<WebSocket = BunWebSocket>(handlers: BunHandlers<WebSocket>): void {
+  reload<WebSocket = BunWebSocket>(handlers: BunHandlers<WebSocket>): BunServer {
     if ("tls" in handlers) throw unsupported("serve", "'tls' is no option of reload(); use the swap() of the state");
     const { fetch, routes, websocket, error } = handlers as BunHandlers<never>;
     this.#handlers = { fetch, routes, websocket, error } as BunHandlers<never>;
     for (const backend of this.#front.backends) this.#reload(backend);
+    return this;
   }
 
   /** The address of the client; `null` once the connection has ended. */
   requestIP(request: Request): { address: string; port: number; family: "IPv4" | "IPv6" } | null {
     const backend = this.#owners.get(request);
-    const inner = backend?.inner.requestIP(request) ?? null;
-    const peer = inner && backend!.peers.get(inner.port);
-    return peer ? { ...peer } : inner;
+    const peer = backend?.peer(request);
+    return peer ? { ...peer } : backend?.inner.requestIP(request) ?? null;
   }
 
   /**
@@ -346,8 +368,9 @@ export class BunServer implements AsyncDisposable {
    * @returns Resolves when the last connection has ended.
    */
   stop(closeActiveConnections = false): Promise<void> {
-    const { backends } = this.#front;
+    const { backends, clients } = this.#front;
     this.#front.close();
+    for (const client of clients) client.closeIfSilent();
     for (const { inner } of backends) void inner.stop(closeActiveConnections);
     if (closeActiveConnections) this.#front.destroy();
     return this.#front.finished;
@@ -376,8 +399,23 @@ export class BunServer implements AsyncDisposable {
   }
 
   /** Stops and cuts every connection. */
+  [Symbol.dispose](): void {
+    void this.stop(true);
+  }
+
+  /** Stops and cuts every connection, and waits for their end. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop(true);
+  }
+
+  /** Bun calls the handler within the call of `fetch()`, with another request than it was given. */
+  #asking<Answer>(ask: () => Answer): Answer {
+    this.#isAsking = true;
+    try {
+      return ask();
+    } finally {
+      this.#isAsking = false;
+    }
   }
 
   async #start(config: TlsConfig): Promise<BunBackend> {
@@ -392,6 +430,7 @@ export class BunServer implements AsyncDisposable {
       (backend) => started({ ...this.#settings, ...this.#handlersOf(backend), tls, hostname: "127.0.0.1", port: 0 }),
       (backend) => this.#reload(backend),
     );
+    if (!this.#isRef) backend.inner.unref();
     try {
       await prove(backend.inner.port, config);
     } catch (error) {
@@ -417,7 +456,7 @@ export class BunServer implements AsyncDisposable {
 
   #handler(handler: BunHandler, backend: BunBackend): (request: Request) => unknown {
     return (request) => {
-      if (backend.isGuarded && !backend.peer(request)) return new Response(null, { status: 421 });
+      if (backend.isGuarded && !this.#isAsking && !backend.peer(request)) return new Response(null, { status: 421 });
       this.#owners.set(request, backend);
       return handler.call(this, request, this);
     };
@@ -461,6 +500,12 @@ export class BunServer implements AsyncDisposable {
   }
 }
 
+/** How long a client may take nothing: as long as `Bun.serve` would wait, of what it is not told any more. */
+function longestIdleSeconds({ idleTimeout = 10, websocket }: BunServeOptions<never>): number {
+  const timeouts = [Number(idleTimeout), ...(websocket ? [Number(websocket["idleTimeout"] ?? 120)] : [])];
+  return timeouts.includes(0) ? 0 : Math.max(...timeouts);
+}
+
 function started(options: object): NativeServer {
   try {
     return Bun.serve(options);
@@ -486,7 +531,7 @@ async function prove(port: number, config: TlsConfig): Promise<void> {
 
 /** What `publish()` returns for several servers. */
 function merged(results: readonly number[]): number {
-  return results.includes(-1) ? -1 : Math.max(...results);
+  return results.includes(-1) ? -1 : Math.max(0, ...results);
 }
 
 function isMethodMap(route: unknown): route is Record<string, unknown> {

@@ -20,6 +20,8 @@ interface NativeSocket {
   pause(): void;
   resume(): void;
   setNoDelay(noDelay: boolean): void;
+  /** Calls the handler of this name once after so long, or never for 0. */
+  timeout(seconds: number): void;
 }
 
 interface NativeListener {
@@ -35,7 +37,7 @@ declare const Bun: {
   connect(options: object): Promise<unknown>;
 };
 
-/** How long `Bun.serve` may take to end a connection that the client has ended. */
+/** How long `Bun.serve` may take to begin its answer to a client that has ended the connection. */
 const LEFT_MS = 500;
 
 /** Called without `this`, with the socket. */
@@ -43,21 +45,34 @@ const HANDLERS = {
   data: ({ data: side }: NativeSocket, bytes: Uint8Array) => void (side.other.send(bytes) || side.pause()),
   drain: ({ data: side }: NativeSocket) => side.flush(),
   end: ({ data: side }: NativeSocket) => side.ended(),
-  close: ({ data: side }: NativeSocket) => side.closed(),
+  close: ({ data: side }: NativeSocket, error?: Error) => side.closed(error),
+  timeout: ({ data: side }: NativeSocket) => side.stalled(),
   // What follows from it arrives as `close`.
   error() {},
 };
 
+/** Where and how to listen with Bun. */
+export interface BunAddress extends Omit<FrontAddress, "backlog"> {
+  /** Whether other processes may listen there as well, on Linux. */
+  readonly reusePort?: boolean | undefined;
+  /** Whether an IPv6 address takes no IPv4. */
+  readonly ipv6Only?: boolean | undefined;
+  /** How long a client may take nothing of what is sent to it; 0 for ever. By default for ever. */
+  readonly stallTimeoutSeconds?: number | undefined;
+}
+
 /**
  * Listens with `Bun.listen`, which carries more than `node:net` of Bun does.
  *
- * @param address Where.
+ * @param address Where and how.
  * @returns What a front takes.
  */
-export function listenBun({ hostname = "::", port }: FrontAddress): Listen<BunClient> {
+export function listenBun({ hostname, stallTimeoutSeconds = 0, ...address }: BunAddress): Listen<BunClient> {
   return ({ accepted, closed }) => {
-    const open = (socket: NativeSocket) => accepted(new BunClient(socket, closed));
-    const listener = Bun.listen({ hostname, port, allowHalfOpen: true, socket: { ...HANDLERS, open } });
+    const open = (socket: NativeSocket) => accepted(new BunClient(socket, stallTimeoutSeconds, closed));
+    const listen = (hostname: string) =>
+      Bun.listen({ ...address, hostname, allowHalfOpen: true, socket: { ...HANDLERS, open } });
+    const listener = hostname === undefined ? anywhere(listen) : listen(hostname);
     return {
       address: { hostname: listener.hostname, port: listener.port },
       close: () => listener.stop(),
@@ -65,6 +80,16 @@ export function listenBun({ hostname = "::", port }: FrontAddress): Listen<BunCl
       unref: () => listener.unref(),
     };
   };
+}
+
+/** Without IPv6 in the system, all of the machine is all of IPv4. */
+function anywhere(listen: (hostname: string) => NativeListener): NativeListener {
+  try {
+    return listen("::");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== undefined) throw error;
+    return listen("0.0.0.0");
+  }
 }
 
 /** One of the two sockets of a connection that is carried. */
@@ -84,6 +109,11 @@ class Side {
   #isEnding = false;
   #hasSentEnd = false;
   #isClosed = false;
+  readonly #stallTimeoutSeconds: number;
+
+  constructor(stallTimeoutSeconds: number) {
+    this.#stallTimeoutSeconds = stallTimeoutSeconds;
+  }
 
   open(socket: NativeSocket): void {
     socket.data = this;
@@ -100,6 +130,7 @@ class Side {
     const sent = this.#socket && this.#unsent.length === 0 ? this.#socket.write(bytes) : 0;
     if (sent === bytes.length) return true;
     this.#unsent.push(bytes.subarray(Math.max(sent, 0)));
+    this.#socket?.timeout(this.#stallTimeoutSeconds);
     return false;
   }
 
@@ -108,10 +139,12 @@ class Side {
       const sent = this.#socket!.write(bytes);
       if (sent < bytes.length) {
         this.#unsent[0] = bytes.subarray(Math.max(sent, 0));
+        this.#socket!.timeout(this.#stallTimeoutSeconds);
         return;
       }
       this.#unsent.shift();
     }
+    this.#socket!.timeout(0);
     this.other.resume();
     if (!this.#isEnding || this.#hasSentEnd) return;
     this.#hasSentEnd = true;
@@ -143,11 +176,26 @@ class Side {
     this.other.end();
   }
 
-  closed(): void {
+  closed(error?: Error): void {
+    // Of a peer that ends after we have, Bun says only this.
+    const isEnd = this.#hasSentEnd && !this.#isClosed && !error;
     this.#isClosed = true;
     this.#unsent.length = 0;
+    if (isEnd) this.ended();
     this.onClosed?.();
     this.other.resume();
+  }
+
+  /** The system has taken nothing for long. */
+  stalled(): void {
+    if (this.#unsent.length > 0) this.reset();
+  }
+
+  /** Closes once all is sent. */
+  closeSoon(): void {
+    if (this.#hasSentEnd) return this.close();
+    this.onSentEnd = () => this.close();
+    setTimeout(() => this.close(), LINGER_MS).unref();
   }
 
   close(): void {
@@ -170,10 +218,11 @@ class Side {
 /** An accepted connection, and what carries it to a native server on the loopback interface. */
 export class BunClient implements Client {
   readonly #peer: Peer;
-  readonly #near = new Side();
-  readonly #far = new Side();
+  readonly #near: Side;
+  readonly #far = new Side(0);
 
-  constructor(socket: NativeSocket, onClosed: (client: BunClient) => void) {
+  constructor(socket: NativeSocket, stallTimeoutSeconds: number, onClosed: (client: BunClient) => void) {
+    this.#near = new Side(stallTimeoutSeconds);
     const { remoteAddress: address, remotePort: port, remoteFamily: family } = socket;
     this.#peer = { address, port, family };
     this.#near.other = this.#far;
@@ -202,12 +251,15 @@ export class BunClient implements Client {
     const lingerFor = (ms: number) => void (linger ??= setTimeout(() => near.close(), ms).unref());
     near.onSentEnd = () => lingerFor(LINGER_MS);
     // Bun.serve ends its side as soon as the client does, unless it has no file descriptor to accept it with: then a
-    // crowd of clients that have left would keep all. In TLS the client speaks first.
-    near.onEnded = () => far.isUntold ? near.close() : lingerFor(LEFT_MS);
+    // crowd of clients that have left would keep all. In TLS the client speaks first, and is answered at once.
+    near.onEnded = () => {
+      if (far.isUntold) near.close();
+      else if (near.isUntold) lingerFor(LEFT_MS);
+    };
     near.onClosed = () => {
       clearTimeout(linger);
       forget();
-      if (near.hasEnded) far.close();
+      if (near.hasEnded) far.closeSoon();
       else far.reset();
       forgetClient?.();
     };
@@ -226,5 +278,10 @@ export class BunClient implements Client {
 
   destroy(): void {
     this.#near.close();
+  }
+
+  /** Lets go of a client that has not said anything: it has begun nothing that could be finished. */
+  closeIfSilent(): void {
+    if (this.#far.isUntold) this.#near.close();
   }
 }

@@ -1,7 +1,8 @@
-import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
+import { requireMs } from "../milliseconds.ts";
 import type { TlsAcceptor } from "../tls_acceptor.ts";
 import type { TlsState } from "../tls_state.ts";
+import { warn } from "../warning.ts";
 
 /** A configuration that still serves connections. */
 export interface Generation {
@@ -18,12 +19,12 @@ export interface FrontOptions {
    *
    * @default {Infinity}
    */
-  readonly drainTimeoutMs?: number;
+  readonly drainTimeoutMs?: number | undefined;
   /**
    * Called with the error of a configuration that cannot serve, while the previous one goes on. It is tried again, with
    * growing pauses, until it serves or is replaced. By default the error becomes a process warning.
    */
-  readonly onTlsError?: (error: unknown) => void;
+  readonly onTlsError?: ((error: unknown) => void) | undefined;
 }
 
 /** Where the public listener is to stand. */
@@ -145,6 +146,8 @@ export class Front<C extends Client, B extends Backend<C>> {
     driver: { readonly listen: Listen<C>; readonly start: StartBackend<C, B> },
     options: FrontOptions = {},
   ): Promise<Front<C, B>> {
+    const { drainTimeoutMs = Infinity } = options;
+    requireMs("drainTimeoutMs", drainTimeoutMs);
     const acceptor = state.acceptor();
     const first = new Living<C, B>(acceptor.generation, await driver.start(acceptor));
     const front = new Front(state, driver.start, options, first);
@@ -181,6 +184,11 @@ export class Front<C extends Client, B extends Backend<C>> {
   /** The backend that gets the next connection. */
   get serving(): B {
     return this.#serving.backend;
+  }
+
+  /** The connections of these generations. */
+  get clients(): C[] {
+    return [...this.#living].flatMap(({ clients }) => [...clients]);
   }
 
   /** Resolves when it has been closed and the last connection has ended. */
@@ -250,9 +258,9 @@ export class Front<C extends Client, B extends Backend<C>> {
   /** Tries the newest generation, and again what has become the newest meanwhile. */
   #advance(): void {
     if (this.#isClosed || this.#tried >= this.#state.generation) return;
-    this.#serving.backend.guard?.();
     this.#retryMs = FIRST_RETRY_MS;
     this.#try();
+    this.#serving.backend.guard?.();
   }
 
   #try(): void {
@@ -310,10 +318,6 @@ export class Front<C extends Client, B extends Backend<C>> {
 export function reporter({ onTlsError = warn }: FrontOptions): (error: unknown) => void {
   // What it throws is not ours to catch, and must not keep a connection waiting.
   return (error) => queueMicrotask(() => onTlsError(error));
-}
-
-function warn(error: unknown): void {
-  process.emitWarning(error instanceof Error ? error : String(error));
 }
 
 function cut(clients: Iterable<Client>): void {

@@ -73,8 +73,10 @@ export function carry(client: Duplex, peer: Peer, port: number, peers: Peers): v
   client.on("error", ignore).once("close", () => {
     clearTimeout(linger);
     forget();
-    if (client.readableEnded) inner.destroy();
-    else reset(inner);
+    if (!client.readableEnded) return void reset(inner);
+    // What the client has sent is still to be taken.
+    inner.destroySoon();
+    setTimeout(() => inner.destroy(), LINGER_MS).unref();
   });
   client.pipe(inner).pipe(client);
 }

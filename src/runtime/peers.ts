@@ -15,5 +15,13 @@ export interface Peer {
  */
 export type Peers = Map<number, Peer>;
 
+/**
+ * The client that an inner connection stands for, or `undefined` for a stranger. Others on the machine may have the same
+ * port, but on another address: all of 127.0.0.0/8 is theirs as well.
+ */
+export function peerAt(peers: Peers, from: { readonly address: string; readonly port: number }): Peer | undefined {
+  return from.address === "127.0.0.1" ? peers.get(from.port) : undefined;
+}
+
 /** How long one side may take to end a connection that the other has ended. */
 export const LINGER_MS = 5_000;

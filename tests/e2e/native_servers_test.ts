@@ -23,6 +23,9 @@ const { deno: denoVersion, bun: bunVersion } = process.versions;
 const ON_DENO = { skip: denoVersion ? false : "needs Deno" };
 const ON_BUN = { skip: bunVersion ? false : "needs Bun" };
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
+/** Times that no pause of the machine uses up. */
+const HANDSHAKE_TIMEOUT_MS = 60_000;
+const IDLE_SECONDS = 255;
 
 /** How long the swaps go on. The figures in the README come from a longer run: TLS_RELOAD_SECONDS=10. */
 const SWAPS = Number(process.env["TLS_RELOAD_SECONDS"] ?? 2) * 20;
@@ -197,10 +200,14 @@ async function leavesNothing(start: Start): Promise<void> {
 async function keepsIdle(start: Start): Promise<void> {
   const state = new TlsState(configOf(await issueServer("first")));
   const subject = await start(state, () => true);
+  // Asked at once, as a bare Bun.serve cuts a connection that has asked nothing for 10 s.
+  const open = async () => {
+    const connection = await HttpConnection.open(subject.port);
+    assertEquals((await connection.ask("/")).text, "answer");
+    return connection;
+  };
   const idle: HttpConnection[] = [];
-  while (idle.length < 1_000) {
-    idle.push(...await Promise.all(Array.from({ length: 50 }, () => HttpConnection.open(subject.port))));
-  }
+  while (idle.length < 1_000) idle.push(...await Promise.all(Array.from({ length: 50 }, open)));
   state.swap(configOf(await issueServer("second")));
   for (const connection of idle) assertEquals((await connection.ask("/")).text, "answer");
   assertEquals(subject.generations()[0], { generation: 0, connections: 1_000 });
@@ -269,8 +276,8 @@ async function losesNothing(start: Start): Promise<void> {
     const connection = await HttpConnection.open(port);
     await until(async () => {
       connection.socket.write("GET / HTTP/1.1\r\nHo");
-      // For 2 s, as a bare Bun.serve cuts a request that is not whole after 10 s.
-      for (let swap = 0; swap < 40 && !isOver; swap++) await nextSwap(state);
+      // For a few swaps only, as a bare Bun.serve cuts a request that is not whole after 10 s.
+      for (let swap = 0; swap < 4 && !isOver; swap++) await nextSwap(state);
       connection.socket.write("st: localhost\r\n\r\n");
       assertEquals((await connection.answer()).text, "answer");
     });
@@ -332,12 +339,13 @@ const startCarried: Start = async (state, isOver) => {
     response.writeHead(answered.status, Object.fromEntries(answered.headers));
     await pipeline(Readable.fromWeb(answered.body as never), response).catch(() => {});
   });
-  inner.keepAliveTimeout = 60_000;
+  inner.keepAliveTimeout = IDLE_SECONDS * 1_000;
   await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
   const start = (acceptor: TlsAcceptor) => ({
     serve(client: Socket) {
       const peer = peerOf(client);
-      acceptor.accept(client).then((secure) => carry(secure, peer, portOf(inner), peers), () => {});
+      acceptor.accept(client, { handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS })
+        .then((secure) => carry(secure, peer, portOf(inner), peers), () => {});
     },
   });
   const front = await Front.open(state, { listen: listenNet(LOOPBACK), start });
@@ -355,7 +363,7 @@ const startCarried: Start = async (state, isOver) => {
 };
 
 const startDenoListen: Start = async (state, isOver) => {
-  const listener = await deno.listenTls(state, LOOPBACK);
+  const listener = await deno.listenTls(state, { ...LOOPBACK, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS });
   const loop = (async () => {
     for await (const conn of listener) answerRaw(conn, state, isOver).catch(() => conn.close());
   })();
@@ -372,7 +380,8 @@ const startDenoListen: Start = async (state, isOver) => {
 };
 
 const startDenoServe: Start = async (state, isOver) => {
-  const server = await deno.serve(state, LOOPBACK, (request) => {
+  const options = { ...LOOPBACK, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS };
+  const server = await deno.serve(state, options, (request) => {
     if (request.headers.get("upgrade") !== "websocket") return answer(request, state, isOver);
     const { socket, response } = Deno.upgradeWebSocket(request);
     socket.onmessage = ({ data }) => socket.send(data);
@@ -391,7 +400,7 @@ const startBunServe: Start = async (state, isOver) => {
   const server = await bun.serve(state, {
     ...LOOPBACK,
     fetch: (request, server) => server.upgrade(request) ? undefined : answer(request, state, isOver),
-    idleTimeout: 60,
+    idleTimeout: IDLE_SECONDS,
     websocket: { message: (socket, message) => void socket.send(message) },
   });
   return {

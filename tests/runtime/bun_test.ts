@@ -1,15 +1,19 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import process from "node:process";
 import test from "node:test";
 import { TlsReloadError, TlsState } from "../../mod.ts";
 import { type BunServer, type BunWebSocket, serve, tlsOptions } from "../../src/runtime/bun.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
-import { configOf, visit } from "../support/peers.ts";
-import { listeningPorts, ON_LINUX } from "../support/ports.ts";
+import { closed, configOf, dialTcp, visit } from "../support/peers.ts";
+import { connectedFrom, listeningPorts, ON_LINUX } from "../support/ports.ts";
+import { until } from "../support/tcp.ts";
 
-const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
+/** Where to listen, and the longest time that Bun lets connections be idle: no pause of the machine uses it up. */
+const LOOPBACK = { hostname: "127.0.0.1", port: 0, idleTimeout: 255 };
 const isBun = process.versions["bun"] !== undefined;
 /** What needs the native server of Bun runs on Bun. */
 const ON_BUN = { skip: isBun ? false : "needs Bun" };
@@ -80,7 +84,7 @@ test("serve() answers with fetch, routes and error, and knows the client", ON_BU
     },
     fetch(request, given) {
       seen.push(this === given, given === server, request.url);
-      given.timeout(request, 5);
+      given.timeout(request, 60);
       return Response.json(given.requestIP(request));
     },
     error: ({ message }) => new Response(message, { status: 500 }),
@@ -211,8 +215,52 @@ test("serve() refuses who finds an inner port of a replaced configuration", isBu
     assertEquals((await stranger.ask(path)).status, 421);
     assertEquals((await kept.ask(path)).status, 200);
   }
-  kept.close();
-  stranger.close();
+  // All of 127.0.0.0/8 is this machine, so a stranger may even have the port of a client that may go on.
+  const keptPort = (await connectedFrom(inner[0]!)).find((port) => port !== stranger.socket.localPort)!;
+  const twin = await HttpConnection.open(inner[0]!, { ...trusted, localAddress: "127.0.0.2", localPort: keptPort });
+  assertEquals((await twin.ask("/")).status, 421);
+  assertEquals((await kept.ask("/")).text, String(kept.socket.localPort));
+  for (const connection of [kept, stranger, twin]) connection.close();
+  await server.stop(true);
+});
+
+test("serve() can be asked without a connection, also after a swap and once it cannot take one", ON_BUN, async () => {
+  const state = await newState();
+  const failed = Promise.withResolvers<unknown>();
+  const server = await serve(state, {
+    ...LOOPBACK,
+    onTlsError: failed.resolve,
+    routes: { "/route": () => new Response("route") },
+    fetch: (request, server) => Response.json(server.requestIP(request)),
+  });
+  const answers = async () => [
+    await (await server.fetch(`${server.url}any`)).text(),
+    await (await server.fetch(new Request(`${server.url}route`))).text(),
+  ];
+  const before = await answers();
+  const { ca: { cert: ca } } = { ca: await issueCa("clients") };
+  state.swap(configOf(await issueServer("optional"), { clientAuth: { ca, mode: "optional" } }));
+  assertEquals(await answers(), before);
+  await failed.promise;
+  assertEquals(await answers(), before);
+  await server.stop(true);
+});
+
+test("serve() lets go of a client that takes nothing, after the idle timeout", ON_BUN, async () => {
+  const server = await serve(await newState(), {
+    ...LOOPBACK,
+    idleTimeout: 1,
+    fetch: () => new Response(new Uint8Array(64 << 20)),
+  });
+  const args = ["s_client", "-quiet", "-connect", `127.0.0.1:${server.port}`];
+  const client = spawn("openssl", args, { stdio: ["pipe", "pipe", "ignore"] });
+  client.stdin.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  await once(client.stdout, "readable");
+  client.kill("SIGSTOP");
+  assertEquals(server.generations, [{ generation: 0, connections: 1 }]);
+  await until(() => server.generations[0]!.connections === 0);
+  client.kill("SIGKILL");
+  await once(client, "close");
   await server.stop(true);
 });
 
@@ -230,7 +278,10 @@ test("serve() stops: idle connections at once, the others when asked to", ON_BUN
   busy.send("/");
   await asked.promise;
   assertEquals(server.pendingRequests, 1);
+  const silent = await dialTcp(server.port);
+  await until(() => server.generations[0]!.connections === 2);
   const stopped = server.stop();
+  await closed(silent);
   answer.resolve(new Response("finished"));
   assertEquals((await busy.answer()).text, "finished");
   await stopped;
@@ -246,6 +297,49 @@ test("serve() rejects with the error of the system when the port is taken", ON_B
   const error = await serve(state, { hostname: "127.0.0.1", port, fetch }).then(() => undefined, (error) => error);
   assertEquals((error as NodeJS.ErrnoException).code, "EADDRINUSE");
   await server.stop(true);
+});
+
+test(
+  "serve() has what Bun.serve has: ports of the environment, address, shared ports, reload, disposal",
+  ON_BUN,
+  async () => {
+    const handlers = { hostname: "127.0.0.1", fetch: () => new Response("own") };
+    const native = Bun.serve({ ...LOOPBACK, ...handlers });
+    const first = await serve(await newState(), { ...LOOPBACK, ...handlers, reusePort: true });
+    // Those of the runtime that concern connections come with the connection, `id` with the inner server.
+    for (const name of [...Object.keys(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(native)))]) {
+      if (name !== "id" && name !== "constructor") assert(name in first, name);
+    }
+    const { PORT } = process.env;
+    process.env["PORT"] = String(first.port);
+    const second = await serve(await newState(), { ...handlers, reusePort: true });
+    if (PORT === undefined) delete process.env["PORT"];
+    else process.env["PORT"] = PORT;
+    assertEquals(second.address, { address: "127.0.0.1", port: first.port, family: "IPv4" });
+    assertEquals(first.reload(handlers), first);
+    second.closeIdleConnections();
+    second[Symbol.dispose]();
+    await first.stop(true);
+    assertEquals(first.publish("topic", "message"), 0);
+    await native.stop(true);
+  },
+);
+
+test("serve() keeps no process alive after unref(), also not by a swap", ON_BUN, async () => {
+  const { cert, key } = await issueServer("unref");
+  const program = `
+    const { TlsConfig, TlsState } = await import("${new URL("../../mod.ts", import.meta.url)}");
+    const { serve } = await import("${new URL("../../src/runtime/bun.ts", import.meta.url)}");
+    const config = () => new TlsConfig(${JSON.stringify({ cert, key })});
+    const state = new TlsState(config());
+    const server = await serve(state, { hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
+    server.unref();
+    state.swap(config());
+    while (server.generations.at(-1).generation < 1) await Bun.sleep(1);
+    console.log("swapped");`;
+  const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+  const [[chunk], [code]] = await Promise.all([once(child.stdout, "data"), once(child, "close")]);
+  assertEquals([String(chunk), code], ["swapped\n", 0]);
 });
 
 test("serve() carries a long body both ways", ON_BUN, async () => {

@@ -58,10 +58,12 @@ export function testCarrier<C extends Client>(
   test(`${kind} passes on both directions and the end of each by itself`, options, async () => {
     let received = "";
     const { port, close } = await carrying((socket) => {
+      socket.write("welcome");
       socket.on("data", (chunk) => received += chunk);
       socket.on("end", () => socket.end(`you said ${received}`));
     });
     const client = await connected(port);
+    await client.hears("welcome");
     client.socket.end("hello");
     await client.hears("you said hello");
     await client.ended;
@@ -115,25 +117,25 @@ export function testCarrier<C extends Client>(
   });
 
   test(`${kind} takes from the server no more than a slow client reads`, options, async () => {
-    let written = 0;
+    const written: number[] = [];
     const chunk = new Uint8Array(MIB);
-    const stalled = Promise.withResolvers<void>();
     const { port, close } = await carrying((socket) => {
+      const each = written.push(0) - 1;
       const write = () => {
-        while (written++ < 64) {
-          if (socket.write(chunk)) continue;
-          stalled.resolve();
-          return void socket.once("drain", write);
-        }
+        while (written[each]!++ < 64) if (!socket.write(chunk)) return void socket.once("drain", write);
         socket.end();
       };
       write();
     });
     const client = await connected(port);
     client.socket.pause();
-    await stalled.promise;
+    // Another reads all of its own: time enough to take these too, were they not held back.
+    const other = await connected(port);
+    await other.ended;
+    await other.close();
     // What the system's own buffers take is far less than the whole.
-    assert(written < 64, `${written} MiB were taken`);
+    const taken = Math.min(...written);
+    assert(taken < 64, `${taken} MiB were taken`);
     let received = 0;
     client.socket.on("data", ({ length }) => received += length).resume();
     await client.ended;
@@ -149,7 +151,6 @@ export function testCarrier<C extends Client>(
     const received: Uint8Array[] = [];
     client.socket.removeAllListeners("data").on("data", (chunk) => {
       received.push(chunk);
-      if (received.length % 16 > 0) return;
       client.socket.pause();
       setImmediate(() => client.socket.resume());
     });
@@ -159,6 +160,33 @@ export function testCarrier<C extends Client>(
     await client.close();
     await close();
   });
+
+  test(
+    `${kind} carries what the client sends after the server has ended, however slowly it is taken`,
+    options,
+    async () => {
+      for (let size = 256 << 10; size <= 16 * MIB; size *= 2) {
+        const received: Uint8Array[] = [];
+        const ended = Promise.withResolvers<void>();
+        const { port, close } = await carrying((socket) => {
+          socket.end("bye");
+          socket.on("data", (chunk) => {
+            received.push(chunk);
+            socket.pause();
+            setImmediate(() => socket.resume());
+          }).on("end", ended.resolve).on("close", ended.resolve);
+        });
+        const client = await connected(port);
+        await client.ended;
+        const sent = randomBytes(size);
+        client.socket.end(sent);
+        await ended.promise;
+        assert(sent.equals(Buffer.concat(received)), `${size} bytes were sent`);
+        await client.close();
+        await close();
+      }
+    },
+  );
 
   test(`${kind} breaks the client when nobody listens`, options, async () => {
     const { inner, port, connections, close } = await carrying(() => {});
