@@ -12,6 +12,8 @@ import { type DenoTlsConn, listenTls, serve as serveDeno } from "../src/runtime/
 import { attach } from "../src/runtime/node.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
+/** No connection is closed for being idle: a client that stalls for 5 s would count it as dropped. */
+const NEVER_IDLE = { keepAliveTimeout: 0 };
 const echo: RequestListener = (request, response) => void request.pipe(response);
 /** Reads the whole request first: Deno closes a connection whose request it has not seen the end of. */
 const echoResponse = async (request: Request) => new Response(await request.arrayBuffer());
@@ -19,7 +21,7 @@ const echoResponse = async (request: Request) => new Response(await request.arra
 /** Starts a server that follows the state, and resolves to its port. */
 const SERVERS: Record<string, (state: TlsState) => Promise<number>> = {
   async acceptor(state) {
-    const http = createServer(echo);
+    const http = createServer(NEVER_IDLE, echo);
     // Deno closes a connection after its first response if the server that it was given to does not listen.
     Object.defineProperty(http, "listening", { value: true });
     const listener = createListener({ noDelay: true }, (socket) => {
@@ -29,7 +31,7 @@ const SERVERS: Record<string, (state: TlsState) => Promise<number>> = {
     return (listener.address() as AddressInfo).port;
   },
   async https(state) {
-    const server = createHttpsServer(state.tls, echo);
+    const server = createHttpsServer({ ...NEVER_IDLE, ...state.tls }, echo);
     attach(state, server, { onError: console.error });
     await new Promise<void>((resolve) => server.listen(LOOPBACK.port, LOOPBACK.hostname, resolve));
     return (server.address() as AddressInfo).port;

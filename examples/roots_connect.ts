@@ -12,7 +12,7 @@ console.log(`${(await warmNativeRoots()).size} root`);
 const secureContext = (await nativeRoots()).secureContext();
 
 await new Promise<void>((resolve) => {
-  const socket = connect({ port, host: "localhost", servername: "localhost", secureContext }, () => {
+  const socket = connect({ port, host: "127.0.0.1", secureContext }, () => {
     console.log(`tls.connect(): authorized ${socket.authorized}`);
     socket.end();
   });
@@ -22,7 +22,7 @@ await new Promise<void>((resolve) => {
 // One agent for all requests: it keeps connections alive.
 const agent = new Agent({ keepAlive: true, secureContext });
 await new Promise<void>((resolve) => {
-  get({ port, host: "localhost", agent }, async (response) => {
+  get({ port, host: "127.0.0.1", agent }, async (response) => {
     for await (const body of response) console.log(`https.Agent: ${response.statusCode} ${String(body).trim()}`);
     resolve();
   });

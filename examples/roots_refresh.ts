@@ -29,7 +29,7 @@ process.on("SIGHUP", () => refreshing = refresh());
 
 const request = () =>
   new Promise<unknown>((resolve) => {
-    get({ port: server.port, host: "localhost", agent }, (response) => resolve(response.resume().statusCode))
+    get({ port: server.port, host: "127.0.0.1", agent }, (response) => resolve(response.resume().statusCode))
       .once("error", (error: NodeJS.ErrnoException) => resolve(error.code));
   });
 

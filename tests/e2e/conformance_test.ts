@@ -60,7 +60,7 @@ const BARE: Readonly<Record<string, (state: TlsState) => Bare | Promise<Bare>>> 
 
 /** Protocol versions, cipher suites in their order of preference, and known weaknesses, a line each. */
 async function scan(port: number): Promise<string[]> {
-  const { stdout } = await run("sslscan", ["--no-groups", "--xml=-", `127.0.0.1:${port}`]);
+  const { stdout } = await run("sslscan", ["--timeout=60", "--no-groups", "--xml=-", `127.0.0.1:${port}`]);
   const lines = stdout.match(/<(protocol|renegotiation|compression|fallback|heartbleed|cipher) .*\/>/g) ?? [];
   assert(lines.some((line) => line.startsWith("<cipher ")), `sslscan finds no cipher suite: ${stdout}`);
   return lines;

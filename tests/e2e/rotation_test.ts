@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { execFile } from "node:child_process";
 import process from "node:process";
 import test from "node:test";
@@ -14,12 +14,13 @@ const SERVERS = process.versions["bun"] ? ["acceptor"] : ["acceptor", "https"];
 for (const server of SERVERS) {
   test(
     `HTTPS (${server}) drops nothing and serves nothing stale in 10 s of swaps under load`,
-    { timeout: 60_000 },
+    { timeout: 110_000 },
     async () => {
       const report = await rotate({
         command: [process.execPath, ...runArgs],
         server,
         seconds: 10,
+        atLeast: { swaps: 20, connections: 100 },
         onServing: async ({ port, caPath }) => {
           for (let count = 0; count < 20; count++) {
             const url = `https://localhost:${port}/`;
@@ -33,8 +34,6 @@ for (const server of SERVERS) {
       assertEquals(report.failures, []);
       assertEquals(report.stale, 0);
       assertEquals(report.alive, report.longLived);
-      assert(report.swaps > 20, `swaps: ${report.swaps}`);
-      assert(Math.min(...report.connections) > 100, `connections: ${report.connections}`);
     },
   );
 }

@@ -33,7 +33,7 @@ function withServer(body: (port: number, store: RootCertStore, other: RootCertSt
 /** What a connection comes to: the verified certificate, or the code of the error. */
 function handshake(port: number, options: ConnectionOptions): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const socket = connect({ port, host: "127.0.0.1", servername: "localhost", ...options });
+    const socket = connect({ port, host: "127.0.0.1", ...options });
     socket.once("secureConnect", () => {
       resolve(socket.authorized ? socket.getPeerCertificate().fingerprint256 : "unauthorized");
       socket.destroy();
@@ -72,7 +72,7 @@ test("RootCertStore.secureContext() serves an https.Agent", () =>
           agent.destroy();
           resolve(outcome);
         };
-        get({ port, host: "localhost", agent }, (response) => {
+        get({ port, host: "127.0.0.1", agent }, (response) => {
           response.resume().once("end", () => done(response.statusCode));
         }).once("error", (error: NodeJS.ErrnoException) => done(error.code));
       });
@@ -96,7 +96,7 @@ test(
         const client = Deno?.createHttpClient({ caCerts: roots.pem });
         try {
           const init = { client, tls: { ca: roots.pem } };
-          return await (await fetch(`https://localhost:${port}`, init as RequestInit)).text();
+          return await (await fetch(`https://127.0.0.1:${port}`, init as RequestInit)).text();
         } catch (error) {
           return `${error} ${(error as Error).cause ?? ""}`;
         } finally {

@@ -13,15 +13,19 @@ import { carry, listenNet, peerOf } from "../../src/runtime/net_carrier.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const KEPT_FREE = 10;
+/** The longest that Bun takes. */
+const LONGEST_IDLE_SECONDS = 255;
 
 async function serve(state: TlsState, onTlsError: (error: unknown) => void): Promise<number> {
   if (process.versions["bun"]) {
-    return (await bun.serve(state, { ...LOOPBACK, onTlsError, fetch: () => new Response("answer") })).port;
+    const fetch = () => new Response("answer");
+    return (await bun.serve(state, { ...LOOPBACK, idleTimeout: LONGEST_IDLE_SECONDS, onTlsError, fetch })).port;
   }
   if (process.versions["deno"]) {
     return (await deno.serve(state, { ...LOOPBACK, onTlsError }, () => new Response("answer"))).addr.port;
   }
-  const inner = createServer((_, response) => response.end("answer"));
+  const keepAliveTimeout = LONGEST_IDLE_SECONDS * 1_000;
+  const inner = createServer({ keepAliveTimeout }, (_, response) => response.end("answer"));
   await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
   const { port: innerPort } = inner.address() as AddressInfo;
   const front = await Front.open(state, {
@@ -43,17 +47,31 @@ const state = new TlsState(configs[0]!);
 const port = await serve(state, (error) => console.log(`error ${(error as { code?: string }).code}`));
 console.log(`port ${port}`);
 
+// Deno dies if the first listener of a signal finds no descriptor.
+process.on("SIGUSR2", () => {});
+
 const taken: number[] = [];
+const release = (count: number) => {
+  for (const descriptor of taken.splice(0, count)) closeSync(descriptor);
+};
+const fill = () => {
+  try {
+    for (;;) taken.push(openSync("/dev/null", "r"));
+  } catch {
+    // None is left.
+  }
+};
 for (let command; (command = await nextLine());) {
   if (command === "fill") {
-    try {
-      for (;;) taken.push(openSync("/dev/null", "r"));
-    } catch {
-      for (const descriptor of taken.splice(0, KEPT_FREE)) closeSync(descriptor);
-    }
+    fill();
+    release(KEPT_FREE);
   } else if (command === "release") {
-    for (const descriptor of taken.splice(0)) closeSync(descriptor);
-  } else if (command === "swap") state.swap(configs[1]!);
+    release(taken.length);
+  } else if (command === "swap") {
+    // However many of the crowd have been accepted by now, the new generation finds no descriptor.
+    if (taken.length > 0 && process.versions["bun"]) fill();
+    state.swap(configs[1]!);
+  }
   console.log(command);
 }
 process.exit();
