@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import { setTimeout } from "node:timers";
 import type { TLSSocket } from "node:tls";
 import { proveTlsConfig } from "../proof.ts";
 import type { TlsAcceptor } from "../tls_acceptor.ts";
@@ -13,8 +12,8 @@ import {
   requireNet,
 } from "./deno_handshakes.ts";
 import { Front, type Generation } from "./front.ts";
-import { listenNet } from "./net_carrier.ts";
-import { LINGER_MS, type Peer } from "./peers.ts";
+import { destroyLater, listenNet } from "./net_carrier.ts";
+import type { Peer } from "./peers.ts";
 
 /** Where to listen. */
 export interface DenoListenTlsOptions extends DenoAcceptOptions {
@@ -251,7 +250,7 @@ class Conn implements DenoTlsConn {
     this.#isClosed = true;
     this.#socket.destroySoon();
     // A peer that takes nothing would keep what has been written for ever.
-    setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
+    destroyLater(this.#socket);
   }
 
   closeWrite(): Promise<void> {

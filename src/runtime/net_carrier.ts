@@ -58,7 +58,6 @@ function rearm(server: Server, backlog = DEFAULT_BACKLOG): void {
 export function carry(client: Duplex, peer: Peer, port: number, peers: Peers): void {
   const inner = connect({ host: "127.0.0.1", port, allowHalfOpen: true, noDelay: true });
   let from: number | undefined;
-  let linger: ReturnType<typeof setTimeout> | undefined;
   // Always before we let go of the connection: from then on its port may be a stranger's.
   const forget = () => {
     if (from !== undefined && peers.get(from) === peer) peers.delete(from);
@@ -69,14 +68,13 @@ export function carry(client: Duplex, peer: Peer, port: number, peers: Peers): v
     if (!inner.readableEnded) return void reset(client);
     client.unpipe(inner).resume();
   });
-  client.once("finish", () => linger = setTimeout(() => client.destroy(), LINGER_MS).unref());
+  client.once("finish", () => destroyLater(client));
   client.on("error", ignore).once("close", () => {
-    clearTimeout(linger);
     forget();
     if (!client.readableEnded) return void reset(inner);
     // What the client has sent is still to be taken.
     inner.destroySoon();
-    setTimeout(() => inner.destroy(), LINGER_MS).unref();
+    destroyLater(inner);
   });
   client.pipe(inner).pipe(client);
 }
@@ -88,6 +86,13 @@ export function peerOf({ remoteAddress, remotePort, remoteFamily }: Socket): Pee
     port: remotePort ?? 0,
     family: remoteFamily === "IPv6" ? "IPv6" : "IPv4",
   };
+}
+
+/** Destroys what has not closed by itself after a while. */
+export function destroyLater(socket: Duplex): void {
+  if (socket.closed) return;
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  socket.once("close", () => clearTimeout(timer));
 }
 
 /** A break must not look like an end. */
