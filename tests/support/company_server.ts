@@ -35,12 +35,13 @@ export async function companyServer(): Promise<CompanyServer> {
   };
   const close = () => new Promise<void>((resolve) => server.close(() => resolve()));
   let server = await listen();
+  const portOf = () => (server.address() as AddressInfo).port;
   return {
     get port() {
-      return (server.address() as AddressInfo).port;
+      return portOf();
     },
     get url() {
-      return `https://127.0.0.1:${this.port}/`;
+      return `https://127.0.0.1:${portOf()}/`;
     },
     renewAuthority: async () => {
       const next = await listen();

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
+import type { TcpNetConnectOpts } from "node:net";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 
 /** An answer as it came. */
@@ -31,7 +32,10 @@ export class HttpConnection {
     });
   }
 
-  static async open(port: number, options: ConnectionOptions = {}): Promise<HttpConnection> {
+  static async open(
+    port: number,
+    options: ConnectionOptions & Partial<TcpNetConnectOpts> = {},
+  ): Promise<HttpConnection> {
     const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...options });
     socket.on("error", () => {});
     await new Promise<void>((resolve, reject) => {
