@@ -76,10 +76,15 @@ function readKey(pem: string): KeyObject {
 /** Version 2 of PKCS#8 (RFC 5958 section 2) adds a public key, as Rust tools do: Bun and Deno read version 1. */
 function withoutPublicKey(section: PemSection): PemSection {
   if (section.label !== "PRIVATE KEY") return section;
-  const [version, algorithm, key] = readChildren(readDer(section.der)[0]);
-  if (!algorithm || !key || readInteger(version) !== 1n) return section;
-  const content = Buffer.concat([encodeDer(DerTag.integer, Buffer.of(0)), algorithm.encoded, key.encoded]);
-  return { ...section, der: encodeDer(DerTag.sequence, content) };
+  try {
+    const [version, algorithm, key] = readChildren(readDer(section.der)[0]);
+    if (!algorithm || !key || readInteger(version) !== 1n) return section;
+    const content = Buffer.concat([encodeDer(DerTag.integer, Buffer.of(0)), algorithm.encoded, key.encoded]);
+    return { ...section, der: encodeDer(DerTag.sequence, content) };
+  } catch {
+    // What the runtime makes of it is not ours to say.
+    return section;
+  }
 }
 
 /** RFC 5958 section 3 for PKCS#8, RFC 1421 section 4.6.1.1 for the older forms. */

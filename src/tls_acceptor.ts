@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import { ClientCheck, turnAway } from "./client_check.ts";
 import { TlsReloadError } from "./errors.ts";
-import { MAX_MS, requireMs } from "./milliseconds.ts";
+import { requireMs } from "./milliseconds.ts";
 import { hideKey, serverOptions, type TlsConfig } from "./tls_config.ts";
 
 /** What {@linkcode TlsAcceptor.accept} takes beside the connection. */
@@ -141,8 +141,8 @@ export class TlsAcceptor {
 
   #createServer(under: (secure: TLSSocket) => Duplex | undefined): Server {
     const handshakeOf = (secure: TLSSocket) => this.#handshakes.get(under(secure)!);
-    // The time limit is that of accept(), which begins earlier.
-    const server = hideKey(createServer({ ...serverOptions(this.config), handshakeTimeout: MAX_MS }));
+    // No time limit but that of accept(): Deno keeps every socket whose handshake has failed until this one runs out.
+    const server = hideKey(createServer({ ...serverOptions(this.config), handshakeTimeout: -1 }));
     server.on("secureConnection", (secure) => {
       hideKey(secure).on("error", ignore);
       const handshake = handshakeOf(secure);

@@ -23,7 +23,8 @@ export interface TlsSwap {
  * @example
  * ```ts
  * import net from "node:net";
- *  * import { loadTlsConfig, TlsState } from "@x/tls-reload";
+ * import process from "node:process";
+ * import { loadTlsConfig, TlsState } from "@x/tls-reload";
  *
  * const load = () => loadTlsConfig("fullchain.pem", "privkey.pem");
  * const state = new TlsState(await load());

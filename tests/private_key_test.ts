@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
-import { createPublicKey } from "node:crypto";
+import { createPrivateKey, createPublicKey } from "node:crypto";
 import test from "node:test";
 import { encodePem, parsePem, parsePrivateKey, proveTlsConfig, TlsConfig, TlsReloadError } from "../mod.ts";
 import { contentOf, DerTag, encodeDer, readChildren, readDer } from "../src/der.ts";
@@ -141,6 +141,19 @@ for (const [what, make] of Object.entries(ENCRYPTED)) {
     }
   });
 }
+
+test("parsePrivateKey() makes of a key that bytes follow what the runtime makes of it", () => {
+  const [{ der } = { der: new Uint8Array() }] = parsePem(ed25519());
+  const pem = encodePem({ label: "PRIVATE KEY", der: new Uint8Array([...der, 0x30]) });
+  const isRead = (read: (pem: string) => unknown) => {
+    try {
+      return read(pem) !== undefined;
+    } catch {
+      return false;
+    }
+  };
+  assertEquals(isRead(parsePrivateKey), isRead(createPrivateKey));
+});
 
 test("parsePrivateKey() takes a passphrase in UTF-8", () => {
   const passphrase = "Zürich-株式会社-🔑";
