@@ -4,12 +4,12 @@
  *
  * @module
  */
-export { Certificate, type CertificateFacts, parseCertificates } from "./src/certificate.ts";
+export { Certificate, type CertificateFacts, parseCertificates } from "./src/x509/certificate.ts";
 export { TlsReloadError, type TlsReloadErrorCode, type TlsReloadErrorOptions } from "./src/errors.ts";
-export { loadTlsConfig } from "./src/load_tls_config.ts";
-export { encodePem, parsePem, type PemFile, type PemInput, type PemSection } from "./src/pem.ts";
-export { parsePrivateKey } from "./src/private_key.ts";
-export { proveTlsConfig } from "./src/proof.ts";
+export { loadTlsConfig } from "./src/config/load_tls_config.ts";
+export { encodePem, parsePem, type PemFile, type PemInput, type PemSection } from "./src/x509/pem.ts";
+export { parsePrivateKey } from "./src/x509/private_key.ts";
+export { proveTlsConfig } from "./src/config/proof.ts";
 export {
   nativeRoots,
   NativeRootsError,
@@ -17,8 +17,8 @@ export {
   RootCertStore,
   type RootSource,
   warmNativeRoots,
-} from "./src/roots/native_roots.ts";
-export { type AcceptOptions, type TlsAcceptor } from "./src/tls_acceptor.ts";
+} from "./src/roots.ts";
+export { type AcceptOptions, type TlsAcceptor } from "./src/accept/tls_acceptor.ts";
 export {
   type ClientAuth,
   type ClientAuthMode,
@@ -28,5 +28,5 @@ export {
   type TlsConfigOptions,
   type TlsServerOptions,
   type TlsVersion,
-} from "./src/tls_config.ts";
-export { TlsState, type TlsSwap } from "./src/tls_state.ts";
+} from "./src/config/tls_config.ts";
+export { TlsState, type TlsSwap } from "./src/accept/tls_state.ts";

@@ -1,7 +1,7 @@
 // A WebSocket chat on Bun that lives through ten swaps: everybody hears everybody, whatever certificate they came by:
 //   bun examples/bun_chat.ts
 import { TlsConfig, TlsState } from "../mod.ts";
-import { type BunWebSocket, serve } from "../src/runtime/bun.ts";
+import { type BunWebSocket, serve } from "../src/bun.ts";
 import { issueServer } from "../tests/support/certificates.ts";
 import { HttpConnection } from "../tests/support/http.ts";
 

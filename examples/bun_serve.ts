@@ -3,7 +3,7 @@
 // Add `fullchain.pem privkey.pem` to serve your own on port 8443, and to load them again at SIGHUP.
 import process from "node:process";
 import { loadTlsConfig, TlsConfig, TlsState } from "../mod.ts";
-import { type BunWebSocket, serve } from "../src/runtime/bun.ts";
+import { type BunWebSocket, serve } from "../src/bun.ts";
 import { issueServer } from "../tests/support/certificates.ts";
 
 const [certPath, keyPath] = process.argv.slice(2);

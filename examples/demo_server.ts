@@ -7,9 +7,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { loadTlsConfig, TlsState } from "../mod.ts";
-import { serve as serveBun } from "../src/runtime/bun.ts";
-import { type DenoTlsConn, listenTls, serve as serveDeno } from "../src/runtime/deno.ts";
-import { attach } from "../src/runtime/node.ts";
+import { serve as serveBun } from "../src/bun.ts";
+import { type DenoTlsConn, listenTls, serve as serveDeno } from "../src/deno.ts";
+import { attach } from "../src/node.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 /** No connection is closed for being idle: a client that stalls for 5 s would count it as dropped. */

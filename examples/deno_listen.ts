@@ -2,7 +2,7 @@
 //   deno run -A examples/deno_listen.ts
 import { connect } from "node:tls";
 import { TlsConfig, TlsState } from "../mod.ts";
-import { listenTls } from "../src/runtime/deno.ts";
+import { listenTls } from "../src/deno.ts";
 import { issueServer } from "../tests/support/certificates.ts";
 
 const state = new TlsState(new TlsConfig(await issueServer("before")));

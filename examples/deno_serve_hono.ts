@@ -3,7 +3,7 @@
 // Add `fullchain.pem privkey.pem` to serve your own on port 8443, and to load them again at SIGHUP.
 import { Hono } from "npm:hono@^4";
 import { loadTlsConfig, TlsConfig, TlsState } from "../mod.ts";
-import { type DenoServeHandlerInfo, serve } from "../src/runtime/deno.ts";
+import { type DenoServeHandlerInfo, serve } from "../src/deno.ts";
 import { issueServer } from "../tests/support/certificates.ts";
 
 const [certPath, keyPath] = Deno.args;

@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadTlsConfig, TlsState } from "../mod.ts";
-import { Reloader } from "../src/reload/reloader.ts";
+import { Reloader } from "../src/reload.ts";
 import { issueServer } from "../tests/support/certificates.ts";
 import { portOf, visit } from "../tests/support/peers.ts";
 

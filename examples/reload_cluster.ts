@@ -10,7 +10,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { loadTlsConfig, TlsState } from "../mod.ts";
-import { Reloader } from "../src/reload/reloader.ts";
+import { Reloader } from "../src/reload.ts";
 import { issueServer } from "../tests/support/certificates.ts";
 import { portOf, visit } from "../tests/support/peers.ts";
 

@@ -1,6 +1,6 @@
 // The system's roots in the fetch() of Bun:
 //   bun examples/roots_bun.ts
-import { nativeRoots } from "../src/roots/native_roots.ts";
+import { nativeRoots } from "../src/roots.ts";
 import { companyServer } from "../tests/support/company_server.ts";
 
 const { url, [Symbol.asyncDispose]: close } = await companyServer();

@@ -2,7 +2,7 @@
 //   deno run -A examples/roots_connect.ts | bun examples/roots_connect.ts | node examples/roots_connect.ts
 import { Agent, get } from "node:https";
 import { connect } from "node:tls";
-import { nativeRoots, warmNativeRoots } from "../src/roots/native_roots.ts";
+import { nativeRoots, warmNativeRoots } from "../src/roots.ts";
 import { companyServer } from "../tests/support/company_server.ts";
 
 const { port, [Symbol.asyncDispose]: close } = await companyServer();

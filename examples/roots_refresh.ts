@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import { Agent, get } from "node:https";
 import process from "node:process";
-import { nativeRoots, refreshNativeRoots, type RootCertStore } from "../src/roots/native_roots.ts";
+import { nativeRoots, refreshNativeRoots, type RootCertStore } from "../src/roots.ts";
 import { companyServer } from "../tests/support/company_server.ts";
 
 const server = await companyServer();

@@ -1,7 +1,7 @@
 // The system's roots in undici, whose fetch() is that of Node:
 //   npm install undici && node examples/roots_undici.ts
 import { Agent, fetch } from "undici";
-import { nativeRoots } from "../src/roots/native_roots.ts";
+import { nativeRoots } from "../src/roots.ts";
 import { companyServer } from "../tests/support/company_server.ts";
 
 const { url, [Symbol.asyncDispose]: close } = await companyServer();

@@ -84,38 +84,49 @@ test("src/ has no cycle of imports, not even of types", () => {
   for (const path of sources.keys()) visit(path, []);
 });
 
-/** The rooms from the ground up: one may use those before it, never those after it, and folders their own files. */
-const ROOMS = [
-  ["errors.ts", "der.ts", "inspect.ts", "milliseconds.ts", "warning.ts"],
-  ["pem.ts", "certificate_fields.ts", "unsupported.ts"],
-  ["pem_file.ts", "certificate.ts", "encrypted_key.ts"],
-  ["private_key.ts", "roots"],
-  ["tls_config.ts"],
-  ["client_check.ts"],
-  ["tls_acceptor.ts"],
-  ["proof.ts", "tls_state.ts"],
-  ["load_tls_config.ts"],
-  ["runtime", "reload"],
-];
+/** The rooms of src/, each with the rooms that it may import from; every room may use the files beside them. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  x509: [],
+  config: ["x509"],
+  accept: ["x509", "config"],
+  attach: ["x509", "config", "accept"],
+  native: ["x509", "config", "accept"],
+  bun: ["x509", "config", "accept", "native"],
+  deno: ["x509", "config", "accept", "native"],
+  reload: ["x509", "config", "accept"],
+  roots: ["x509"],
+};
+/** The entries, which users import: module doc and re-exports only. */
+const ENTRIES = Object.values<string>(deno.exports).filter((path) => path.startsWith("./src/")).map((path) =>
+  path.slice("./src/".length)
+);
 
 test("the arrows between the rooms of src/ point one way", () => {
-  const roomOf = (path: string) => path.split("/")[0]!;
-  const floorOf = (path: string) => {
-    const floor = ROOMS.findIndex((rooms) => rooms.includes(roomOf(path)));
-    assert(floor >= 0, `${path} has no place in the layout of this test`);
-    return floor;
-  };
+  const roomOf = (path: string) => path.includes("/") ? path.split("/")[0]! : "";
   for (const path of sources.keys()) {
+    if (ENTRIES.includes(path)) continue;
+    const room = roomOf(path);
+    assert(room === "" || room in ROOMS, `${path} has no place in the layout of this test`);
+    const allowed = ["", room, ...(ROOMS[room] ?? [])];
     for (const dependency of dependenciesOf(path)) {
-      const isOwn = path.includes("/") && roomOf(dependency) === roomOf(path);
-      assert(isOwn || floorOf(dependency) < floorOf(path), `${path} must not import ${dependency}`);
+      assert(!ENTRIES.includes(dependency), `${path} must not import the entry ${dependency}`);
+      assert(allowed.includes(roomOf(dependency)), `${path} must not import ${dependency}`);
     }
   }
 });
 
-test("only src/runtime and src/roots know which runtime they run on, beside the error that names it", () => {
+test("an entry holds its module doc and re-exports, and nothing else", () => {
+  for (const path of ["../mod.ts", ...ENTRIES.map((entry) => `../src/${entry}`)]) {
+    const source = read(`tests/${path}`);
+    assertMatch(source, /^\/\*\*\n[^]*? \* @module\n \*\/\n/, path);
+    const code = source.replace(/^\/\*\*\n[^]*? \*\/\n/, "");
+    assertEquals(code.replace(/^export (?:type )?\{[^}]*\} from "\.[^"]+\.ts";\n/gm, ""), "", path);
+  }
+});
+
+test("only attach, native, bun, deno and roots know which runtime they run on, beside the error that names it", () => {
   for (const [path, source] of sources) {
-    if (/^(?:runtime|roots)\/|^unsupported\.ts$/.test(path)) continue;
+    if (/^(?:attach|native|bun|deno|roots)\/|^unsupported\.ts$/.test(path)) continue;
     const code = source.replace(/"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g, '""');
     assertEquals(code.match(/\b(?:Deno|Bun|globalThis|process\.(?:versions|release|env|platform))\b/g), null, path);
   }

@@ -12,10 +12,10 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { loadTlsConfig, TlsConfig, TlsState } from "../../mod.ts";
-import { Reloader, type WatchOptions } from "../../src/reload/reloader.ts";
-import * as bun from "../../src/runtime/bun.ts";
-import * as deno from "../../src/runtime/deno.ts";
-import { attach } from "../../src/runtime/node.ts";
+import { Reloader, type WatchOptions } from "../../src/reload.ts";
+import * as bun from "../../src/bun.ts";
+import * as deno from "../../src/deno.ts";
+import { attach } from "../../src/node.ts";
 
 interface Pair {
   readonly cert: string;

@@ -1,5 +1,5 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import type { Certificate } from "../certificate.ts";
+import type { Certificate } from "../x509/certificate.ts";
 
 /** How much of its life a certificate has left when it is warned of: a third, then a tenth. */
 const REMAINING = [1 / 3, 1 / 10];

@@ -3,8 +3,8 @@ import { lstat, readlink } from "node:fs/promises";
 import { dirname, join, parse, resolve, sep } from "node:path";
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsReloadError } from "../errors.ts";
-import { MAX_MS } from "../milliseconds.ts";
-import { readPemFile } from "../pem_file.ts";
+import { MAX_MS } from "../durations.ts";
+import { readPemFile } from "../x509/pem_file.ts";
 import { watchDirectories } from "./directory_watches.ts";
 import type { WatchStatus } from "./status.ts";
 

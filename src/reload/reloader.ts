@@ -1,42 +1,21 @@
-/**
- * Keeps a {@linkcode TlsState} at what its source holds, be it files, Kubernetes secrets, or an API: loads, compares,
- * proves and swaps, whenever files change, a signal arrives, a timer runs out, or it is asked to.
- *
- * | who renews | what to do |
- * | --- | --- |
- * | certbot | watch `live/NAME/fullchain.pem` and `privkey.pem`; or `onSignal("SIGHUP")` and `--deploy-hook 'kill -HUP PID'` |
- * | Caddy | watch `certificates/ISSUER/NAME/NAME.crt` and `NAME.key` |
- * | lego | watch `certificates/NAME.crt` and `NAME.key` |
- * | Kubernetes | watch `tls.crt` and `tls.key` of a secret volume that is mounted whole; a `subPath` mount never changes |
- * | an API | `every(3_600_000)`, and more often where a certificate lives for hours |
- *
- * A signal comes once, and what fails then is not tried again: watch the files as well.
- *
- * Several threads or processes that share a port each make a {@linkcode TlsState} and a {@linkcode Reloader} of their
- * own on the same files. They share the port by `listen({ port, reusePort: true })` on Linux.
- *
- * @module
- */
 import { EventEmitter } from "node:events";
 import { constants, platform } from "node:os";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import { setTimeout as delay } from "node:timers/promises";
 import { isMainThread } from "node:worker_threads";
-import type { Certificate } from "../certificate.ts";
+import type { Certificate } from "../x509/certificate.ts";
 import { TlsReloadError } from "../errors.ts";
-import { MAX_MS, requireMs } from "../milliseconds.ts";
-import { filePath } from "../pem_file.ts";
-import { proveTlsConfig } from "../proof.ts";
-import { digestOf, type TlsConfig } from "../tls_config.ts";
-import type { TlsState } from "../tls_state.ts";
+import { MAX_MS, requireMs } from "../durations.ts";
+import { filePath } from "../x509/pem_file.ts";
+import { proveTlsConfig } from "../config/proof.ts";
+import { digestOf, type TlsConfig } from "../config/tls_config.ts";
+import type { TlsState } from "../accept/tls_state.ts";
 import { unsupported } from "../unsupported.ts";
-import { messageOf, warn } from "../warning.ts";
+import { messageOf, warn } from "../warnings.ts";
 import { ExpiryAlarm } from "./expiry_alarm.ts";
 import { FileWatch } from "./file_watch.ts";
 import { metricsOf, type ReloaderStatus, type ReloadFailure } from "./status.ts";
-
-export type { ReloaderStatus, ReloadFailure, WatchStatus } from "./status.ts";
 
 /** What {@linkcode Reloader} takes. */
 export interface ReloaderOptions {

@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { location, TlsReloadError } from "../errors.ts";
-import { parsePemAt, type PemFile } from "../pem.ts";
+import { parsePemAt, type PemFile } from "../x509/pem.ts";
 import { Root, type Roots } from "./root.ts";
 
 const BEGIN = "-----BEGIN ";

@@ -1,21 +1,3 @@
-/**
- * The system's trusted root certificates: read once for the whole process, each root once, honest about what could
- * not be read.
- *
- * | system | where the roots come from |
- * | --- | --- |
- * | any, with `SSL_CERT_FILE` or `SSL_CERT_DIR` set | that file, and each of those directories, in place of the following |
- * | Linux, BSD and other Unix | the first bundle of openssl-probe's list that exists, and all its directories that do |
- * | macOS | the keychains, through `/usr/bin/security`, and its trust settings |
- * | Windows | `tls.getCACertificates("system")` |
- *
- * On Deno this needs `--allow-env=SSL_CERT_FILE,SSL_CERT_DIR` and `--allow-read` of the places: `/etc/ssl` on Debian.
- * macOS takes `--allow-run=/usr/bin/security` and a temporary directory, Windows `--allow-sys=ca`.
- *
- * A list of roots is less than the system's own verifier: see {@linkcode RootCertStore}.
- *
- * @module
- */
 import process from "node:process";
 import * as tls from "node:tls";
 import { RootCache } from "./cache.ts";
@@ -23,9 +5,6 @@ import { nodeFileSystem } from "./files.ts";
 import { loadRoots, timeLimit } from "./load.ts";
 import type { RootSystem } from "./sources.ts";
 import type { RootCertStore } from "./store.ts";
-
-export { NativeRootsError } from "../errors.ts";
-export { RootCertStore, type RootSource } from "./store.ts";
 
 /** What Deno adds to the global object, as far as it is used here. */
 interface DenoGlobal {

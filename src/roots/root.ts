@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
-import { Certificate } from "../certificate.ts";
+import { Certificate } from "../x509/certificate.ts";
 import { TlsReloadError } from "../errors.ts";
 
 /** Roots by the base64 of their DER, which is the same text for the same certificate. */

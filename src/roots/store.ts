@@ -1,7 +1,7 @@
 import { createSecureContext, type SecureContext } from "node:tls";
-import { type Certificate, parseCertificates } from "../certificate.ts";
+import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import { NativeRootsError, TlsReloadError } from "../errors.ts";
-import { pathOf, type PemInput } from "../pem.ts";
+import { pathOf, type PemInput } from "../x509/pem.ts";
 import { Root, type Roots } from "./root.ts";
 
 /** Where roots come from. */

@@ -7,7 +7,7 @@ import test from "node:test";
 import { createServer as createTlsServer } from "node:tls";
 import { promisify } from "node:util";
 import { TlsState } from "../../mod.ts";
-import { listenTlsOptions } from "../../src/runtime/deno.ts";
+import { listenTlsOptions } from "../../src/deno.ts";
 import { serverKinds } from "../soak/servers.ts";
 import { issueServer } from "../support/certificates.ts";
 import { configOf, portOf } from "../support/peers.ts";

@@ -1,7 +1,7 @@
 // Inputs made of sound ones, for the runs that no coverage guides.
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
-import { encodePem, parsePem } from "../../src/pem.ts";
+import { encodePem, parsePem } from "../../src/x509/pem.ts";
 
 /** Changes an input at a place, with a few bytes to do it with; the same place, where it is shorter than that. */
 type Mutation = (input: Buffer, at: number, bytes: Uint8Array) => Uint8Array;

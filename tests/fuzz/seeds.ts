@@ -2,7 +2,7 @@
 // reproduces a run, and none of it is a secret: the keys are hashes of their names, the RSA primes those of Mersenne.
 import { Buffer } from "node:buffer";
 import { createCipheriv, createECDH, createHash, createPrivateKey, pbkdf2Sync, scryptSync, sign } from "node:crypto";
-import { encodePem } from "../../src/pem.ts";
+import { encodePem } from "../../src/x509/pem.ts";
 
 /** What the encrypted keys are encrypted with. */
 export const PASSPHRASE = "a passphrase for fuzzing";

@@ -9,16 +9,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { isDeepStrictEqual } from "node:util";
-import { Certificate, parseCertificates } from "../../src/certificate.ts";
-import { contentOf, DerTag, readChildren, readDer, readInteger } from "../../src/der.ts";
+import { Certificate, parseCertificates } from "../../src/x509/certificate.ts";
+import { contentOf, DerTag, readChildren, readDer, readInteger } from "../../src/x509/der.ts";
 import { TlsReloadError, type TlsReloadErrorCode } from "../../src/errors.ts";
-import { encodePem, parsePem, type PemSection } from "../../src/pem.ts";
-import { parsePrivateKey } from "../../src/private_key.ts";
+import { encodePem, parsePem, type PemSection } from "../../src/x509/pem.ts";
+import { parsePrivateKey } from "../../src/x509/private_key.ts";
 import { readBundle } from "../../src/roots/bundle.ts";
 import type { Roots } from "../../src/roots/root.ts";
 import { RootCertStore } from "../../src/roots/store.ts";
-import { TlsAcceptor } from "../../src/tls_acceptor.ts";
-import { TlsConfig } from "../../src/tls_config.ts";
+import { TlsAcceptor } from "../../src/accept/tls_acceptor.ts";
+import { TlsConfig } from "../../src/config/tls_config.ts";
 import { KEY_LABELS, PASSPHRASE, serverPem } from "./seeds.ts";
 
 /** Takes any bytes; throws if the room breaks a promise. */

@@ -1,4 +1,4 @@
-// The protocol of generations, as src/runtime/front.ts has it: by which configuration a connection is served, and when
+// The protocol of generations, as src/native/front.ts has it: by which configuration a connection is served, and when
 // a backend is closed. Steps that begin with a dot happen by themselves, in any order with all others: they are the
 // turns of promises and events, and a swap or a connection may come between any two of them.
 import type { Model } from "./explore.ts";

@@ -3,7 +3,7 @@ import process from "node:process";
 import test from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { type TlsConfig, TlsState } from "../../mod.ts";
-import { Reloader } from "../../src/reload/reloader.ts";
+import { Reloader } from "../../src/reload.ts";
 import { issueServer } from "../support/certificates.ts";
 import { configOf } from "../support/peers.ts";
 import { explore, type Model, resting, rests, tours } from "./explore.ts";

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import test from "node:test";
-import type { Certificate } from "../../src/certificate.ts";
+import type { Certificate } from "../../src/x509/certificate.ts";
 import { ExpiryAlarm } from "../../src/reload/expiry_alarm.ts";
 import { until } from "../support/tcp.ts";
 

@@ -5,7 +5,7 @@ import { copyFile, mkdir, open, readlink, rename, rm, symlink, unlink, utimes, w
 import process from "node:process";
 import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Reloader } from "../../src/reload/reloader.ts";
+import type { Reloader } from "../../src/reload.ts";
 import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
 import { opensslText } from "../support/openssl.ts";

@@ -4,7 +4,7 @@ import process from "node:process";
 import test from "node:test";
 import { isMainThread, Worker } from "node:worker_threads";
 import { type TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
-import { Reloader, type ReloaderEventMap, type ReloadResult } from "../../src/reload/reloader.ts";
+import { Reloader, type ReloaderEventMap, type ReloadResult } from "../../src/reload.ts";
 import { issueCa, issueServer } from "../support/certificates.ts";
 import { withFiles } from "../support/files.ts";
 import { configOf, echoServer, visit } from "../support/peers.ts";
@@ -351,7 +351,7 @@ test("Reloader.onSignal() throws UNSUPPORTED for a signal that cannot be caught,
       encodeURIComponent(`
       import { parentPort, workerData } from "node:worker_threads";
       import { TlsConfig, TlsState } from ${module("../../mod.ts")};
-      import { Reloader } from ${module("../../src/reload/reloader.ts")};
+      import { Reloader } from ${module("../../src/reload.ts")};
       const reloader = new Reloader(new TlsState(new TlsConfig(workerData)), () => {});
       try { reloader.onSignal("SIGHUP"); } catch (error) { parentPort.postMessage(error.code); }
       await reloader.close();

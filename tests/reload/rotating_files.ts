@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import { loadTlsConfig, TlsState } from "../../mod.ts";
-import { Reloader, type ReloaderEventMap, type WatchOptions } from "../../src/reload/reloader.ts";
+import { Reloader, type ReloaderEventMap, type WatchOptions } from "../../src/reload.ts";
 import type { Issued } from "../support/certificates.ts";
 import { type EchoServer, echoServer, visit } from "../support/peers.ts";
 

@@ -5,7 +5,7 @@ import { chmod, chown, readdir, rename, stat, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { loadTlsConfig, TlsState } from "../../mod.ts";
-import { Reloader } from "../../src/reload/reloader.ts";
+import { Reloader } from "../../src/reload.ts";
 import { echoServer, visit } from "../support/peers.ts";
 import { until } from "../support/tcp.ts";
 import { inotifyWatches, told } from "./rotating_files.ts";

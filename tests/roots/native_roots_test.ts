@@ -5,13 +5,7 @@ import { delimiter } from "node:path";
 import process from "node:process";
 import test from "node:test";
 import { parseCertificates } from "../../mod.ts";
-import {
-  nativeRoots,
-  NativeRootsError,
-  refreshNativeRoots,
-  RootCertStore,
-  warmNativeRoots,
-} from "../../src/roots/native_roots.ts";
+import { nativeRoots, NativeRootsError, refreshNativeRoots, RootCertStore, warmNativeRoots } from "../../src/roots.ts";
 import { issueCa } from "../support/certificates.ts";
 import { withFiles } from "../support/files.ts";
 import { opensslText } from "../support/openssl.ts";

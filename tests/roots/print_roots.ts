@@ -1,7 +1,7 @@
 // Prints as JSON what nativeRoots() finds, and what the runtime lists if its name is "system". Run by native_roots_test.ts.
 import { X509Certificate } from "node:crypto";
 import process from "node:process";
-import { nativeRoots } from "../../src/roots/native_roots.ts";
+import { nativeRoots } from "../../src/roots.ts";
 
 const outcome = await nativeRoots().then(
   (store) => ({ roots: [...store].map(({ fingerprint256 }) => fingerprint256).sort(), ...store.toJSON() }),

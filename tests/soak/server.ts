@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { join } from "node:path";
 import process from "node:process";
 import { loadTlsConfig, type TlsConfig, TlsState } from "../../mod.ts";
-import { Reloader, type ReloadResult } from "../../src/reload/reloader.ts";
+import { Reloader, type ReloadResult } from "../../src/reload.ts";
 import { type Protocol, type Running, serverKinds } from "./servers.ts";
 
 export type StateName = "open" | "mutual";

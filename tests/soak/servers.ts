@@ -10,9 +10,9 @@ import { type Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:tls";
 import type { TlsState } from "../../mod.ts";
-import { serve as serveBun } from "../../src/runtime/bun.ts";
-import { type DenoTlsConn, type Generation, listenTls, serve as serveDeno } from "../../src/runtime/deno.ts";
-import { attach } from "../../src/runtime/node.ts";
+import { serve as serveBun } from "../../src/bun.ts";
+import { type DenoTlsConn, type Generation, listenTls, serve as serveDeno } from "../../src/deno.ts";
+import { attach } from "../../src/node.ts";
 import { answer } from "./content.ts";
 
 export type Protocol = "http1" | "http2" | "webSocket";

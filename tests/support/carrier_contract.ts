@@ -5,8 +5,8 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import test from "node:test";
 import { TlsConfig, TlsState } from "../../mod.ts";
-import { type Client, Front, type FrontAddress, type Listen } from "../../src/runtime/front.ts";
-import type { Peers } from "../../src/runtime/peers.ts";
+import { type Client, Front, type FrontAddress, type Listen } from "../../src/native/front.ts";
+import type { Peers } from "../../src/native/peers.ts";
 import { issueServer } from "./certificates.ts";
 import { connected, until } from "./tcp.ts";
 

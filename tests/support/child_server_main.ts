@@ -6,10 +6,10 @@ import type { AddressInfo, Socket } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { TlsConfig, TlsState } from "../../mod.ts";
-import * as bun from "../../src/runtime/bun.ts";
-import * as deno from "../../src/runtime/deno.ts";
-import { Front } from "../../src/runtime/front.ts";
-import { carry, listenNet, peerOf } from "../../src/runtime/net_carrier.ts";
+import * as bun from "../../src/bun.ts";
+import * as deno from "../../src/deno.ts";
+import { Front } from "../../src/native/front.ts";
+import { carry, listenNet, peerOf } from "../../src/native/net_carrier.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const KEPT_FREE = 10;

@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import test from "node:test";
 import type { TLSSocket } from "node:tls";
 import { encodePem, parsePem, type TlsConfig, TlsState } from "../../mod.ts";
-import { ClientCheck } from "../../src/client_check.ts";
+import { ClientCheck } from "../../src/accept/client_verification.ts";
 import { issueCa, issueClient, type Issued, issueServer } from "./certificates.ts";
 import { opensslText } from "./openssl.ts";
 import { configOf, OpensslClient } from "./peers.ts";

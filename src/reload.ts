@@ -1,0 +1,28 @@
+/**
+ * Keeps a {@linkcode TlsState} at what its source holds, be it files, Kubernetes secrets, or an API: loads, compares,
+ * proves and swaps, whenever files change, a signal arrives, a timer runs out, or it is asked to.
+ *
+ * | who renews | what to do |
+ * | --- | --- |
+ * | certbot | watch `live/NAME/fullchain.pem` and `privkey.pem`; or `onSignal("SIGHUP")` and `--deploy-hook 'kill -HUP PID'` |
+ * | Caddy | watch `certificates/ISSUER/NAME/NAME.crt` and `NAME.key` |
+ * | lego | watch `certificates/NAME.crt` and `NAME.key` |
+ * | Kubernetes | watch `tls.crt` and `tls.key` of a secret volume that is mounted whole; a `subPath` mount never changes |
+ * | an API | `every(3_600_000)`, and more often where a certificate lives for hours |
+ *
+ * A signal comes once, and what fails then is not tried again: watch the files as well.
+ *
+ * Several threads or processes that share a port each make a {@linkcode TlsState} and a {@linkcode Reloader} of their
+ * own on the same files. They share the port by `listen({ port, reusePort: true })` on Linux.
+ *
+ * @module
+ */
+export {
+  Reloader,
+  type ReloaderEventMap,
+  type ReloaderOptions,
+  type ReloadOptions,
+  type ReloadResult,
+  type WatchOptions,
+} from "./reload/reloader.ts";
+export { type ReloaderStatus, type ReloadFailure, type WatchStatus } from "./reload/status.ts";

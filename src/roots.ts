@@ -1,0 +1,21 @@
+/**
+ * The system's trusted root certificates: read once for the whole process, each root once, honest about what could
+ * not be read.
+ *
+ * | system | where the roots come from |
+ * | --- | --- |
+ * | any, with `SSL_CERT_FILE` or `SSL_CERT_DIR` set | that file, and each of those directories, in place of the following |
+ * | Linux, BSD and other Unix | the first bundle of openssl-probe's list that exists, and all its directories that do |
+ * | macOS | the keychains, through `/usr/bin/security`, and its trust settings |
+ * | Windows | `tls.getCACertificates("system")` |
+ *
+ * On Deno this needs `--allow-env=SSL_CERT_FILE,SSL_CERT_DIR` and `--allow-read` of the places: `/etc/ssl` on Debian.
+ * macOS takes `--allow-run=/usr/bin/security` and a temporary directory, Windows `--allow-sys=ca`.
+ *
+ * A list of roots is less than the system's own verifier: see {@linkcode RootCertStore}.
+ *
+ * @module
+ */
+export { NativeRootsError } from "./errors.ts";
+export { nativeRoots, refreshNativeRoots, warmNativeRoots } from "./roots/native_roots.ts";
+export { RootCertStore, type RootSource } from "./roots/store.ts";

@@ -1,0 +1,174 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { spawnSync } from "node:child_process";
+import { closeSync, constants, existsSync, openSync, renameSync } from "node:fs";
+import { chmod, mkdir, symlink, truncate } from "node:fs/promises";
+import { createServer } from "node:net";
+import process from "node:process";
+import test from "node:test";
+import { pathToFileURL } from "node:url";
+import { readPemFile } from "../../src/x509/pem_file.ts";
+import { withFiles } from "../support/files.ts";
+import { assertRefused } from "../support/refusals.ts";
+
+const MEBIBYTE = 1024 * 1024;
+
+test("readPemFile() reads a file by its path and by its URL", () =>
+  withFiles(async (files) => {
+    const content = Buffer.from("hello\r\n\0\xff");
+    const path = await files.write("with space and ü.pem", content);
+    for (const each of [path, pathToFileURL(path)]) {
+      const { path: read, bytes } = await readPemFile(each);
+      assertEquals([read, Buffer.from(bytes)], [path, content]);
+    }
+  }));
+
+test("readPemFile() reads an empty file, and one of 1 MiB", () =>
+  withFiles(async (files) => {
+    assertEquals((await readPemFile(await files.write("empty", ""))).bytes.length, 0);
+    assertEquals((await readPemFile(await files.write("large", "x".repeat(MEBIBYTE)))).bytes.length, MEBIBYTE);
+  }));
+
+test("readPemFile() follows links, as certbot makes them", () =>
+  withFiles(async (files) => {
+    await files.write("archive.pem", "x");
+    await symlink("archive.pem", files.path("live.pem"));
+    const { path, bytes } = await readPemFile(files.path("live.pem"));
+    assertEquals([path, bytes.length], [files.path("live.pem"), 1]);
+  }));
+
+test("readPemFile() tells that there is no file", () =>
+  withFiles(async (files) => {
+    const path = files.path("missing.pem");
+    const message = /^Cannot read ".*missing\.pem": no such file$/;
+    await assertRefused(() => readPemFile(path), "FILE_NOT_FOUND", { path, message });
+    await assertRefused(() => readPemFile(pathToFileURL(path)), "FILE_NOT_FOUND", { path, message });
+    await symlink("nowhere", files.path("dangling.pem"));
+    await assertRefused(() => readPemFile(files.path("dangling.pem")), "FILE_NOT_FOUND", {
+      path: files.path("dangling.pem"),
+    });
+    const file = await files.write("file", "");
+    await assertRefused(() => readPemFile(`${file}/x`), "FILE_NOT_FOUND", { path: `${file}/x` });
+    await assertRefused(() => readPemFile(""), "FILE_NOT_FOUND", { path: "" });
+  }));
+
+test("readPemFile() refuses what is larger than 1 MiB, however large", () =>
+  withFiles(async (files) => {
+    const path = await files.write("large", "");
+    for (const size of [MEBIBYTE + 1, 2 ** 40]) {
+      await truncate(path, size);
+      const message = /: larger than 1048576 bytes$/;
+      await assertRefused(() => readPemFile(path), "FILE_TOO_LARGE", { path, message });
+    }
+  }));
+
+test("readPemFile() refuses a directory", () =>
+  withFiles(async (files) => {
+    const path = files.path("directory");
+    await mkdir(path);
+    await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", {
+      path,
+      message: /: not a regular file but a directory$/,
+    });
+  }));
+
+test("readPemFile() refuses a FIFO, and does not wait for its writer", () =>
+  withFiles(async (files) => {
+    const path = files.path("fifo");
+    assertEquals(spawnSync("mkfifo", [path]).status, 0);
+    await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", {
+      path,
+      message: /: not a regular file but a FIFO$/,
+    });
+  }));
+
+test("readPemFile() does not wait for the writer of a FIFO either that takes the place of a file meanwhile", () =>
+  withFiles(async (files) => {
+    const path = await files.write("file", "x");
+    const fifo = files.path("fifo");
+    assertEquals(spawnSync("mkfifo", [fifo]).status, 0);
+    const reading = readPemFile(path);
+    // While this thread stands still another one finds the file; when it goes on, there is a FIFO to be opened.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+    renameSync(fifo, path);
+    let rescued = false;
+    // Only what waits for a writer is still there after a minute.
+    const rescue = setTimeout(() => {
+      rescued = true;
+      closeSync(openSync(path, constants.O_RDWR | constants.O_NONBLOCK));
+    }, 60_000);
+    await assertRefused(() => reading, "FILE_UNREADABLE", { path, message: /: not a regular file but a FIFO$/ })
+      .finally(() => clearTimeout(rescue));
+    assertEquals(rescued, false);
+  }));
+
+test("readPemFile() refuses a socket", () =>
+  withFiles(async (files) => {
+    const path = files.path("socket");
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", {
+      path,
+      message: /: not a regular file but a socket$/,
+    });
+    await new Promise((resolve) => server.close(resolve));
+  }));
+
+test("readPemFile() refuses devices", async () => {
+  for (const path of ["/dev/zero", "/dev/null", "/dev/urandom"]) {
+    await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", {
+      path,
+      message: /: not a regular file but a device$/,
+    });
+  }
+});
+
+/** A regular file of several megabytes whose size is 0, as far as its directory knows. */
+const KERNEL_SYMBOLS = "/proc/kallsyms";
+
+test("readPemFile() reads no more than 1 MiB of a file that does not tell its size", {
+  skip: existsSync(KERNEL_SYMBOLS) ? false : "only Linux has such a file",
+}, async () => {
+  await assertRefused(() => readPemFile(KERNEL_SYMBOLS), "FILE_TOO_LARGE", { path: KERNEL_SYMBOLS });
+});
+
+test("readPemFile() tells what the system says", () =>
+  withFiles(async (files) => {
+    await symlink("loop", files.path("loop"));
+    const path = files.path("loop");
+    await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", { path, message: /: the system says ELOOP$/ });
+    const long = files.path("x".repeat(300));
+    await assertRefused(() => readPemFile(long), "FILE_UNREADABLE", {
+      path: long,
+      message: /: the system says ENAMETOOLONG$/,
+    });
+    await assertRefused(() => readPemFile("a\0b"), "FILE_UNREADABLE", { path: "a\0b" });
+  }));
+
+/** Runs as a user who may read nothing of ours: root may read everything. */
+async function asNobody(body: () => Promise<unknown>): Promise<void> {
+  const user = process.geteuid?.();
+  if (user !== 0) {
+    await body();
+    return;
+  }
+  process.seteuid!(65534);
+  try {
+    await body();
+  } finally {
+    process.seteuid!(user);
+  }
+}
+
+test("readPemFile() tells that it has no permission", () =>
+  withFiles(async (files) => {
+    const path = await files.write("secret.pem", "x");
+    await chmod(path, 0);
+    await asNobody(async () => {
+      await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", { path, message: /: the system says EACCES$/ });
+    });
+  }));
+
+test("readPemFile() takes the URL of a file and of nothing else", async () => {
+  await assertRejects(() => readPemFile(new URL("https://example.test/chain.pem")), TypeError);
+});
