@@ -12,6 +12,20 @@ export interface TlsSwap {
   readonly generation: number;
 }
 
+/** A server that serves with the configurations of a state. */
+export interface Follower {
+  /**
+   * Called before a swap changes anything. Throws `UNSUPPORTED` if the server cannot serve the next configuration; then
+   * `swap()` throws the same error, and nothing has changed.
+   */
+  requireServable(next: TlsConfig): void;
+  /** Called after the state has changed, before `swap()` returns and before the listeners of `subscribe()`. */
+  follow(swap: TlsSwap): void;
+}
+
+/** Makes a server follow a state, until the returned disposer is disposed of. */
+export let addFollower: (state: TlsState, follower: Follower) => Disposable;
+
 /**
  * The current TLS configuration of a server: one reference, replaced whole.
  *
@@ -37,7 +51,15 @@ export interface TlsSwap {
  */
 export class TlsState {
   #acceptor: TlsAcceptor;
+  readonly #followers = new Set<Follower>();
   readonly #listeners = new Set<{ readonly notify: (swap: TlsSwap) => void }>();
+
+  static {
+    addFollower = (state, follower) => {
+      state.#followers.add(follower);
+      return { [Symbol.dispose]: () => void state.#followers.delete(follower) };
+    };
+  }
 
   /**
    * Makes a state.
@@ -76,18 +98,23 @@ export class TlsState {
   }
 
   /**
-   * Makes a configuration current. Whatever is accepted after this call returns is served with it.
+   * Makes a configuration current. Connections accepted after this call returns are served with it.
    *
    * @param next The new configuration.
    * @returns The previous one, to be swapped back in if need be.
+   * @throws {TlsReloadError} `UNSUPPORTED` if a server that follows the state cannot serve the new configuration; the
+   * state and all of its servers keep the current one.
    */
   swap(next: TlsConfig): TlsConfig {
+    for (const follower of this.#followers) follower.requireServable(next);
     const previous = this.#acceptor.config;
     const acceptor = this.#acceptor = new TlsAcceptor(next, this.#acceptor.generation + 1);
+    const swap: TlsSwap = { config: next, previous, generation: acceptor.generation };
+    for (const follower of [...this.#followers]) guarded(() => follower.follow(swap));
     for (const listener of [...this.#listeners]) {
-      // A listener may have swapped again: the later generation has been told to all of them by then.
+      // A listener may have swapped again: all of them have been notified of the later generation by then.
       if (this.#acceptor !== acceptor) break;
-      listener.notify({ config: next, previous, generation: acceptor.generation });
+      listener.notify(swap);
     }
     return previous;
   }
@@ -100,17 +127,18 @@ export class TlsState {
    * @returns Ends the subscription when disposed of.
    */
   subscribe(listener: (swap: TlsSwap) => void): Disposable {
-    const subscription = {
-      notify: (swap: TlsSwap) => {
-        try {
-          const result: unknown = listener(swap);
-          if (result instanceof Promise) result.catch(warn);
-        } catch (error) {
-          warn(error);
-        }
-      },
-    };
+    const subscription = { notify: (swap: TlsSwap) => guarded(() => listener(swap)) };
     this.#listeners.add(subscription);
     return { [Symbol.dispose]: () => void this.#listeners.delete(subscription) };
+  }
+}
+
+/** Reports an error as a process warning, so that it stops neither the swap nor another listener. */
+function guarded(call: () => unknown): void {
+  try {
+    const result = call();
+    if (result instanceof Promise) result.catch(warn);
+  } catch (error) {
+    warn(error);
   }
 }

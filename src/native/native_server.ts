@@ -1,0 +1,74 @@
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+
+/** How connections reach the native server of a generation. */
+export type Mechanism = "handoff" | "front";
+
+/** Where a native server listens. */
+export interface ListenAddress {
+  /** The address, all of the machine without it. */
+  readonly hostname?: string | undefined;
+  /** The port, 0 for one that is free. */
+  readonly port: number;
+}
+
+/** The native server of one generation. */
+export interface NativeServer {
+  /** The port that the runtime reports. */
+  readonly port: number;
+  /** Resolves when the server has ended; rejects if it ended by itself, such as `Deno.serve` without a descriptor. */
+  readonly ended: Promise<void>;
+  /** Ends it at once. Called when its last connection has ended, or when its drain is over. */
+  stop(): void;
+  /** Keeps the process running. */
+  ref(): void;
+  /** No longer keeps the process running. */
+  unref(): void;
+}
+
+/** What a shim knows about the native servers of its runtime. */
+export interface NativeRuntime<Server extends NativeServer> {
+  /**
+   * Starts a server with the configuration of an acceptor. Synchronous, because the handoff looks for the listening
+   * descriptor in the same turn of the event loop.
+   *
+   * @param acceptor The configuration and its generation.
+   * @param address The public address for the first generation, 127.0.0.1 and port 0 for each later one.
+   */
+  start(acceptor: TlsAcceptor, address: ListenAddress): Server;
+  /** Completes a handshake with the port of a server and compares the certificate; rejects with `CONFIG_UNUSABLE`. */
+  prove(server: Server, acceptor: TlsAcceptor): Promise<void>;
+  /** Throws `UNSUPPORTED` if the native server cannot serve this configuration. */
+  requireServable(acceptor: TlsAcceptor): void;
+}
+
+/** A generation that still serves connections. */
+export interface Generation {
+  /** Its number in the state. */
+  readonly generation: number;
+  /** How many connections it holds. */
+  readonly connections: number;
+}
+
+/** The native servers of all generations behind one public address, whatever the mechanism. */
+export interface ServingGenerations<Server extends NativeServer> {
+  /** How connections reach the newest server. */
+  readonly mechanism: Mechanism;
+  /** Why this mechanism is used, such as `handoff: Linux with FFI` or `front: no permission --allow-ffi`. */
+  readonly mechanismReason: string;
+  /** The public address. */
+  readonly address: { readonly hostname: string; readonly port: number };
+  /** The generations that hold connections, oldest first; the last one gets the next connection. */
+  readonly generations: readonly Generation[];
+  /** The servers of these generations, in the same order. */
+  readonly servers: readonly Server[];
+  /** Resolves when it has been closed and the last connection has ended. */
+  readonly finished: Promise<void>;
+  /** Stops listening. Open connections continue. */
+  close(): void;
+  /** Closes, and ends every connection. */
+  destroy(): void;
+  /** Keeps the process running, as it does from the start. */
+  ref(): void;
+  /** No longer keeps the process running. */
+  unref(): void;
+}
