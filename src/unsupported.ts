@@ -1,6 +1,11 @@
 import process from "node:process";
 import { TlsReloadError } from "./errors.ts";
 
+/** A runtime that this module supports, by its key in `process.versions`. */
+type Runtime = "bun" | "deno" | "node";
+
+const NAMES: Readonly<Record<Runtime, string>> = { bun: "Bun", deno: "Deno", node: "Node" };
+
 /**
  * The error for what this runtime, or this version of it, cannot do.
  *
@@ -10,7 +15,42 @@ import { TlsReloadError } from "./errors.ts";
  * @returns The error, which names the runtime and its version.
  */
 export function unsupported(action: string, reason: string, cause?: unknown): TlsReloadError {
-  const { bun, deno, node } = process.versions;
-  const runtime = bun ? `Bun ${bun}` : deno ? `Deno ${deno}` : `Node ${node}`;
-  return new TlsReloadError("UNSUPPORTED", `Cannot ${action} on ${runtime}: ${reason}`, { cause });
+  const { name, version } = currentRuntime();
+  return new TlsReloadError("UNSUPPORTED", `Cannot ${action} on ${name} ${version}: ${reason}`, { cause });
+}
+
+/**
+ * Refuses versions of a runtime that are too old for an action.
+ *
+ * @param action What was asked for, such as `attach to server`.
+ * @param oldest The oldest version that can do it, for each runtime with such a limit.
+ * @param alternative What to use instead of an update.
+ * @throws {TlsReloadError} `UNSUPPORTED` if this runtime is older.
+ */
+export function requireVersion(
+  action: string,
+  oldest: Readonly<Partial<Record<Runtime, string>>>,
+  alternative: string,
+): void {
+  const { key, name, version } = currentRuntime();
+  const needed = oldest[key];
+  if (needed === undefined || !isOlder(version, needed)) return;
+  throw unsupported(action, `it needs ${name} ${needed} or later; update, or ${alternative}`);
+}
+
+/** Bun and Deno also report a version of Node, the one that they are compatible with. */
+function currentRuntime(): { readonly key: Runtime; readonly name: string; readonly version: string } {
+  const { versions } = process;
+  const key = versions["bun"] ? "bun" : versions["deno"] ? "deno" : "node";
+  return { key, name: NAMES[key], version: versions[key] ?? "" };
+}
+
+/** Compares major, minor and patch; a suffix such as `-canary.1` does not count. */
+function isOlder(version: string, needed: string): boolean {
+  const parts = version.split(".").map((part) => parseInt(part, 10));
+  for (const [index, minimum] of needed.split(".").map(Number).entries()) {
+    const part = parts[index] ?? 0;
+    if (part !== minimum) return part < minimum;
+  }
+  return false;
 }

@@ -6,7 +6,7 @@ import { TlsReloadError } from "../errors.ts";
 import { servedFingerprint } from "../config/proof.ts";
 import { hideKey, serverOptions, type TlsConfig } from "../config/tls_config.ts";
 import type { TlsState } from "../accept/tls_state.ts";
-import { unsupported } from "../unsupported.ts";
+import { requireVersion, unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
 
 /** What {@linkcode attach} takes. */
@@ -101,7 +101,7 @@ type Place = { readonly path: string } | { readonly host: string; readonly port:
 type Emit = Server["emit"];
 
 /** The oldest versions whose `setSecureContext()` does what it says. */
-const OLDEST = { bun: [1, 4, 3], deno: [2, 8, 0] } as const;
+const OLDEST = { bun: "1.4.3", deno: "2.8.0" };
 /** How long a server may take to answer its own verification: a machine that pauses is no reason to call it stale. */
 const VERIFY_TIMEOUT_MS = 30_000;
 const attached = new WeakSet<Server>();
@@ -301,18 +301,7 @@ class ServerAttachment implements Attachment {
 }
 
 function requireSupport(server: Server): void {
-  for (const [runtime, oldest] of Object.entries(OLDEST)) {
-    const version = process.versions[runtime];
-    if (version === undefined) continue;
-    const parts = version.split(".").map((part) => parseInt(part, 10));
-    const at = oldest.findIndex((part, index) => part !== parts[index]);
-    if (at >= 0 && parts[at]! < oldest[at]!) {
-      throw unsupported(
-        "attach to server",
-        `setSecureContext() works from ${runtime} ${oldest.join(".")}; update, or use state.acceptor()`,
-      );
-    }
-  }
+  requireVersion("attach to server", OLDEST, "use state.acceptor()");
   if (typeof server.setSecureContext !== "function") {
     throw unsupported(
       "attach to server",
