@@ -26,9 +26,9 @@ export class SingleFlight<Result> {
     return this.#next;
   }
 
-  /** Resolves when nothing runs and nothing waits. Never rejects. */
-  async idle(): Promise<void> {
-    while (this.#current !== undefined) await (this.#next ?? this.#current).catch(() => {});
+  /** Resolves when the runs that were asked for until now have ended. Never rejects. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([this.#current, this.#next]);
   }
 
   #start(): Promise<Result> {

@@ -60,7 +60,7 @@ test("SingleFlight.run() never runs two at a time, at whichever turn it is calle
     assert(await late > before, `after ${count} turns`);
     await Promise.all(calls);
     assertEquals(most, 1, `after ${count} turns`);
-    await flight.idle();
+    await flight.settled();
     assertEquals(running, 0);
   }
 });
@@ -79,17 +79,17 @@ test("SingleFlight.run() rejects the callers of a run that failed, and goes on w
   await assertRejects(() => failing.run(), Error, "at once");
 });
 
-test("SingleFlight.idle() waits for the current run and the next one, whatever they come to", async () => {
+test("SingleFlight.settled() waits for the current run and the next one, whatever their outcome", async () => {
   const { flight, runs } = controlled();
-  await flight.idle();
+  await flight.settled();
   const calls = [flight.run(), flight.run()];
-  let isIdle = false;
-  const idle = flight.idle().then(() => isIdle = true);
+  let isSettled = false;
+  const settled = flight.settled().then(() => isSettled = true);
   runs[0]!.reject(new Error("no"));
   await assertRejects(() => calls[0]!, Error, "no");
   await turns(20);
-  assertEquals(isIdle, false);
+  assertEquals(isSettled, false);
   runs[1]!.resolve("done");
-  await idle;
+  await settled;
   assertEquals(await calls[1], "done");
 });
