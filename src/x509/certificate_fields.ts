@@ -83,7 +83,7 @@ function alternativeNames(extensions: DerValue | undefined): DerValue[] {
 }
 
 /** RFC 4514 section 2: the last attribute first, as OpenSSL does it also among those that stand in one. */
-function distinguishedName(name: DerValue | undefined): string {
+export function distinguishedName(name: DerValue | undefined): string {
   return readChildren(name).map(({ content }) => readDer(content).map(attribute).reverse().join("+")).reverse().join(
     ",",
   );
@@ -109,7 +109,7 @@ function escapeValue(text: string): string {
 }
 
 /** None, if it is of no known length: it is valid for nothing then. */
-function ipAddress(bytes: Uint8Array): string[] {
+export function ipAddress(bytes: Uint8Array): string[] {
   if (bytes.length === 4) return [bytes.join(".")];
   if (bytes.length !== 16) return [];
   const groups = Buffer.from(bytes).toString("hex").match(/.{4}/g)!.join(":");

@@ -1,0 +1,73 @@
+import { Buffer } from "node:buffer";
+import { distinguishedName, ipAddress } from "./certificate_fields.ts";
+import { type DerValue, readDer } from "./der.ts";
+
+/** A name by which a certificate says whom it is for, or an authority whom it issues for (RFC 5280 section 4.2.1.6). */
+export type GeneralName =
+  | {
+    readonly kind: "dns" | "email" | "uri";
+    /** The name, byte for byte. */
+    readonly value: string;
+  }
+  | {
+    readonly kind: "ip";
+    /** The address in its canonical text (RFC 5952); empty if the bytes are not an address, as those of a constraint. */
+    readonly value: string;
+    /** 4 or 16 bytes; in a name constraint 8 or 32, address and mask. */
+    readonly bytes: Uint8Array;
+  }
+  | {
+    readonly kind: "directory";
+    /** The name in the form of RFC 4514. */
+    readonly value: string;
+    /** The Name. */
+    readonly name: DerValue;
+  }
+  | {
+    readonly kind: "other";
+    /** The tag of the name: otherName, x400Address, ediPartyName or registeredID. */
+    readonly tag: number;
+    /** What it holds. */
+    readonly bytes: Uint8Array;
+  };
+
+/** The context-specific tags of RFC 5280 appendix A.2. */
+const KINDS: Readonly<Record<number, GeneralName["kind"]>> = {
+  0xa0: "other", // otherName
+  0x81: "email",
+  0x82: "dns",
+  0xa3: "other", // x400Address
+  0xa4: "directory",
+  0xa5: "other", // ediPartyName
+  0x86: "uri",
+  0x87: "ip",
+  0x88: "other", // registeredID
+};
+
+/**
+ * Reads a GeneralName.
+ *
+ * @param value The value, with the tag that says of which kind it is.
+ * @returns The name.
+ * @throws {RangeError} If it is of no known kind, or broken.
+ */
+export function readGeneralName({ tag, content }: DerValue): GeneralName {
+  const kind = KINDS[tag];
+  switch (kind) {
+    case "dns":
+    case "email":
+    case "uri":
+      return { kind, value: Buffer.from(content).toString("latin1") };
+    case "ip":
+      return { kind, value: ipAddress(content)[0] ?? "", bytes: content };
+    case "directory": {
+      const [name, ...rest] = readDer(content);
+      if (!name || rest.length > 0) throw new RangeError("a directory name in the certificate is broken");
+      return { kind, value: distinguishedName(name), name };
+    }
+    case "other":
+      return { kind, tag, bytes: content };
+    default:
+      throw new RangeError("a name in the certificate is of no known kind");
+  }
+}
