@@ -1,0 +1,191 @@
+import { Buffer } from "node:buffer";
+
+/** What a client says of itself in the first message of a handshake (RFC 8446 section 4.1.2). */
+export interface ClientHello {
+  /**
+   * The name that the client asks for (RFC 6066 section 3), in lower case and without a trailing dot; absent if the
+   * client sends none. The name is the client's claim, and may hold any characters.
+   */
+  readonly serverName: string | undefined;
+  /** The protocols that the client offers by ALPN (RFC 7301), the preferred one first. */
+  readonly alpnProtocols: readonly string[];
+  /** The versions of TLS that the client offers, in the form of `getProtocol()`. */
+  readonly versions: readonly string[];
+  /** The signature algorithms that the client can verify, as numbers of the IANA registry `TLS SignatureScheme`. */
+  readonly signatureAlgorithms: readonly number[];
+  /** The cipher suites that the client offers, as numbers of the IANA registry `TLS Cipher Suites`. */
+  readonly cipherSuites: readonly number[];
+  /** The groups that the client offers, as numbers of the IANA registry `TLS Supported Groups`. */
+  readonly supportedGroups: readonly number[];
+}
+
+/** How many bytes a ClientHello may take, with the headers of the records that carry it. */
+export const MAX_HELLO_BYTES = 16_384;
+
+/** RFC 8446 section 5.1. */
+const HANDSHAKE_RECORD = 0x16;
+const MAJOR_VERSION = 0x03;
+const RECORD_HEADER_BYTES = 5;
+const MAX_RECORD_BYTES = 2 ** 14;
+/** RFC 8446 section 4. */
+const CLIENT_HELLO = 1;
+const MESSAGE_HEADER_BYTES = 4;
+/** RFC 6066 section 3. */
+const HOST_NAME = 0;
+const MAX_NAME_BYTES = 255;
+const Extension = { serverName: 0, supportedGroups: 10, signatureAlgorithms: 13, alpn: 16, supportedVersions: 43 };
+const READ = new Set(Object.values(Extension));
+/** The newest first. Others are ignored, such as the reserved ones of RFC 8701. */
+const VERSIONS = new Map([[0x0304, "TLSv1.3"], [0x0303, "TLSv1.2"], [0x0302, "TLSv1.1"], [0x0301, "TLSv1"]]);
+const TLS_1_2 = 0x0303;
+
+/**
+ * Reads the ClientHello that a connection begins with. Bytes after it are ignored.
+ *
+ * The runtime reads the same bytes again and decides about everything else: the hello only says which certificate the
+ * client needs.
+ *
+ * @param bytes Everything that has arrived so far.
+ * @returns The hello, or `undefined` while it is not whole.
+ * @throws {RangeError} If the first bytes are not those of TLS, or the hello is malformed or larger than
+ * {@linkcode MAX_HELLO_BYTES}.
+ */
+export function parseClientHello(bytes: Uint8Array): ClientHello | undefined {
+  const header = new Uint8Array(MESSAGE_HEADER_BYTES);
+  const received = copyMessage(bytes, header);
+  if (received > 0 && header[0] !== CLIENT_HELLO) throw new RangeError("the first message is not a ClientHello");
+  if (received === MESSAGE_HEADER_BYTES) {
+    const message = new Uint8Array(MESSAGE_HEADER_BYTES + new Reader(header.subarray(1)).number(3));
+    if (message.length > MAX_HELLO_BYTES) throw new RangeError("the ClientHello is too large");
+    if (copyMessage(bytes, message) === message.length) {
+      return readHello(new Reader(message.subarray(MESSAGE_HEADER_BYTES)));
+    }
+  }
+  if (bytes.length >= MAX_HELLO_BYTES) throw new RangeError("the ClientHello is too large");
+  return undefined;
+}
+
+/** Copies the first message out of its records, until the target is full. Returns how many bytes were copied. */
+function copyMessage(bytes: Uint8Array, target: Uint8Array): number {
+  let copied = 0;
+  for (let at = 0; at < bytes.length && copied < target.length;) {
+    const isTls = bytes[at] === HANDSHAKE_RECORD && (bytes[at + 1] ?? MAJOR_VERSION) === MAJOR_VERSION;
+    if (!isTls) throw new RangeError("the bytes are not TLS");
+    const start = at + RECORD_HEADER_BYTES;
+    if (start > bytes.length) break;
+    const length = bytes[at + 3]! * 256 + bytes[at + 4]!;
+    if (length > MAX_RECORD_BYTES) throw new RangeError("a record is larger than TLS allows");
+    const fragment = bytes.subarray(start, Math.min(start + length, start + target.length - copied));
+    target.set(fragment, copied);
+    copied += fragment.length;
+    at = start + length;
+  }
+  return copied;
+}
+
+function readHello(body: Reader): ClientHello {
+  const legacyVersion = body.number(2);
+  body.take(32); // random
+  body.vector(1); // legacy_session_id
+  const cipherSuites = body.vector(2).numbers(2);
+  body.vector(1); // legacy_compression_methods
+  const extensions = body.isAtEnd ? new Map<number, Reader>() : readExtensions(body.vector(2));
+  body.requireEnd();
+  const numbersOf = (type: number, lengthBytes: number) => extensions.get(type)?.only(lengthBytes).numbers(2);
+  const versions = numbersOf(Extension.supportedVersions, 1);
+  // RFC 8446 section 4.2.1: without the extension, the field names the newest version, up to TLS 1.2.
+  const isOffered = (version: number) => versions?.includes(version) ?? version <= Math.min(legacyVersion, TLS_1_2);
+  return {
+    serverName: readServerName(extensions.get(Extension.serverName)),
+    alpnProtocols: readProtocols(extensions.get(Extension.alpn)),
+    versions: [...VERSIONS.keys()].filter(isOffered).map((version) => VERSIONS.get(version)!),
+    signatureAlgorithms: numbersOf(Extension.signatureAlgorithms, 2) ?? [],
+    cipherSuites,
+    supportedGroups: numbersOf(Extension.supportedGroups, 2) ?? [],
+  };
+}
+
+/** RFC 8446 section 4.2. A repeated extension is refused: the runtime might read the other one. */
+function readExtensions(list: Reader): Map<number, Reader> {
+  const extensions = new Map<number, Reader>();
+  while (!list.isAtEnd) {
+    const type = list.number(2);
+    const content = list.vector(2);
+    if (!READ.has(type)) continue;
+    if (extensions.has(type)) throw new RangeError(`extension ${type} is repeated`);
+    extensions.set(type, content);
+  }
+  return extensions;
+}
+
+/** RFC 6066 section 3 defines a list, but only one kind of name: everyone sends, and OpenSSL takes, a list of one. */
+function readServerName(extension: Reader | undefined): string | undefined {
+  if (!extension) return undefined;
+  const list = extension.only(2);
+  const type = list.number(1);
+  const name = list.only(2).text();
+  if (type !== HOST_NAME || name.length === 0 || name.length > MAX_NAME_BYTES || name.includes("\0")) {
+    throw new RangeError("the server name is malformed");
+  }
+  return name.toLowerCase().replace(/\.$/, "");
+}
+
+/** RFC 7301 section 3.1. */
+function readProtocols(extension: Reader | undefined): string[] {
+  const protocols: string[] = [];
+  const list = extension?.only(2);
+  while (list && !list.isAtEnd) protocols.push(list.vector(1).text());
+  return protocols;
+}
+
+/** Reads numbers and vectors (RFC 8446 section 3) one after another. Throws a `RangeError` where one is cut off. */
+class Reader {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+
+  take(count: number): Uint8Array {
+    const end = this.#at + count;
+    if (end > this.#bytes.length) throw new RangeError("the ClientHello is cut off");
+    const taken = this.#bytes.subarray(this.#at, end);
+    this.#at = end;
+    return taken;
+  }
+
+  number(bytes: number): number {
+    return this.take(bytes).reduce((number, byte) => number * 256 + byte, 0);
+  }
+
+  /** The content of a vector, whose length stands before it. */
+  vector(lengthBytes: number): Reader {
+    return new Reader(this.take(this.number(lengthBytes)));
+  }
+
+  /** The content of a vector that takes all the rest. */
+  only(lengthBytes: number): Reader {
+    const content = this.vector(lengthBytes);
+    this.requireEnd();
+    return content;
+  }
+
+  numbers(bytes: number): number[] {
+    const numbers: number[] = [];
+    while (!this.isAtEnd) numbers.push(this.number(bytes));
+    return numbers;
+  }
+
+  text(): string {
+    return Buffer.from(this.take(this.#bytes.length - this.#at)).toString("latin1");
+  }
+
+  requireEnd(): void {
+    if (!this.isAtEnd) throw new RangeError("the ClientHello holds more bytes than its lengths say");
+  }
+}
