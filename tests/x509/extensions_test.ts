@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import test from "node:test";
-import { Certificate, parseCertificates } from "../../mod.ts";
+import { type Certificate, parseCertificates } from "../../mod.ts";
 import { readPublicKey, readSignatureAlgorithm } from "../../src/x509/algorithms.ts";
 import { readStructure } from "../../src/x509/certificate_structure.ts";
 import { encodeDer } from "../../src/x509/der.ts";
