@@ -1,152 +1,161 @@
-// Runs every test on Deno, Bun and two versions of Node: deno task test [name of a test file …]
-import { spawn } from "node:child_process";
+// Runs the tests, each file in a process of its own, several at a time:
+//   deno task test                         every test on Deno, Bun and two versions of Node
+//   deno task test pem status              the files whose paths contain one of these words
+//   deno task test --on bun --on node22 pem   only on these runtimes: deno, bun, node22, node24
+//   deno task test --jobs 1                one file after another
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { issueServer } from "./support/certificates.ts";
 import { deno, installRuntimes, type Runtime } from "./support/runtimes.ts";
+import { type JobResult, killJobs, run, runJobs, type TestJob } from "./support/test_jobs.ts";
+import { sumOf } from "./support/test_output.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const STAND_INS = ["--import-map", join(ROOT, "tests/std/import_map.json")];
-/** A run that takes longer than this hangs, and has failed. */
-const RUN_TIMEOUT_MS = 1_200_000;
-const GRACE_MS = 10_000;
-/** Who drops what is sent to JSR answers no sooner. */
-const JSR_TIMEOUT_MS = 60_000;
-/** How each runner states its counts. */
-const COUNTS = {
-  passed: [/^\w+ \| (\d+) passed/m, /^\s*(\d+) pass$/m, /^# pass (\d+)$/m],
-  failed: [/^\w+ \| .* (\d+) failed/m, /^\s*(\d+) fail$/m, /^# fail (\d+)$/m],
-  skipped: [/^\w+ \| .* (\d+) ignored/m, /^\s*(\d+) skip$/m, /^# skipped (\d+)$/m],
-};
-/** What each runner says of a test that did not fail: among hundreds of these no failure is found. */
-const PASSES = [
-  /^.* \.\.\. (?:ok|ignored) \(.*\)\n/gm,
-  /^\((?:pass|skip)\) .*\n/gm,
-  /^# Subtest: .*\n(?:ok .*\n {2}---\n(?: {2}.*\n)*? {2}\.\.\.\n)?/gm,
-];
+/** Load tests: they keep a core busy with clients and another one with a server. */
+const HEAVY_FILES = ["tests/e2e/native_servers_test.ts", "tests/e2e/rotation_test.ts"];
+/** The rooms whose files take longest are started first, so that no core idles at the end. */
+const LONG_ROOMS = ["tests/e2e/", "tests/attach/", "tests/reload/"];
+/** A firewall that drops packets to JSR would make each attempt wait longer. */
+const JSR_TIMEOUT_MS = 20_000;
+const PREPARE_TIMEOUT_MS = 300_000;
+const SLOWEST = 5;
+const RUNTIMES = ["deno", "bun", "node22", "node24"] as const;
 
-interface Result {
-  readonly passed: number;
-  readonly failed: number;
-  readonly skipped: number;
+const { values, positionals: words } = parseArgs({
+  allowPositionals: true,
+  options: {
+    on: { type: "string", multiple: true, default: [...RUNTIMES] },
+    jobs: { type: "string", default: String(availableParallelism() + 1) },
+  },
+});
+const slots = Number(values.jobs);
+if (!Number.isInteger(slots) || slots < 1) {
+  throw new TypeError(`Cannot test: '--jobs' must be a positive integer: ${values.jobs}`);
 }
-
-interface RunOptions {
-  readonly cwd?: string;
-  readonly runtime?: string;
-  readonly timeoutMs?: number;
-}
-
-/** Ends the run that is under way, with all that it has started and what that would leave behind. */
-let endRun = () => {};
-
-async function runs(command: string, args: readonly string[], options: RunOptions = {}) {
-  const { cwd = ROOT, runtime = "", timeoutMs = RUN_TIMEOUT_MS } = options;
-  const child = spawn(command, args, {
-    cwd,
-    env: { ...process.env, NO_COLOR: "1", TLS_RELOAD_RUNTIME: runtime },
-    stdio: ["ignore", "pipe", "pipe"],
-    detached: true, // as the leader of a group of its own
-  });
-  endRun = () => {
-    try {
-      process.kill(-child.pid!, "SIGKILL");
-    } catch {
-      // Nobody of the group is left.
-    }
-  };
-  let output = "";
-  let hangs = false;
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => output += text);
-  const timers = [
-    setTimeout(() => hangs = child.kill(), timeoutMs), // Node says on its way out what it was running
-    setTimeout(endRun, timeoutMs + GRACE_MS),
-  ];
-  child.once("exit", endRun);
-  const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
-  timers.forEach(clearTimeout);
-  return { ok: code === 0, hangs, output };
+const unknown = values.on.find((name) => !RUNTIMES.some((each) => each === name));
+if (unknown !== undefined) {
+  throw new TypeError(`Cannot test: '--on' must be one of ${RUNTIMES.join(", ")}: ${unknown}`);
 }
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.once(signal, () => {
-    endRun();
+    killJobs();
     process.exit(1);
   });
-}
-
-async function test(runtime: Runtime, extraArgs: readonly string[], cwd?: string): Promise<Result> {
-  const args = [...runtime.testArgs, ...extraArgs];
-  const { ok, hangs, output } = await runs(runtime.path, args, { runtime: runtime.name, ...(cwd && { cwd }) });
-  const count = (patterns: readonly RegExp[]) =>
-    Number(patterns.map((each) => each.exec(output)?.[1]).find(Boolean) ?? 0);
-  const [passed, failed, skipped] = [count(COUNTS.passed), count(COUNTS.failed), count(COUNTS.skipped)];
-  // A runner that dies, or that finds nothing to run, has failed whatever it counted.
-  const broken = failed === 0 && (!ok || passed === 0) ? 1 : 0;
-  // Where it hangs, what has passed last tells.
-  if (hangs) console.log(`${output}\nended after ${RUN_TIMEOUT_MS / 1000} s`);
-  else if (!ok || broken) console.log(PASSES.reduce((text, passes) => text.replace(passes, ""), output));
-  console.log(`${runtime.name.padEnd(14)} ${passed} passed, ${failed + broken} failed, ${skipped} skipped`);
-  return { passed, failed: failed + broken, skipped };
-}
-
-/** Runs the examples of the documentation where the files are that they read. */
-async function testDocs(): Promise<Result> {
-  const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
-  const issued = await issueServer("localhost");
-  await writeFile(join(folder, "fullchain.pem"), issued.cert);
-  await writeFile(join(folder, "privkey.pem"), issued.key, { mode: 0o600 });
-  await writeFile(join(folder, "clients-ca.pem"), issued.cert);
-  const places = ["mod.ts", "src", "README.md", "MIGRATING.md"].map((place) => join(ROOT, place));
-  // Never the published module: the examples import it by its name on JSR.
-  const args = ["--doc", "--config", join(ROOT, "deno.json"), ...STAND_INS, ...places];
-  const result = await test({ ...deno, name: "deno (docs)" }, args, folder);
-  await rm(folder, { recursive: true });
-  return result;
 }
 
 async function canReachJsr(): Promise<boolean> {
   const { imports } = JSON.parse(await readFile(join(ROOT, "deno.json"), "utf8"));
   const needed = Object.values<string>(imports).filter((specifier) => specifier.startsWith("jsr:"));
-  return (await runs(deno.path, ["cache", "--quiet", ...needed], { timeoutMs: JSR_TIMEOUT_MS })).ok;
+  const command = [deno.path, "cache", "--quiet", ...needed] as const;
+  return (await run({ command: [...command], cwd: ROOT }, JSR_TIMEOUT_MS)).code === 0;
 }
 
-/** Runs the files whose paths contain one of these names, or all of them. */
-async function testAll(wanted: readonly string[], results: Result[]): Promise<void> {
-  const files = (await readdir(new URL(".", import.meta.url), { recursive: true }))
-    .map((file) => `tests/${file}`)
-    .filter((file) => file.endsWith("_test.ts") && (wanted.length === 0 || wanted.some((name) => file.includes(name))))
-    .sort();
-  if (files.length === 0) throw new Error(`Cannot find a test file by its name: ${wanted.join(", ")}`);
-
-  const hasJsr = await canReachJsr();
-  if (!hasJsr) console.log("JSR cannot be reached: local stand-ins serve for @std/assert, @std/fs and @std/path");
-
-  // The first Deno run also fills node_modules, which Bun and Node resolve from.
-  const onDeno = await test(deno, [...(hasJsr ? [] : STAND_INS), ...files]);
-  results.push(onDeno);
+async function chosenRuntimes(): Promise<Record<string, Runtime>> {
+  if (values.on.every((name) => name === "deno")) return { deno };
   const { bun, node22, node } = await installRuntimes();
-  const paths = files.map((file) => `./${file}`);
-  results.push(await test(bun, paths));
-  const onNode = [await test(node22, paths), await test(node, paths)];
-  results.push(...onNode);
-  if (wanted.length === 0) results.push(await testDocs());
-
-  // Deno passes over what is thrown while a file of node:test is loaded, and the tests after it vanish. Bun has fewer
-  // tests by design, as some servers cannot be attached to there.
-  const count = ({ passed, failed, skipped }: Result) => passed + failed + skipped;
-  if (onNode.some((result) => count(result) !== count(onDeno))) throw new Error("Deno and Node ran different tests");
+  return { deno, bun, node22, node24: node };
 }
 
-const results: Result[] = [];
-await testAll(process.argv.slice(2), results).catch((error) => {
-  console.log(error);
-  results.push({ passed: 0, failed: 1, skipped: 0 });
-});
-const sum = (key: keyof Result) => results.reduce((total, result) => total + result[key], 0);
-if (sum("skipped") > 0) console.log(`${sum("skipped")} skipped: each names its reason in its file`);
-console.log(`${sum("passed")} passed, ${sum("failed")} failed`);
-process.exitCode = sum("failed") === 0 ? 0 : 1;
+async function chosenFiles(): Promise<string[]> {
+  const files = (await readdir(join(ROOT, "tests"), { recursive: true }))
+    .map((file) => `tests/${file.replaceAll("\\", "/")}`)
+    .filter((file) => file.endsWith("_test.ts"))
+    .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+    .sort();
+  if (files.length === 0) throw new Error(`Cannot find a test file by these words: ${words.join(", ")}`);
+  const rank = (file: string) =>
+    HEAVY_FILES.includes(file) ? 0 : LONG_ROOMS.some((room) => file.startsWith(room)) ? 1 : 2;
+  return files.sort((a, b) => rank(a) - rank(b));
+}
+
+/** Checks the types of the tests once. It also fills `node_modules`, which Bun and Node resolve from. */
+async function checkTypes(files: readonly string[], importMap: readonly string[]): Promise<void> {
+  const command = [deno.path, "check", "--quiet", ...importMap, ...files] as const;
+  const { code, output } = await run({ command: [...command], cwd: ROOT }, PREPARE_TIMEOUT_MS);
+  if (code !== 0) throw new Error(`The types of the tests are wrong:\n${output}`);
+}
+
+/** The examples in the doc comments of the source, beside the files that they read. */
+async function docJob(folder: string): Promise<TestJob> {
+  const issued = await issueServer("localhost");
+  await writeFile(join(folder, "fullchain.pem"), issued.cert);
+  await writeFile(join(folder, "privkey.pem"), issued.key, { mode: 0o600 });
+  await writeFile(join(folder, "clients-ca.pem"), issued.cert);
+  // The stand-ins resolve `@x/tls-reload` to this source, never to a published version.
+  const places = ["mod.ts", "src", "README.md", "MIGRATING.md"].map((place) => join(ROOT, place));
+  const args = ["--doc", "--config", join(ROOT, "deno.json"), ...STAND_INS, ...places];
+  return {
+    name: "doc comments",
+    group: `${deno.name} (docs)`,
+    command: [deno.path, ...deno.testArgs, ...args],
+    cwd: folder,
+    weight: 1,
+  };
+}
+
+/** The files that Deno and Node count differently: Deno ignores an error that a file throws while it loads. */
+function uncountedTests(results: readonly JobResult[]): string[] {
+  const total = ({ passed, failed, skipped }: JobResult) => passed + failed + skipped;
+  const onDeno = new Map(results.filter(({ job }) => job.group === deno.name).map((each) => [each.job.name, each]));
+  return results.filter(({ job, report }) => job.group.startsWith("node ") && report === "").flatMap((onNode) => {
+    const expected = onDeno.get(onNode.job.name);
+    if (!expected || expected.report !== "" || total(expected) === total(onNode)) return [];
+    return [`${onNode.job.name} has ${total(expected)} tests on Deno, but ${total(onNode)} on ${onNode.job.group}`];
+  });
+}
+
+async function testAll(folder: string): Promise<{ results: JobResult[]; errors: string[] }> {
+  const errors: string[] = [];
+  const files = await chosenFiles();
+  const hasJsr = await canReachJsr();
+  if (!hasJsr) console.log("JSR cannot be reached: local stand-ins replace @std/assert, @std/fs and @std/path");
+  const importMap = hasJsr ? [] : STAND_INS;
+  const [runtimes] = await Promise.all([
+    chosenRuntimes(),
+    checkTypes(files, importMap).catch((error) => errors.push(error.message)),
+  ]);
+  const jobs: TestJob[] = files.flatMap((file) =>
+    [...new Set(values.on)].map((id) => {
+      const runtime = runtimes[id]!;
+      const extraArgs = runtime === deno ? ["--no-check", ...importMap] : [];
+      return {
+        name: file,
+        group: runtime.name,
+        command: [runtime.path, ...runtime.testArgs, ...extraArgs, `./${file}`],
+        cwd: ROOT,
+        env: { TLS_RELOAD_RUNTIME: runtime.name },
+        weight: HEAVY_FILES.includes(file) ? 2 : 1,
+      };
+    })
+  );
+  if (words.length === 0 && runtimes["deno"] && values.on.includes("deno")) jobs.push(await docJob(folder));
+  const results = await runJobs(jobs, slots, ({ report }) => report && console.log(report));
+  return { results, errors: [...errors, ...uncountedTests(results)] };
+}
+
+const start = performance.now();
+const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
+const { results, errors } = await testAll(folder)
+  .catch((error) => ({ results: [], errors: [String(error?.stack ?? error)] }))
+  .finally(() => rm(folder, { recursive: true }));
+const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+const groups = Map.groupBy(results, ({ job }) => job.group);
+for (const [group, results] of [...groups].sort(([a], [b]) => a.localeCompare(b))) {
+  const { passed, failed, skipped } = sumOf(results);
+  const ms = results.reduce((sum, result) => sum + result.ms, 0);
+  console.log(`${group.padEnd(18)} ${passed} passed, ${failed} failed, ${skipped} skipped, ${seconds(ms)}`);
+}
+const slowest = results.toSorted((a, b) => b.ms - a.ms).slice(0, SLOWEST);
+for (const { job, ms } of slowest) console.log(`${seconds(ms).padStart(8)}  ${job.name} on ${job.group}`);
+for (const error of errors) console.log(error);
+const { passed, failed, skipped } = sumOf(results);
+if (skipped > 0) console.log(`${skipped} skipped: each test file names the reason`);
+console.log(`${seconds(performance.now() - start)} in all, ${slots} at a time`);
+console.log(`${passed} passed, ${failed + errors.length} failed`);
+process.exitCode = failed + errors.length === 0 ? 0 : 1;

@@ -52,7 +52,7 @@ export async function installRuntimes(): Promise<{ bun: Runtime; node22: Runtime
     name: `node ${await version(path)}`,
     path,
     runArgs: ["--disable-warning=ExperimentalWarning"],
-    testArgs: ["--disable-warning=ExperimentalWarning", "--test", "--test-reporter=tap"],
+    testArgs: ["--disable-warning=ExperimentalWarning", "--test-reporter=tap"],
   });
   const bun = program("bun");
   return {
