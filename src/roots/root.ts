@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
-import { X509Certificate } from "node:crypto";
-import { Certificate } from "../x509/certificate.ts";
+import type { X509Certificate } from "node:crypto";
+import { Certificate, readX509 } from "../x509/certificate.ts";
 import { TlsReloadError } from "../errors.ts";
 
 /** Roots by the base64 of their DER, which is the same text for the same certificate. */
@@ -35,13 +35,10 @@ export class Root {
   get x509(): X509Certificate | undefined {
     if (this.#x509 || this.#problem) return this.#x509;
     try {
-      const der = Buffer.from(this.#base64, "base64");
-      // Decoding skips what is no base64. Only canonical base64 encodes back to itself.
-      if (der.toString("base64") !== this.#base64) throw new RangeError("the section is no base64");
-      return this.#x509 = new X509Certificate(der);
+      return this.#x509 = readX509(this.der);
     } catch (cause) {
       const where = this.#path === undefined ? "" : ` in "${this.#path}"`;
-      const message = `Cannot read certificate ${this.#position}${where}: it is no X.509`;
+      const message = `Cannot read certificate ${this.#position}${where}: it is not an X.509 certificate`;
       this.#problem = new TlsReloadError("CERTIFICATE_INVALID", message, { cause, path: this.#path });
       return undefined;
     }

@@ -1,14 +1,15 @@
 import { X509Certificate } from "node:crypto";
-import { type CertificateFields, readCertificateFields } from "./certificate_fields.ts";
+import { type CertificateFields, InvalidField, readCertificateFields } from "./certificate_fields.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { showAs } from "../redaction.ts";
-import { encodePem, labelsOf, parsePem, pathOf, type PemInput, quoteLabel } from "./pem.ts";
+import { encodePem, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
+import { quoteLabel } from "./pem_scanner.ts";
 
 /** The public facts of a certificate, as {@linkcode Certificate.toJSON} gives them. */
 export interface CertificateFacts {
-  /** Whom it was issued to, such as `CN=www.example.com,O=Example` (RFC 4514). */
+  /** The subject, such as `CN=www.example.com,O=Example` (RFC 4514). */
   readonly subject: string;
-  /** Who issued it, in the same form. */
+  /** The issuer, in the same form. */
   readonly issuer: string;
   /** The DNS names it is valid for (RFC 5280 section 4.2.1.6). */
   readonly dnsNames: readonly string[];
@@ -24,11 +25,13 @@ export interface CertificateFacts {
   readonly fingerprint256: string;
 }
 
+const MAX_DER_BYTES = 0xffff;
+
 /** One X.509 certificate and its public facts. Immutable. */
 export class Certificate implements CertificateFacts {
-  /** Whom it was issued to, such as `CN=www.example.com,O=Example` (RFC 4514). */
+  /** The subject, such as `CN=www.example.com,O=Example` (RFC 4514). */
   readonly subject: string;
-  /** Who issued it, in the same form. */
+  /** The issuer, in the same form. */
   readonly issuer: string;
   /** The DNS names it is valid for (RFC 5280 section 4.2.1.6). */
   readonly dnsNames: readonly string[];
@@ -44,23 +47,25 @@ export class Certificate implements CertificateFacts {
   readonly #pem: string;
 
   static {
-    // A Date can be written to, so each reading gives a new one; of a getter nothing is printed unless it is told to.
+    // A Date can be changed, so each reading gives a new one, by a getter, and getters are not printed by default.
     showAs(this.prototype, this.prototype.toJSON);
   }
 
   /**
    * Reads one certificate.
    *
-   * @param der The certificate in DER, nothing before or after it.
-   * @throws {TlsReloadError} `CERTIFICATE_INVALID` if this is no X.509 certificate.
+   * @param der The certificate in DER, with no byte after it.
+   * @throws {TlsReloadError} `CERTIFICATE_INVALID` if this is not an X.509 certificate, or not one that the runtime
+   * reads: Deno reads none with a unique identifier (RFC 5280 section 4.1.2.8).
    */
   constructor(der: Uint8Array) {
-    let fields: CertificateFields;
+    let fields: CertificateFields | undefined;
     try {
       fields = readCertificateFields(der);
-      this.#x509 = new X509Certificate(der);
+      this.#x509 = readX509(der);
     } catch (cause) {
-      throw new TlsReloadError("CERTIFICATE_INVALID", "Cannot read certificate: it is no X.509", { cause });
+      const message = `Cannot read certificate: ${reasonOf(fields, cause)}`;
+      throw new TlsReloadError("CERTIFICATE_INVALID", message, { cause });
     }
     this.subject = fields.subject;
     this.issuer = fields.issuer;
@@ -95,7 +100,7 @@ export class Certificate implements CertificateFacts {
   }
 
   /**
-   * Tells whether a moment lies in its validity (RFC 5280 section 4.1.2.5).
+   * Whether a moment lies within its validity (RFC 5280 section 4.1.2.5).
    *
    * @param at The moment.
    * @default {new Date()}
@@ -112,41 +117,70 @@ export class Certificate implements CertificateFacts {
   }
 }
 
-/** Labels whose sections `openssl x509` reads. RFC 7468 section 5.1: they may hold something else than a CERTIFICATE. */
-const CONVERTIBLE = new Set(["X509 CERTIFICATE", "TRUSTED CERTIFICATE"]);
-/** What is meant as a certificate, but is labelled as another kind, would be lost in silence. */
+/**
+ * The runtime's own object for a certificate.
+ *
+ * @param der The certificate in DER.
+ * @throws {unknown} If it is not an X.509 certificate, or not one that this runtime reads.
+ */
+export function readX509(der: Uint8Array): X509Certificate {
+  // Bun reads no DER over 64 KiB, but the same certificate as PEM.
+  return new X509Certificate(der.length > MAX_DER_BYTES ? encodePem({ label: "CERTIFICATE", der }) : der);
+}
+
+function reasonOf(fields: CertificateFields | undefined, cause: unknown): string {
+  if (cause instanceof InvalidField) return cause.message;
+  if (!fields) return "it is not an X.509 certificate";
+  return fields.hasUniqueId
+    ? "this runtime does not read an issuerUniqueID or subjectUniqueID (RFC 5280 section 4.1.2.8)"
+    : "this runtime does not read it";
+}
+
+/** RFC 7468 section 5.1; OpenSSL reads both. */
+const CERTIFICATE_LABELS = new Set(["CERTIFICATE", "X509 CERTIFICATE"]);
+/** What is meant as a certificate under another label must not be lost in silence. */
 const LIKE_CERTIFICATE = /(^|[^A-Z])CERTIFICATE$/i;
+/** Arguments of `openssl` that take certificates out of sections that hold more than a certificate. */
+const CONVERSIONS: Readonly<Record<string, string>> = {
+  "TRUSTED CERTIFICATE": "x509 -in FILE -out FILE.pem",
+  "PKCS7": "pkcs7 -in FILE -print_certs -out FILE.pem",
+  "PKCS #7 SIGNED DATA": "pkcs7 -in FILE -print_certs -out FILE.pem",
+  "CMS": "cms -cmsout -inform pem -in FILE -certsout FILE.pem -noout",
+};
 
 /**
- * Reads all certificates of a PEM text, in their order. Sections of other kinds are passed over.
+ * Reads all certificates of a file, in their order. Sections of other kinds are ignored.
  *
- * @param pem The text, its bytes, or a file that has been read.
- * @returns At least one certificate: all of them or none.
+ * @param input PEM as text or bytes, one certificate in DER, or a file that has been read.
+ * @returns At least one certificate: all of them or an error.
  * @throws {TlsReloadError} `PEM_INVALID`, `NO_CERTIFICATE`, or `CERTIFICATE_INVALID` with the line of the section.
  */
-export function parseCertificates(pem: PemInput): Certificate[] {
-  const path = pathOf(pem);
-  const sections = parsePem(pem);
+export function parseCertificates(input: PemInput): Certificate[] {
+  const sections = readSections(input);
   const certificates: Certificate[] = [];
-  for (const { label, der, line } of sections) {
-    const where = { path, line };
-    if (label !== "CERTIFICATE") {
+  for (const section of sections) {
+    const { label, der } = section;
+    const where = placeOf(input, section);
+    if (!CERTIFICATE_LABELS.has(label)) {
       if (!LIKE_CERTIFICATE.test(label)) continue;
-      const reason = CONVERTIBLE.has(label)
-        ? `convert ${quoteLabel(label)} with: openssl x509 -in FILE -out FILE.pem`
+      const command = CONVERSIONS[label];
+      const reason = command
+        ? `convert ${quoteLabel(label)} with: openssl ${command}`
         : `the label must be CERTIFICATE: ${quoteLabel(label)}`;
       throw new TlsReloadError("PEM_INVALID", `Cannot read certificate${location(where)}: ${reason}`, where);
     }
     try {
       certificates.push(new Certificate(der));
     } catch (error) {
-      const message = `Cannot read certificate ${certificates.length + 1}${location(where)}: it is no X.509`;
-      throw new TlsReloadError("CERTIFICATE_INVALID", message, { ...where, cause: (error as Error).cause });
+      const { message, cause } = error as Error;
+      const name = `certificate ${certificates.length + 1}${location(where)}`;
+      throw new TlsReloadError("CERTIFICATE_INVALID", message.replace("certificate", name), { ...where, cause });
     }
   }
-  if (certificates.length === 0) {
-    const message = `Cannot find a certificate${location({ path })}: it holds ${labelsOf(sections)}`;
-    throw new TlsReloadError("NO_CERTIFICATE", message, { path });
-  }
-  return certificates;
+  if (certificates.length > 0) return certificates;
+  const path = pathOf(input);
+  const command = sections.map(({ label }) => CONVERSIONS[label]).find(Boolean);
+  const hint = command ? `; convert it with: openssl ${command}` : "";
+  const message = `Cannot find a certificate${location({ path })}: it holds ${labelsOf(sections)}${hint}`;
+  throw new TlsReloadError("NO_CERTIFICATE", message, { path });
 }

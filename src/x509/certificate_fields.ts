@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
-import { contentOf, DerTag, type DerValue, readChildren, readDer, readInteger, readOid } from "./der.ts";
+import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger, readOid } from "./der.ts";
 
-/** What a certificate says of itself. The runtimes print these in different forms, and one of them ambiguously. */
+/** The fields of a certificate. The runtimes print these in different forms, and one of them ambiguously. */
 export interface CertificateFields {
   readonly subject: string;
   readonly issuer: string;
@@ -11,16 +11,27 @@ export interface CertificateFields {
   /** In milliseconds since 1970, as `notAfter`. */
   readonly notBefore: number;
   readonly notAfter: number;
+  /** Whether it has an issuerUniqueID or a subjectUniqueID (RFC 5280 section 4.1.2.8). */
+  readonly hasUniqueId: boolean;
 }
+
+/** A field of a certificate that breaks RFC 5280. Its message names the field and quotes nothing of it. */
+export class InvalidField extends RangeError {}
 
 const SUBJECT_ALTERNATIVE_NAME = "2.5.29.17";
 /** The context-specific tags of RFC 5280 section 4.1 and 4.2.1.6. */
-const Tag = { version: 0xa0, extensions: 0xa3, dnsName: 0x82, ipAddress: 0x87, utcTime: 0x17, generalizedTime: 0x18 };
+const Tag = {
+  version: 0xa0,
+  issuerUniqueId: 0x81,
+  subjectUniqueId: 0x82,
+  extensions: 0xa3,
+  dnsName: 0x82,
+  ipAddress: 0x87,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+};
 
-/** What a general name may be: with another kind in it, an extension tells clients nothing. */
-const GENERAL_NAMES = new Set([0xa0, 0x81, Tag.dnsName, 0xa3, 0xa4, 0xa5, 0x86, Tag.ipAddress, 0x88]);
-
-/** The short names of RFC 4514 section 3, and two that certificates often hold besides. */
+/** The short names of RFC 4514 section 3, and two more that are common in certificates. */
 const ATTRIBUTES: Readonly<Record<string, string>> = {
   "2.5.4.3": "CN",
   "2.5.4.5": "serialNumber",
@@ -35,26 +46,28 @@ const ATTRIBUTES: Readonly<Record<string, string>> = {
   "1.2.840.113549.1.9.1": "emailAddress",
 };
 
-/** How the string types of X.680 section 8.4 are written. */
+/** The string types of X.680 section 8.4. */
 const STRINGS: Readonly<Record<number, (bytes: Buffer) => string>> = {
   0x0c: (bytes) => bytes.toString("utf8"), // UTF8String
   0x12: (bytes) => bytes.toString("latin1"), // NumericString
   0x13: (bytes) => bytes.toString("latin1"), // PrintableString
   0x14: (bytes) => bytes.toString("latin1"), // TeletexString
   0x16: (bytes) => bytes.toString("latin1"), // IA5String
+  0x1c: (bytes) => utf32(bytes), // UniversalString
   0x1e: (bytes) => Buffer.from(bytes).swap16().toString("utf16le"), // BMPString
 };
 
 /**
  * Reads the fields of an X.509 certificate (RFC 5280 section 4.1).
  *
- * @param der The certificate, nothing before or after it.
+ * @param der The certificate, with no byte after it.
  * @returns Its fields.
- * @throws {RangeError} If it is none.
+ * @throws {InvalidField} If a field breaks RFC 5280.
+ * @throws {RangeError} If this is not a certificate.
  */
 export function readCertificateFields(der: Uint8Array): CertificateFields {
   const [certificate, ...rest] = readDer(der);
-  if (rest.length > 0) throw new RangeError("something follows the DER");
+  if (rest.length > 0) throw new RangeError("bytes follow the DER");
   const fields = readChildren(readChildren(certificate)[0]);
   if (fields[0]?.tag === Tag.version) fields.shift();
   const [serial, , issuer, validity, subject, , ...optional] = fields;
@@ -66,23 +79,26 @@ export function readCertificateFields(der: Uint8Array): CertificateFields {
     dnsNames: names.filter(({ tag }) => tag === Tag.dnsName).map(({ content }) => latin1(content)),
     ipAddresses: names.filter(({ tag }) => tag === Tag.ipAddress).flatMap(({ content }) => ipAddress(content)),
     serialNumber: hexadecimal(readInteger(serial)),
-    notBefore: time(notBefore),
-    notAfter: time(notAfter),
+    notBefore: time("notBefore", notBefore),
+    notAfter: time("notAfter", notAfter),
+    hasUniqueId: optional.some(({ tag }) => tag === Tag.issuerUniqueId || tag === Tag.subjectUniqueId),
   };
 }
 
+/** Names of an unknown kind, and bytes after the names, are the runtime's to judge. */
 function alternativeNames(extensions: DerValue | undefined): DerValue[] {
   if (!extensions) return [];
-  const [list] = readDer(extensions.content);
-  const extension = readChildren(list).map((extension) => readChildren(extension))
+  const extension = readChildren(readDerValue(extensions.content)).map((extension) => readChildren(extension))
     .find(([id]) => readOid(id) === SUBJECT_ALTERNATIVE_NAME);
   if (!extension) return [];
-  const names = readChildren(readDer(contentOf(extension.at(-1), DerTag.octetString))[0]);
-  if (names.every(({ tag }) => GENERAL_NAMES.has(tag))) return names;
-  throw new RangeError("a name in the certificate is of no known kind");
+  try {
+    return readChildren(readDerValue(contentOf(extension.at(-1), DerTag.octetString)));
+  } catch {
+    return [];
+  }
 }
 
-/** RFC 4514 section 2: the last attribute first, as OpenSSL does it also among those that stand in one. */
+/** RFC 4514 section 2: the last attribute first; like OpenSSL, also within one relative name. */
 export function distinguishedName(name: DerValue | undefined): string {
   return readChildren(name).map(({ content }) => readDer(content).map(attribute).reverse().join("+")).reverse().join(
     ",",
@@ -100,15 +116,15 @@ function attribute(value: DerValue): string {
   return `${name}=${escapeValue(decode(Buffer.from(text.content)))}`;
 }
 
-/** RFC 4514 section 2.4; what would steer a terminal is escaped as well. */
+/** RFC 4514 section 2.4. Control characters, which would steer a terminal, are escaped as well. */
 function escapeValue(text: string): string {
   return text
     .replace(/[,+"\\<>;]|^[ #]| $/g, "\\$&")
-    // deno-lint-ignore no-control-regex -- they are what is looked for
+    // deno-lint-ignore no-control-regex -- these are the characters to escape
     .replace(/[\x00-\x1f\x7f]/g, (control) => `\\${control.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`);
 }
 
-/** None, if it is of no known length: it is valid for nothing then. */
+/** An address of an unknown length matches no client's, so it is left out. */
 export function ipAddress(bytes: Uint8Array): string[] {
   if (bytes.length === 4) return [bytes.join(".")];
   if (bytes.length !== 16) return [];
@@ -123,17 +139,25 @@ function hexadecimal(value: bigint): string {
 }
 
 /** RFC 5280 section 4.1.2.5: a year of two digits lies between 1950 and 2049. */
-function time(value: DerValue | undefined): number {
-  const short = value?.tag === Tag.utcTime;
-  const text = latin1(contentOf(value, short ? Tag.utcTime : Tag.generalizedTime));
-  const long = short ? (text < "50" ? "20" : "19") + text : text;
+function time(field: "notBefore" | "notAfter", value: DerValue | undefined): number {
+  const isShort = value?.tag === Tag.utcTime;
+  if (!isShort && value?.tag !== Tag.generalizedTime) throw new InvalidField(`its ${field} is not a time`);
+  const text = latin1(value.content);
+  const long = isShort ? (text < "50" ? "20" : "19") + text : text;
   const iso = long.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6.000Z");
   const date = Date.parse(iso);
-  // Engines read a good deal more, such as the 30th of February, and each of them something else.
+  // Engines read much more, such as the 30th of February, and each of them something else.
   if (iso === long || Number.isNaN(date) || new Date(date).toISOString() !== iso) {
-    throw new RangeError("a date in the certificate is none");
+    const form = isShort ? "YYMMDDHHMMSSZ" : "YYYYMMDDHHMMSSZ";
+    throw new InvalidField(`its ${field} is not a time of the form ${form} (RFC 5280 section 4.1.2.5)`);
   }
   return date;
+}
+
+/** Code points beyond Unicode become replacement characters. */
+function utf32(bytes: Buffer): string {
+  const points = Array.from({ length: bytes.length >> 2 }, (_, index) => bytes.readUInt32BE(4 * index));
+  return points.map((point) => String.fromCodePoint(point > 0x10ffff ? 0xfffd : point)).join("");
 }
 
 function latin1(bytes: Uint8Array): string {

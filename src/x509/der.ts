@@ -4,43 +4,55 @@ import { Buffer } from "node:buffer";
 export interface DerValue {
   /** Class, form and number, as one byte. */
   readonly tag: number;
-  /** What it holds. */
+  /** The content. */
   readonly content: Uint8Array;
   /** All of it: tag, length and content. */
   readonly encoded: Uint8Array;
 }
 
-/** The tags that are read here (X.680 section 8.4). */
+/** Universal tags (X.680 section 8.4). */
 export const DerTag = { integer: 0x02, octetString: 0x04, oid: 0x06, sequence: 0x30 } as const;
 
 /**
- * Reads the values that stand one after another, to the last byte. What they hold is left as it is.
+ * Reads the values that follow one another, to the last byte. Their content is not read.
  *
  * @param der The bytes.
  * @returns The values, in their order.
- * @throws {RangeError} If the last one is cut off, or a length is of a form that DER does not have.
+ * @throws {RangeError} If the last one is cut off, or a length is not in a form of DER.
  */
 export function readDer(der: Uint8Array): DerValue[] {
   const values: DerValue[] = [];
   for (let rest = der; rest.length > 0;) {
-    const [tag = 0, short = 0] = rest;
-    const lengthBytes = short > 0x80 ? short - 0x80 : 0;
-    if (short === 0x80 || lengthBytes > 4) throw new RangeError("a length in the DER is of no known form");
-    const start = 2 + lengthBytes;
-    const length = short < 0x80 ? short : rest.subarray(2, start).reduce((sum, byte) => sum * 256 + byte, 0);
-    const end = start + length;
-    if (end > rest.length) throw new RangeError("the DER is cut off");
-    values.push({ tag, content: rest.subarray(start, end), encoded: rest.subarray(0, end) });
-    rest = rest.subarray(end);
+    const value = readDerValue(rest);
+    values.push(value);
+    rest = rest.subarray(value.encoded.length);
   }
   return values;
+}
+
+/**
+ * Reads the first value and ignores the bytes after it.
+ *
+ * @param der The bytes.
+ * @returns The value.
+ * @throws {RangeError} If it is cut off, or its length is not in a form of DER.
+ */
+export function readDerValue(der: Uint8Array): DerValue {
+  const [tag = 0, short = 0] = der;
+  const lengthBytes = short > 0x80 ? short - 0x80 : 0;
+  if (short === 0x80 || lengthBytes > 4) throw new RangeError("a length in the DER has an unknown form");
+  const start = 2 + lengthBytes;
+  const length = short < 0x80 ? short : der.subarray(2, start).reduce((sum, byte) => sum * 256 + byte, 0);
+  const end = start + length;
+  if (end > der.length) throw new RangeError("the DER is cut off");
+  return { tag, content: der.subarray(start, end), encoded: der.subarray(0, end) };
 }
 
 /**
  * Writes a value.
  *
  * @param tag Its tag.
- * @param content What it holds.
+ * @param content The content.
  * @returns Tag, length and content (X.690 section 10.1).
  */
 export function encodeDer(tag: number, content: Uint8Array): Uint8Array {
@@ -51,12 +63,12 @@ export function encodeDer(tag: number, content: Uint8Array): Uint8Array {
 }
 
 /**
- * Reads what a value holds.
+ * Reads the values inside a value.
  *
- * @param value The value; absent, where it should stand and does not.
- * @param tag What it must be.
- * @returns The values in it.
- * @throws {RangeError} If it is something else, or broken.
+ * @param value The value; `undefined` if it is missing.
+ * @param tag The tag that it must have.
+ * @returns The values inside.
+ * @throws {RangeError} If it is missing, has another tag, or is broken.
  */
 export function readChildren(value: DerValue | undefined, tag: number = DerTag.sequence): DerValue[] {
   return readDer(contentOf(value, tag));
@@ -65,10 +77,10 @@ export function readChildren(value: DerValue | undefined, tag: number = DerTag.s
 /**
  * The content of a value.
  *
- * @param value The value; absent, where it should stand and does not.
- * @param tag What it must be.
+ * @param value The value; `undefined` if it is missing.
+ * @param tag The tag that it must have.
  * @returns Its content.
- * @throws {RangeError} If it is something else.
+ * @throws {RangeError} If it is missing or has another tag.
  */
 export function contentOf(value: DerValue | undefined, tag: number): Uint8Array {
   if (value?.tag !== tag) throw new RangeError(`the DER holds tag ${value?.tag} where ${tag} should stand`);

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
-import { createDecipheriv, createHash, pbkdf2Sync, scryptSync } from "node:crypto";
-import { contentOf, DerTag, type DerValue, readChildren, readDer, readInteger, readOid } from "./der.ts";
+import { createDecipheriv, createHash, pbkdf2, pbkdf2Sync, scrypt, scryptSync } from "node:crypto";
+import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger, readOid } from "./der.ts";
+import { isEncryptedPkcs8 } from "./key_form.ts";
 import type { PemSection } from "./pem.ts";
 
 /** A cipher with the length of its key in bytes. */
@@ -23,44 +24,74 @@ const PRFS: Readonly<Record<string, string>> = {
 };
 /** RFC 1421 section 4.6.1.1 and 4.6.1.3, as strict as OpenSSL. */
 const LEGACY_HEADERS = /^Proc-Type: *4, *ENCRYPTED\nDEK-Info: *([^,\s]+), *(\S+)/;
-/** A few seconds: what asks for more is no key file but an attack. */
+/** Up to ten seconds of work. A key file that asks for more is an attack. */
 const MAX_ITERATIONS = 10_000_000;
-/** As many, in the units of scrypt (N r p), which also bounds its memory to half a GiB. */
+/** About the same work in the units of scrypt (N r p), which also bounds its memory to half a GiB. */
 const MAX_SCRYPT_WORK = 2 ** 22;
+const MAX_SCRYPT_BYTES = 256 * MAX_SCRYPT_WORK;
+
+/** How the key of the cipher follows from the passphrase. */
+type Derivation =
+  & { readonly salt: Uint8Array; readonly keyLength: number }
+  & (
+    | { readonly scheme: "pbkdf2"; readonly iterations: number; readonly hash: string }
+    | { readonly scheme: "scrypt"; readonly cost: { readonly N: number; readonly r: number; readonly p: number } }
+    | { readonly scheme: "md5" }
+  );
+
+/** An encrypted key that has been read but not decrypted. */
+interface Encryption {
+  readonly derivation: Derivation;
+  readonly cipher: Cipher;
+  readonly iv: Uint8Array;
+  readonly data: Uint8Array;
+}
 
 /**
  * Decrypts a private key, in the same way on every runtime: the runtimes' own readers know different schemes, one of
- * them reads `hmacWithSHA1` wrongly, and their errors do not tell a wrong passphrase from an unknown scheme.
+ * them reads `hmacWithSHA1` wrongly, and their errors do not tell a wrong passphrase from an unknown scheme. Blocks the
+ * event loop while the key is derived.
  *
  * Knows PBES2 (RFC 8018) with PBKDF2 or scrypt (RFC 7914), and the older encryption by headers (RFC 1421), each with
  * AES-128 or AES-256 in CBC, or triple DES: what every runtime has.
  *
  * @param section The encrypted section.
- * @param passphrase What it was encrypted with.
- * @returns The plain section; `undefined` if the passphrase is wrong.
+ * @param passphrase The passphrase it was encrypted with.
+ * @returns The plain key in DER; `undefined` if the passphrase is wrong.
  * @throws {RangeError} If it is encrypted in another way.
  */
-export function decryptKey(section: PemSection, passphrase: string): PemSection | undefined {
-  const { label } = section;
-  const isPkcs8 = label === "ENCRYPTED PRIVATE KEY";
-  const der = isPkcs8 ? decryptPkcs8(section, passphrase) : decryptLegacy(section, passphrase);
-  return der && { ...section, label: isPkcs8 ? "PRIVATE KEY" : label, headers: [], der };
+export function decryptKey(section: PemSection, passphrase: string): Uint8Array | undefined {
+  const encryption = readEncryption(section);
+  return decrypt(encryption, deriveKey(encryption.derivation, passphrase));
+}
+
+/** Like {@linkcode decryptKey}, but derives the key on a thread of the runtime. */
+export async function decryptKeyInBackground(section: PemSection, passphrase: string): Promise<Uint8Array | undefined> {
+  const encryption = readEncryption(section);
+  return decrypt(encryption, await deriveKeyInBackground(encryption.derivation, passphrase));
+}
+
+function readEncryption(section: PemSection): Encryption {
+  return isEncryptedPkcs8(section.der) ? readPbes2(section) : readHeaders(section);
 }
 
 /** RFC 5958 section 3, RFC 8018 appendix A.4. */
-function decryptPkcs8({ der }: PemSection, passphrase: string): Uint8Array | undefined {
-  const [info] = readDer(der);
-  const [algorithm, data] = readChildren(info);
+function readPbes2({ der }: PemSection): Encryption {
+  const [algorithm, data] = readChildren(readDerValue(der));
   const [scheme, parameters] = readChildren(algorithm);
   if (readOid(scheme) !== PBES2) throw new RangeError(`the encryption scheme is ${readOid(scheme)}`);
   const [derivation, encryption] = readChildren(parameters);
   const [cipherId, iv] = readChildren(encryption);
   const cipher = known(CIPHERS, cipherId, "cipher");
-  const key = deriveKey(passphrase, readChildren(derivation), cipher);
-  return decrypt(cipher, key, contentOf(iv, DerTag.octetString), contentOf(data, DerTag.octetString));
+  return {
+    cipher,
+    derivation: readDerivation(readChildren(derivation), cipher),
+    iv: contentOf(iv, DerTag.octetString),
+    data: contentOf(data, DerTag.octetString),
+  };
 }
 
-function deriveKey(passphrase: string, [id, parameters]: DerValue[], [, keyLength]: Cipher): Uint8Array {
+function readDerivation([id, parameters]: DerValue[], [, keyLength]: Cipher): Derivation {
   const [saltValue, ...rest] = readChildren(parameters);
   const salt = contentOf(saltValue, DerTag.octetString);
   switch (readOid(id)) {
@@ -69,42 +100,73 @@ function deriveKey(passphrase: string, [id, parameters]: DerValue[], [, keyLengt
       const prf = rest.find(({ tag }) => tag === DerTag.sequence);
       const hash = prf ? known(PRFS, readChildren(prf)[0], "hash") : "sha1";
       if (iterations > MAX_ITERATIONS) throw new RangeError(`the key derivation takes ${iterations} iterations`);
-      return pbkdf2Sync(passphrase, salt, iterations, keyLength, hash);
+      return { scheme: "pbkdf2", salt, keyLength, iterations, hash };
     }
     case SCRYPT: {
-      const [N, r, p] = [positive(rest[0]), positive(rest[1]), positive(rest[2])];
+      const cost = { N: positive(rest[0]), r: positive(rest[1]), p: positive(rest[2]) };
+      const { N, r, p } = cost;
       if (N * r * p > MAX_SCRYPT_WORK) throw new RangeError(`the key derivation takes scrypt ${N} ${r} ${p}`);
-      return scryptSync(passphrase, salt, keyLength, { N, r, p, maxmem: 256 * MAX_SCRYPT_WORK });
+      return { scheme: "scrypt", salt, keyLength, cost };
     }
     default:
       throw new RangeError(`the key derivation is ${readOid(id)}`);
   }
 }
 
-function positive(value: DerValue | undefined): number {
-  const number = Number(readInteger(value));
-  if (number > 0) return number;
-  throw new RangeError("the key derivation asks for less than nothing");
+function deriveKey(derivation: Derivation, passphrase: string): Uint8Array {
+  const { scheme, salt, keyLength } = derivation;
+  switch (scheme) {
+    case "pbkdf2":
+      return pbkdf2Sync(passphrase, salt, derivation.iterations, keyLength, derivation.hash);
+    case "scrypt":
+      return scryptSync(passphrase, salt, keyLength, { ...derivation.cost, maxmem: MAX_SCRYPT_BYTES });
+    case "md5":
+      return deriveByMd5(passphrase, salt, keyLength);
+  }
 }
 
-/** RFC 1421 section 4.6.1.3, with the key derivation of OpenSSL: MD5, salted with the first half of the IV. */
-function decryptLegacy({ der, headers }: PemSection, passphrase: string): Uint8Array | undefined {
-  const [, name = "", hex = ""] = LEGACY_HEADERS.exec(headers.join("\n")) ?? [];
-  const cipher = Object.values(CIPHERS).find(([known]) => known === name.toLowerCase());
-  if (!cipher) throw new RangeError("the headers name no known cipher");
-  const [, keyLength] = cipher;
-  const iv = Buffer.from(hex, "hex");
+function deriveKeyInBackground(derivation: Derivation, passphrase: string): Promise<Uint8Array> {
+  const { scheme, salt, keyLength } = derivation;
+  return new Promise((resolve, reject) => {
+    const settle = (error: Error | null, key: Uint8Array) => error ? reject(error) : resolve(key);
+    if (scheme === "pbkdf2") {
+      pbkdf2(passphrase, salt, derivation.iterations, keyLength, derivation.hash, settle);
+    } else if (scheme === "scrypt") {
+      scrypt(passphrase, salt, keyLength, { ...derivation.cost, maxmem: MAX_SCRYPT_BYTES }, settle);
+    } else {
+      resolve(deriveByMd5(passphrase, salt, keyLength));
+    }
+  });
+}
+
+/** The key derivation of OpenSSL for encryption by headers: MD5 over passphrase and salt, chained. */
+function deriveByMd5(passphrase: string, salt: Uint8Array, keyLength: number): Uint8Array {
   let key = new Uint8Array();
   let block = key;
   while (key.length < keyLength) {
-    block = new Uint8Array(createHash("md5").update(block).update(passphrase).update(iv.subarray(0, 8)).digest());
+    block = new Uint8Array(createHash("md5").update(block).update(passphrase).update(salt).digest());
     key = new Uint8Array([...key, ...block]);
   }
-  return decrypt(cipher, key.subarray(0, keyLength), iv, der);
+  return key.subarray(0, keyLength);
 }
 
-/** One wrong passphrase in 256 passes the check of the padding; that what comes out is one DER value tells the rest. */
-function decrypt([name]: Cipher, key: Uint8Array, iv: Uint8Array, data: Uint8Array): Uint8Array | undefined {
+function positive(value: DerValue | undefined): number {
+  const number = Number(readInteger(value));
+  if (number > 0) return number;
+  throw new RangeError("a number of the key derivation is not positive");
+}
+
+/** RFC 1421 section 4.6.1.3; the first half of the IV is also the salt. */
+function readHeaders({ der, headers }: PemSection): Encryption {
+  const [, name = "", hex = ""] = LEGACY_HEADERS.exec(headers.join("\n")) ?? [];
+  const cipher = Object.values(CIPHERS).find(([known]) => known === name.toLowerCase());
+  if (!cipher) throw new RangeError("the headers name no known cipher");
+  const iv = Buffer.from(hex, "hex");
+  return { cipher, derivation: { scheme: "md5", salt: iv.subarray(0, 8), keyLength: cipher[1] }, iv, data: der };
+}
+
+/** One wrong passphrase in 256 passes the check of the padding, so the outcome must be one DER value as well. */
+function decrypt({ cipher: [name], iv, data }: Encryption, key: Uint8Array): Uint8Array | undefined {
   const decipher = createDecipheriv(name, key, iv);
   try {
     const plain = Buffer.concat([decipher.update(data), decipher.final()]);

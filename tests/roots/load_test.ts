@@ -110,7 +110,9 @@ test("loadRoots() skips what is broken among good ones, and says what", () =>
     assertEquals([...found(store)].sort().join(""), "ade");
     const warnings = reasons(store.warnings).sort();
     assertEquals(warnings.length, 3, warnings.join("\n"));
-    assertEquals(warnings.slice(0, 1), ['CERTIFICATE_INVALID: Cannot read certificate 1 in "3.pem": it is no X.509']);
+    assertEquals(warnings.slice(0, 1), [
+      'CERTIFICATE_INVALID: Cannot read certificate 1 in "3.pem": it is not an X.509 certificate',
+    ]);
     assertEquals(warnings[1], 'FILE_UNREADABLE: Cannot read "loop.pem": its links lead in a circle');
     assertMatch(warnings[2]!, /^PEM_INVALID: .*"2\.pem" at line 1: section "CERTIFICATE" has no END/);
   }));
@@ -157,7 +159,11 @@ const UNUSABLE: Record<string, [content: string | undefined, code: string, reaso
   "is no PEM": ["no certificate", "NO_CERTIFICATE", /it holds none/],
   "holds a key only": [issued[0]!.key, "NO_CERTIFICATE", /it holds none/],
   "holds broken sections only": [a.replace(/-----END.*\n/, ""), "PEM_INVALID", /"CERTIFICATE" has no END/],
-  "holds no X.509": [a.replace(/^M/m, "A"), "CERTIFICATE_INVALID", /certificate 1 in ".*": it is no X\.509/],
+  "holds no X.509": [
+    a.replace(/^M/m, "A"),
+    "CERTIFICATE_INVALID",
+    /certificate 1 in ".*": it is not an X\.509 certificate/,
+  ],
 };
 for (const [what, [content, code, reason]] of Object.entries(UNUSABLE)) {
   test(`loadRoots() rejects at once if SSL_CERT_FILE ${what}`, () =>

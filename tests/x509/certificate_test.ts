@@ -1,9 +1,11 @@
 import { assert, assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
+import { sign, X509Certificate } from "node:crypto";
 import test from "node:test";
 import { inspect } from "node:util";
 import { Certificate, encodePem, parseCertificates, parsePem, parsePrivateKey, TlsReloadError } from "../../mod.ts";
+import { DerTag, type DerValue, encodeDer, readChildren, readDerValue } from "../../src/x509/der.ts";
 import { issue, issueCa, issueServer } from "../support/certificates.ts";
 import { openssl, opensslText } from "../support/openssl.ts";
 import { assertRefused } from "../support/refusals.ts";
@@ -203,7 +205,7 @@ async function chainOfThree(): Promise<string> {
 const namesOf = (pem: string) => parseCertificates(pem).map(({ subject }) => subject);
 const CHAIN = ["CN=leaf", "CN=intermediate", "CN=root"];
 
-test("parseCertificates() reads a chain in its order, and passes over what is no certificate", async () => {
+test("parseCertificates() reads a chain in its order, and ignores sections of other kinds", async () => {
   const chain = await chainOfThree();
   const { key } = await issueServer("key");
   const request = "-----BEGIN CERTIFICATE REQUEST-----\nAwMD\n-----END CERTIFICATE REQUEST-----\n";
@@ -241,9 +243,9 @@ test("parseCertificates() loses no certificate of a file that was cut off in one
   }
 });
 
-const notX509 = /^Cannot read certificate 2 at line (\d+): it is no X\.509$/;
+const notX509 = /^Cannot read certificate 2 at line (\d+): it is not an X\.509 certificate$/;
 
-test("parseCertificates() refuses a section that is no certificate, with its line", async () => {
+test("parseCertificates() refuses a section that is not a certificate, with its line", async () => {
   const [{ cert }, { key }] = [await issueServer("first"), await issueServer("second")];
   const der = derOf(cert);
   const line = cert.trimEnd().split("\n").length + 1;
@@ -254,7 +256,7 @@ test("parseCertificates() refuses a section that is no certificate, with its lin
     "cut off": der.subarray(0, der.length - 1),
     "a byte after it": Buffer.concat([der, new Uint8Array(1)]),
     "two in one": Buffer.concat([der, der]),
-    "in an array": Buffer.concat([Buffer.from([0x30, 0x82, der.length >> 8, der.length & 255]), der]),
+    "in a sequence": Buffer.concat([Buffer.from([0x30, 0x82, der.length >> 8, der.length & 255]), der]),
     "three bytes": new Uint8Array(3),
     "one byte": new Uint8Array(1),
     "a length without an end": Buffer.from([0x30, 0x80, 0, 0]),
@@ -265,7 +267,9 @@ test("parseCertificates() refuses a section that is no certificate, with its lin
   for (const bytes of Object.values(bad)) {
     const text = cert + encodePem({ label: "CERTIFICATE", der: bytes });
     await assertRefused(() => parseCertificates(text), "CERTIFICATE_INVALID", { line, message: notX509 });
-    await assertRefused(() => new Certificate(bytes), "CERTIFICATE_INVALID", { message: /: it is no X\.509$/ });
+    await assertRefused(() => new Certificate(bytes), "CERTIFICATE_INVALID", {
+      message: /: it is not an X\.509 certificate$/,
+    });
   }
 });
 
@@ -274,7 +278,7 @@ test("parseCertificates() names the file", async () => {
     path: "chain.pem",
     bytes: Buffer.from("-----BEGIN CERTIFICATE-----\nAwMD\n-----END CERTIFICATE-----\n"),
   };
-  const message = /^Cannot read certificate 1 in "chain\.pem" at line 1: it is no X\.509$/;
+  const message = /^Cannot read certificate 1 in "chain\.pem" at line 1: it is not an X\.509 certificate$/;
   await assertRefused(() => parseCertificates(file), "CERTIFICATE_INVALID", { path: "chain.pem", line: 1, message });
 });
 
@@ -296,14 +300,29 @@ function converted({ message }: TlsReloadError, file: string | Uint8Array, extra
   return opensslText(command + extraArgs, file);
 }
 
-test("parseCertificates() refuses labels of old, with the command that converts them", async () => {
+test("parseCertificates() refuses a TRUSTED CERTIFICATE, with the command that converts it", async () => {
   const { cert } = await issueServer("old");
   const trusted = opensslText("x509 -in FILE -trustout -addtrust serverAuth", cert);
+  const line = cert.trimEnd().split("\n").length + 1;
+  const message = /: convert "TRUSTED CERTIFICATE" with: openssl x509 /;
+  const error = await assertRefused(() => parseCertificates(cert + trusted), "PEM_INVALID", { line, message });
+  assertEquals(namesOf(converted(error, trusted)), ["CN=old"]);
+});
+
+test("parseCertificates() reads X509 CERTIFICATE, an old label for the same", async () => {
+  const { cert } = await issueServer("old");
   const x509 = cert.replaceAll("CERTIFICATE", "X509 CERTIFICATE");
-  for (const [label, pem] of [["TRUSTED CERTIFICATE", trusted], ["X509 CERTIFICATE", x509]] as const) {
-    const line = cert.trimEnd().split("\n").length + 1;
-    const message = new RegExp(`: convert "${label}" with: openssl x509 `);
-    const error = await assertRefused(() => parseCertificates(cert + pem), "PEM_INVALID", { line, message });
+  assertEquals(namesOf(opensslText("x509 -in FILE", x509)), ["CN=old"]);
+  assertEquals(namesOf(x509 + cert), ["CN=old", "CN=old"]);
+});
+
+test("parseCertificates() names PKCS#7 and CMS in PEM, with the command that converts them", async () => {
+  const { cert, key } = await issueServer("old");
+  const pkcs7 = opensslText("crl2pkcs7 -nocrl -certfile FILE", cert);
+  const cms = opensslText("cms -sign -signer FILE -inkey FILE -in FILE -outform pem", cert + key);
+  for (const [label, pem] of Object.entries({ PKCS7: pkcs7, CMS: cms })) {
+    const message = new RegExp(`it holds "${label}"; convert it with: openssl `);
+    const error = await assertRefused(() => parseCertificates(pem), "NO_CERTIFICATE", { message });
     assertEquals(namesOf(converted(error, pem)), ["CN=old"]);
   }
 });
@@ -320,26 +339,197 @@ test("parseCertificates() refuses other labels that mean a certificate", async (
   }
 });
 
-test("parseCertificates() names foreign formats, with the command that converts them", async () => {
+/** A certificate of version 1, which has neither a version nor extensions. */
+function versionOne(): Uint8Array {
+  const key = opensslText("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256");
+  const request = opensslText(["req", "-new", "-key", "FILE", "-subj", "/CN=version 1"], key);
+  return openssl("x509 -req -in FILE -signkey FILE -days 1 -outform der", key + request);
+}
+
+test("parseCertificates() reads a certificate in DER", async () => {
+  const { cert } = await issueServer("der");
+  assertEquals(parseCertificates(derOf(cert)).map(({ pem }) => pem), [opensslText("x509 -in FILE", cert)]);
+  assertEquals(namesOf(encodePem({ label: "CERTIFICATE", der: versionOne() })), ["CN=version 1"]);
+  assertEquals(parseCertificates(versionOne()).map(({ subject }) => subject), ["CN=version 1"]);
+});
+
+test("parseCertificates() says what a file in DER holds instead of a certificate", async () => {
   const { cert, key } = await issueServer("foreign");
-  const x509 = openssl("x509 -in FILE -outform der", cert);
-  const pkcs7 = openssl("crl2pkcs7 -nocrl -certfile FILE -outform der", cert);
-  const pkcs12 = openssl("pkcs12 -export -in FILE -passout pass:horse", cert + key);
   const keys = [
     openssl("pkey -in FILE -outform der", key),
     openssl("genpkey -algorithm ed25519 -outform der"),
     openssl("ec -in FILE -outform der", key),
+    openssl("rsa -in FILE -outform der -traditional", openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024")),
   ];
   const encrypted = openssl("pkcs8 -in FILE -topk8 -outform der -passout pass:horse", key);
+  const request = openssl("req -new -key FILE -subj /CN=x -outform der", key);
+  const held = [
+    ...keys.map((each) => [each, "PRIVATE KEY"] as const),
+    [encrypted, "ENCRYPTED PRIVATE KEY"] as const,
+    [
+      request,
+      "CERTIFICATE REQUEST",
+    ] as const,
+  ];
+  for (const [der, label] of held) {
+    const message = new RegExp(`^Cannot find a certificate: it holds "${label}"$`);
+    await assertRefused(() => parseCertificates(der), "NO_CERTIFICATE", { message });
+  }
+  for (const der of [Buffer.concat([derOf(cert), Buffer.of(0)]), derOf(cert).subarray(0, -1)]) {
+    await assertRefused(() => parseCertificates(der), "PEM_INVALID", {
+      message: /this is DER, but cut off, followed by/,
+    });
+  }
+});
 
+test("parseCertificates() names PKCS#7 and PKCS#12, with commands that convert them on OpenSSL 3", async () => {
+  const { cert, key } = await issueServer("foreign");
+  const pkcs7 = openssl("crl2pkcs7 -nocrl -certfile FILE -outform der", cert);
+  const pkcs12 = openssl("pkcs12 -export -in FILE -passout pass:horse", cert + key);
+  const old = openssl("pkcs12 -export -legacy -in FILE -passout pass:horse", cert + key);
   const refused = (der: Uint8Array, format: string) =>
     assertRefused(() => parseCertificates(der), "PEM_INVALID", { message: new RegExp(`: this is ${format}; convert`) });
-  assertEquals(namesOf(converted(await refused(x509, "a certificate in DER"), x509)), ["CN=foreign"]);
   assertEquals(namesOf(converted(await refused(pkcs7, "PKCS#7 in DER"), pkcs7)), ["CN=foreign"]);
-  assertEquals(namesOf(converted(await refused(pkcs12, "PKCS#12"), pkcs12, " -passin pass:horse")), ["CN=foreign"]);
-  for (const der of keys) parsePrivateKey(converted(await refused(der, "a private key in DER"), der));
+  for (const der of [pkcs12, old]) {
+    const pem = converted(await refused(der, "PKCS#12"), der, " -passin pass:horse");
+    assertEquals(namesOf(pem), ["CN=foreign"]);
+    parsePrivateKey(pem);
+  }
+});
+
+test("parsePem() names certificates and keys in DER, with the command that converts each", async () => {
+  const { cert, key } = await issueServer("foreign");
+  const refused = (der: Uint8Array, format: string) =>
+    assertRefused(() => parsePem(der), "PEM_INVALID", { message: new RegExp(`: this is ${format}; convert`) });
+  const x509 = derOf(cert);
+  assertEquals(namesOf(converted(await refused(x509, "a certificate in DER"), x509)), ["CN=foreign"]);
+  for (const der of [openssl("pkey -in FILE -outform der", key), openssl("ec -in FILE -outform der", key)]) {
+    parsePrivateKey(converted(await refused(der, "a private key in DER"), der));
+  }
+  const encrypted = openssl(
+    "pkcs8 -in FILE -topk8 -outform der -passout pass:horse -v1 PBE-MD5-DES -provider legacy -provider default",
+    key,
+  );
   const error = await refused(encrypted, "an encrypted private key in DER");
   parsePrivateKey(converted(error, encrypted, " -passin pass:horse"));
+});
+
+/** A certificate with other fields, signed again. */
+async function reissued(change: (fields: DerValue[]) => readonly Uint8Array[]): Promise<Uint8Array> {
+  const { cert, key } = await issueServer("changed");
+  const [tbs, algorithm] = readChildren(readDerValue(derOf(cert)));
+  const signed = encodeDer(DerTag.sequence, Buffer.concat(change(readChildren(tbs))));
+  const signature = encodeDer(0x03, Buffer.concat([Buffer.of(0), sign("sha256", signed, key)]));
+  return encodeDer(DerTag.sequence, Buffer.concat([signed, algorithm!.encoded, signature]));
+}
+
+test("Certificate names the time that breaks RFC 5280", async () => {
+  const long = "YYYYMMDDHHMMSSZ";
+  const bad: [tag: number, text: string, form: string][] = [
+    [0x17, "2601010000Z", "YYMMDDHHMMSSZ"],
+    [0x17, "260101000000+0000", "YYMMDDHHMMSSZ"],
+    [0x17, "260230000000Z", "YYMMDDHHMMSSZ"],
+    [0x18, "20260101000000.5Z", long],
+    [0x18, "", long],
+  ];
+  for (const index of [0, 1]) {
+    const field = ["notBefore", "notAfter"][index]!;
+    for (const [tag, text, form] of bad) {
+      const der = await reissued((fields) =>
+        fields.map((value, at) => {
+          if (at !== 4) return value.encoded;
+          const times = readChildren(value).map(({ encoded }) => encoded);
+          times[index] = encodeDer(tag, Buffer.from(text));
+          return encodeDer(DerTag.sequence, Buffer.concat(times));
+        })
+      );
+      const message = new RegExp(
+        `: its ${field} is not a time of the form ${form} \\(RFC 5280 section 4\\.1\\.2\\.5\\)$`,
+      );
+      await assertRefused(() => new Certificate(der), "CERTIFICATE_INVALID", { message });
+      const pem = encodePem({ label: "CERTIFICATE", der });
+      await assertRefused(() => parseCertificates(pem), "CERTIFICATE_INVALID", { line: 1, message });
+    }
+  }
+});
+
+test("Certificate reads a unique identifier, or says that the runtime does not", async () => {
+  const bits = Buffer.from("00a55a", "hex");
+  for (
+    const uniqueIds of [[encodeDer(0x81, bits)], [encodeDer(0x82, bits)], [
+      encodeDer(0x81, bits),
+      encodeDer(0x82, bits),
+    ]]
+  ) {
+    const der = await reissued((fields) => {
+      const parts = fields.map(({ encoded }) => encoded);
+      return [...parts.slice(0, 7), ...uniqueIds, ...parts.slice(7)];
+    });
+    const isRead = (() => {
+      try {
+        return new X509Certificate(der).subject !== undefined;
+      } catch {
+        return false;
+      }
+    })();
+    if (isRead) assertEquals(new Certificate(der).subject, "CN=changed");
+    else {
+      const message = /: this runtime does not read an issuerUniqueID or subjectUniqueID/;
+      await assertRefused(() => new Certificate(der), "CERTIFICATE_INVALID", { message });
+    }
+  }
+});
+
+const SUBJECT_ALTERNATIVE_NAME = Buffer.from("0603551d11", "hex");
+const localhost = encodeDer(0x82, Buffer.from("localhost"));
+const ODD_NAMES: Record<string, [value: Uint8Array, dnsNames: string[]]> = {
+  "an unknown tag": [encodeDer(0x30, Buffer.concat([localhost, encodeDer(0x89, Buffer.from("x"))])), ["localhost"]],
+  "bytes after the names": [Buffer.concat([encodeDer(0x30, localhost), Buffer.of(5, 0)]), ["localhost"]],
+  "a broken value after the names": [Buffer.concat([encodeDer(0x30, localhost), Buffer.of(5)]), ["localhost"]],
+  "no list of names": [Buffer.of(0x05, 0), []],
+};
+for (const [what, [value, dnsNames]] of Object.entries(ODD_NAMES)) {
+  test(`Certificate leaves it to the runtime to judge alternative names with ${what}`, async () => {
+    const der = await reissued((fields) => {
+      const extension = encodeDer(0x30, Buffer.concat([SUBJECT_ALTERNATIVE_NAME, encodeDer(0x04, value)]));
+      return [...fields.slice(0, 7).map(({ encoded }) => encoded), encodeDer(0xa3, encodeDer(0x30, extension))];
+    });
+    const isRead = (() => {
+      try {
+        return new X509Certificate(der).subject !== undefined;
+      } catch {
+        return false;
+      }
+    })();
+    if (isRead) assertEquals(new Certificate(der).dnsNames, dnsNames);
+    else await assertRefused(() => new Certificate(der), "CERTIFICATE_INVALID", { message: /: this runtime does not/ });
+  });
+}
+
+test("Certificate reads a UniversalString", async () => {
+  const name = (text: string) => {
+    const points = Buffer.concat([...text].map((each) => {
+      const bytes = Buffer.alloc(4);
+      bytes.writeUInt32BE(each.codePointAt(0)!);
+      return bytes;
+    }));
+    const attribute = Buffer.concat([Buffer.from("0603550403", "hex"), encodeDer(0x1c, points)]);
+    return encodeDer(0x30, encodeDer(0x31, encodeDer(0x30, attribute)));
+  };
+  const der = await reissued((fields) => fields.map(({ encoded }, at) => at === 5 ? name("Zürich 🔑") : encoded));
+  const certificate = new Certificate(der);
+  assertEquals([certificate.subject, certificate.issuer], ["CN=Zürich 🔑", "CN=changed"]);
+});
+
+test("Certificate reads certificates of 64 KiB and more on every runtime", () => {
+  for (const count of [3_000, 6_000]) {
+    const names = Array.from({ length: count }, (_, index) => `DNS:host-${index}.example.test`);
+    const pem = issueByOpenssl(["-subj", "/CN=large"], { extensions: `subjectAltName = ${names}` });
+    const certificate = parseOne(pem);
+    assert(derOf(pem).length > 0xffff);
+    assertEquals([certificate.dnsNames.length, certificate.pem], [count, pem]);
+    assertEquals(certificate.fingerprint256, opensslFacts(pem).fingerprint256);
+  }
 });
 
 test("Certificate throws nothing but TlsReloadError for a certificate that has been changed in places", async () => {

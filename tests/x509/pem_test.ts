@@ -24,6 +24,10 @@ test("parsePem() reads label, body and line of each section", () => {
   ]);
 });
 
+function prefixed(prefix: string, text: string): string {
+  return text.replaceAll(/^(?=.)/gm, prefix);
+}
+
 const TOLERATED: Record<string, string> = {
   "CRLF": CHAIN.replaceAll("\n", "\r\n"),
   "lone CR": CHAIN.replaceAll("\n", "\r"),
@@ -45,6 +49,19 @@ const TOLERATED: Record<string, string> = {
   "comments in dashes":
     `# --- End-entity ---\n${A}# --- End-entity certificate ---\n----- Begin intermediate -----\n${B}-- end\n${C}`,
   "names with two hyphens": `friendlyName: web--end\n${A}friendlyName: key--begin\n${B}${C}`,
+  "a section that is commented out": `${A}${prefixed("# ", C)}${B}${C}`,
+  "a section that is commented out first, as an old certificate is": `# old one:\n${prefixed("#", C)}${CHAIN}`,
+  "sections that are commented out in other ways": `${prefixed("// ", C)}${A}${prefixed("; ", C)}${B}${
+    prefixed(" * ", C)
+  }${prefixed("> ", C)}${C}${prefixed("%", C)}`,
+  "a boundary that is commented out, alone": `# -----BEGIN CERTIFICATE-----\n${A}#-----END CERTIFICATE-----\n${B}${C}`,
+  "banners":
+    `--BEGIN--\n${A}---- BEGIN ----\n=== BEGIN CERTIFICATE ===\n${B}------- END OF FILE -------\n${C}-----END-----`,
+  "banners of five dashes with a space":
+    `----- Begin of chain -----\n${A}----- END of leaf -----\n${B}----- begin -----\n${C}`,
+  "comments that hold four dashes": `# ---- END\n${A}## ----BEGIN CERTIFICATE---- ##\n${B}a ---- BEGIN b\n${C}`,
+  "a boundary in the midst of a line": `see -----BEGIN CERTIFICATE-----\n${A}the -----END A----- above\n${B}${C}`,
+  "a public key of SSH2": `---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n${A}${B}${C}`,
   "rules of dashes": `${"-".repeat(70)}\n${A}------\n${B}-----\n- - -\n${C}`,
 };
 
@@ -116,28 +133,28 @@ const REFUSED: Record<string, BadPem> = {
   "an empty section": { text: A + C.replace("AwMD\n", ""), line: 6, message: /section "CERTIFICATE" is empty$/ },
   "a section of blank lines": { text: C.replace("AwMD", "\n \n"), line: 1, message: /section "CERTIFICATE" is empty$/ },
   "a section of headers": { text: C.replace("AwMD", "A: b\n"), line: 1, message: /section "CERTIFICATE" is empty$/ },
-  "a character that is no base64": {
+  "a character that is not base64": {
     text: A + B.replace("AgIC\n", "Ag_C\n"),
     line: 7,
-    message: /section "B" is no base64$/,
+    message: /section "B" is not base64$/,
   },
-  "a character that is no base64 far down": {
+  "a character that is not base64 far down": {
     text: A.replace("AQ==", "AQ*="),
     line: 4,
-    message: /section "A" is no base64$/,
+    message: /section "A" is not base64$/,
   },
   "headers without a blank line after them": {
     text: A + C.replace("AwMD", "A: b\nAwMD"),
     line: 8,
     message: /section "CERTIFICATE" needs a blank line after its headers$/,
   },
-  "a header after the body": { text: C.replace("AwMD", "AwMD\nA: b"), line: 3, message: /is no base64$/ },
-  "base64 of the URL alphabet": { text: C.replace("AwMD", "AwM-"), line: 2, message: /is no base64$/ },
-  "base64 without its padding": { text: C.replace("AwMD", "AwM"), line: 1, message: /is no base64$/ },
-  "base64 with padding in its midst": { text: C.replace("AwMD", "Aw==\nAwMD"), line: 1, message: /is no base64$/ },
-  "base64 with too much padding": { text: C.replace("AwMD", "AwMD===="), line: 1, message: /is no base64$/ },
-  "base64 with bits to spare": { text: C.replace("AwMD", "AwN="), line: 1, message: /is no base64$/ },
-  "one character too many": { text: C.replace("AwMD", "AwMDA"), line: 1, message: /is no base64$/ },
+  "a header after the body": { text: C.replace("AwMD", "AwMD\nA: b"), line: 3, message: /is not base64$/ },
+  "base64 of the URL alphabet": { text: C.replace("AwMD", "AwM-"), line: 2, message: /is not base64$/ },
+  "base64 without its padding": { text: C.replace("AwMD", "AwM"), line: 1, message: /is not base64$/ },
+  "base64 with padding in its midst": { text: C.replace("AwMD", "Aw==\nAwMD"), line: 1, message: /is not base64$/ },
+  "base64 with too much padding": { text: C.replace("AwMD", "AwMD===="), line: 1, message: /is not base64$/ },
+  "base64 with bits to spare": { text: C.replace("AwMD", "AwN="), line: 1, message: /is not base64$/ },
+  "one character too many": { text: C.replace("AwMD", "AwMDA"), line: 1, message: /is not base64$/ },
   "an END and a BEGIN on one line": {
     text: (A + B).replace("-----\n-----", "----------"),
     line: 5,
@@ -185,11 +202,25 @@ const REFUSED: Record<string, BadPem> = {
     line: 6,
     message: noBoundary,
   },
-  "a section that is commented out": { text: A + C.replaceAll(/^(?=.)/gm, "# "), line: 6, message: noBoundary },
-  "a section that is quoted": { text: A + C.replaceAll(/^(?=.)/gm, "> "), line: 6, message: noBoundary },
   "a section that OpenPGP has escaped": { text: A + C.replaceAll(/^(?=-)/gm, "- "), line: 6, message: noBoundary },
   "a zero-width space before BEGIN": { text: A + C.replaceAll("-----B", "\u200b-----B"), line: 6, message: noBoundary },
   "a line separator before BEGIN": { text: A.trimEnd() + "\u2028" + C, line: 5, message: noBoundary },
+  "sections that are indented before one that is not": {
+    text: prefixed("  ", A) + B + C,
+    line: 6,
+    message: /the section of line 1 is indented$/,
+  },
+  "a BEGIN that is commented out without its END": {
+    text: A + C.replace("-----BEGIN", "#-----BEGIN"),
+    line: 8,
+    message: /END of "CERTIFICATE" has no BEGIN$/,
+  },
+  "an END that is commented out without its BEGIN": {
+    text: A + C.replace("-----END", "#-----END"),
+    line: 8,
+    message: noBoundary,
+  },
+  "a commented-out line in a body": { text: A + B.replace("AgIC", "#gIC"), line: 7, message: /is not base64$/ },
   "a file that ends within BEGIN": { text: A + "-----BEGIN CERTI", line: 6, message: noBoundary },
 };
 
@@ -226,8 +257,8 @@ for (const byteOrderMark of ["", BYTE_ORDER_MARK]) {
   }
 }
 
-test("parsePem() refuses what is no text", async () => {
-  const message = /this is binary and no text$/;
+test("parsePem() refuses binary content", async () => {
+  const message = /this is binary, not text$/;
   for (
     const bytes of [new Uint8Array(1), new Uint8Array(5000), Buffer.from(`${CHAIN}\0`), Buffer.from("\x7fELF\x02\0")]
   ) {
@@ -257,6 +288,9 @@ const HUGE: Record<string, { readonly text: string; readonly sections?: number; 
   "a label of many words": { text: `-----BEGIN ${"A-B ".repeat(SIZE)}C-----`, line: 1 },
   "a label that never ends": { text: `-----BEGIN ${"A-B ".repeat(SIZE)}`, line: 1 },
   "many sections": { text: "-----BEGIN A-----\nQUFB\n-----END A-----\n".repeat(100_000), sections: 100_000 },
+  "comments": { text: "#-----BEGIN A-----\n".repeat(SIZE / 19), sections: 0 },
+  "boundaries of other dashes": { text: "\u2014\u2014 BEGIN \u2014\n".repeat(SIZE / 11), sections: 0 },
+  "dashes around white space": { text: "- ".repeat(100) + "\n" + "-\t ".repeat(SIZE / 3), sections: 0 },
   "many boundaries": { text: "-----BEGIN A-----\n".repeat(SIZE / 18), line: 2 },
 };
 
@@ -269,6 +303,25 @@ for (const [what, { text, sections, line }] of Object.entries(HUGE)) {
     if (sections !== undefined) assertEquals(parsePem(text).length, sections);
     else await assertRefused(() => parsePem(text), "PEM_INVALID", { line });
   });
+}
+
+test("parsePem() refuses 16 MiB of BEGIN lines within 200 ms", async () => {
+  const text = "-----BEGIN CERTIFICATE-----\n".repeat(16 * 1024 * 1024 / 28);
+  for (const input of [text, Buffer.from(text)]) {
+    const fastest = await fastestOf(5, () => assertRefused(() => parsePem(input), "PEM_INVALID", { line: 2 }));
+    assert(fastest < 200, `${fastest} ms`);
+  }
+});
+
+/** The machine may be busy with other things, which only ever makes a run slower. */
+async function fastestOf(times: number, body: () => Promise<unknown>): Promise<number> {
+  let fastest = Infinity;
+  for (let run = 0; run < times; run++) {
+    const start = performance.now();
+    await body();
+    fastest = Math.min(fastest, performance.now() - start);
+  }
+  return fastest;
 }
 
 test("encodePem() writes strict RFC 7468 text", () => {

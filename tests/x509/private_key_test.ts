@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { Buffer } from "node:buffer";
-import { createPrivateKey, createPublicKey } from "node:crypto";
+import { createCipheriv, createHash, createPublicKey } from "node:crypto";
 import test from "node:test";
 import { encodePem, parsePem, parsePrivateKey, proveTlsConfig, TlsConfig, TlsReloadError } from "../../mod.ts";
 import { contentOf, DerTag, encodeDer, readChildren, readDer } from "../../src/x509/der.ts";
@@ -15,7 +15,7 @@ const rsa = once(() => generate("RSA -pkeyopt rsa_keygen_bits:2048"));
 const p256 = once(() => generate("EC -pkeyopt ec_paramgen_curve:P-256"));
 const ed25519 = once(() => generate("ED25519"));
 
-/** Nothing is made before a test asks for it: what a test file throws outside its tests, Deno passes over. */
+/** Nothing is made before a test asks for it: Deno ignores what a test file throws outside of its tests. */
 function once<T>(make: () => T): () => T {
   let made: T | undefined;
   return () => made ??= make();
@@ -27,7 +27,7 @@ function generate(algorithm: string): string {
 
 /** The public half, by which keys are compared: OpenSSL's reading of a file, and ours. */
 function opensslPublicKey(pem: string): string {
-  return opensslText(`pkey -in FILE -pubout -passin pass:${PASSPHRASE}`, pem);
+  return opensslText(`pkey -in FILE -pubout -passin pass:${PASSPHRASE} -provider legacy -provider default`, pem);
 }
 
 function publicKey(pem: string, passphrase?: string): string {
@@ -39,15 +39,15 @@ function publicKey(pem: string, passphrase?: string): string {
 const PLAIN: Record<string, () => string> = {
   "RSA in PKCS#8": rsa,
   "RSA in PKCS#1": () => opensslText("rsa -in FILE -traditional", rsa()),
-  "RSA of 3072 bits": () => generate("RSA -pkeyopt rsa_keygen_bits:3072"),
+  "RSA of 3072 bits": once(() => generate("RSA -pkeyopt rsa_keygen_bits:3072")),
   "P-256 in PKCS#8": p256,
   "P-256 in SEC1": () => opensslText("ec -in FILE", p256()),
-  "P-256 in SEC1 after EC PARAMETERS": () => opensslText("ecparam -name prime256v1 -genkey"),
+  "P-256 in SEC1 after EC PARAMETERS": once(() => opensslText("ecparam -name prime256v1 -genkey")),
   "P-256 in SEC1 without its public key": () => opensslText("ec -in FILE -no_public", p256()),
-  "P-384": () => generate("EC -pkeyopt ec_paramgen_curve:P-384"),
-  "P-384 in SEC1 after EC PARAMETERS": () => opensslText("ecparam -name secp384r1 -genkey"),
-  "P-521": () => generate("EC -pkeyopt ec_paramgen_curve:P-521"),
-  "P-521 in SEC1 after EC PARAMETERS": () => opensslText("ecparam -name secp521r1 -genkey"),
+  "P-384": once(() => generate("EC -pkeyopt ec_paramgen_curve:P-384")),
+  "P-384 in SEC1 after EC PARAMETERS": once(() => opensslText("ecparam -name secp384r1 -genkey")),
+  "P-521": once(() => generate("EC -pkeyopt ec_paramgen_curve:P-521")),
+  "P-521 in SEC1 after EC PARAMETERS": once(() => opensslText("ecparam -name secp521r1 -genkey")),
   "Ed25519": ed25519,
 };
 
@@ -87,7 +87,7 @@ for (const [what, behind] of Object.entries(BEHIND)) {
   });
 }
 
-test("parsePrivateKey() passes over what is no key", async () => {
+test("parsePrivateKey() ignores sections that are not keys", async () => {
   const { cert, key } = await issueServer("both");
   assertEquals(publicKey(`Bag Attributes\n${cert}\n${key.replaceAll("\n", "\r\n")}`), opensslPublicKey(key));
 });
@@ -142,17 +142,142 @@ for (const [what, make] of Object.entries(ENCRYPTED)) {
   });
 }
 
-test("parsePrivateKey() makes of a key that bytes follow what the runtime makes of it", () => {
-  const [{ der } = { der: new Uint8Array() }] = parsePem(ed25519());
-  const pem = encodePem({ label: "PRIVATE KEY", der: new Uint8Array([...der, 0x30]) });
-  const isRead = (read: (pem: string) => unknown) => {
-    try {
-      return read(pem) !== undefined;
-    } catch {
-      return false;
+test("parsePrivateKey() reads a key that bytes follow, as OpenSSL does", () => {
+  for (const make of [ed25519, p256, PLAIN["P-256 in SEC1"]!, PLAIN["RSA in PKCS#1"]!]) {
+    for (const after of [[0x30], [5, 0]]) {
+      const pem = encodePem({ label: "PRIVATE KEY", der: new Uint8Array([...derOf(make()), ...after]) });
+      assertEquals(publicKey(pem), opensslPublicKey(make()));
     }
+  }
+});
+
+const LABELS = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "ANY PRIVATE KEY"];
+
+for (const [what, make] of Object.entries({ ...PLAIN, "P-256 that is encrypted": () => pkcs8("-iter 1")() })) {
+  test(`parsePrivateKey() reads ${what} under any label, and in DER`, () => {
+    const expected = opensslPublicKey(make());
+    const section = parsePem(make()).find(({ label }) => label.endsWith("PRIVATE KEY"))!;
+    for (const label of LABELS) {
+      assertEquals(publicKey(encodePem({ ...section, label }), PASSPHRASE), expected, label);
+    }
+    const fromDer = parsePrivateKey(section.der, PASSPHRASE);
+    assertEquals(String(createPublicKey(fromDer).export({ type: "spki", format: "pem" })), expected);
+  });
+}
+
+test("parsePrivateKey() reads PKCS#8 that a Proc-Type header encrypts", () => {
+  const [, headers] = /\n(Proc-Type[^]*?)\n\n/.exec(legacy("aes256")())!;
+  const encrypt = (der: Uint8Array) => {
+    const iv = Buffer.from(/,([0-9A-F]+)/.exec(headers!.split("\n")[1]!)![1]!, "hex");
+    let key = Buffer.alloc(0) as Buffer;
+    let block = key;
+    while (key.length < 32) {
+      block = createHash("md5").update(block).update(PASSPHRASE).update(iv.subarray(0, 8)).digest();
+      key = Buffer.concat([key, block]);
+    }
+    const cipher = createCipheriv("aes-256-cbc", key, iv);
+    return Buffer.concat([cipher.update(der), cipher.final()]);
   };
-  assertEquals(isRead(parsePrivateKey), isRead(createPrivateKey));
+  const pem = encodePem({ label: "EC PRIVATE KEY", headers: headers!.split("\n"), der: encrypt(derOf(p256())) });
+  assertEquals(publicKey(pem, PASSPHRASE), opensslPublicKey(p256()));
+});
+
+const CURVES = {
+  "P-256": ["06082a8648ce3d030107", 32, "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"],
+  "P-384": [
+    "06052b81040022",
+    48,
+    "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973",
+  ],
+  "P-521": [
+    "06052b81040023",
+    66,
+    "01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409",
+  ],
+} as const;
+
+/** An EC key of a scalar, in SEC1 and in PKCS#8 with and without the curve in both places. */
+function ecKeys(curve: keyof typeof CURVES, scalar: Uint8Array): string[] {
+  const oid = Buffer.from(CURVES[curve][0], "hex");
+  const parts = [encodeDer(DerTag.integer, Buffer.of(1)), encodeDer(DerTag.octetString, scalar)];
+  const short = encodeDer(DerTag.sequence, Buffer.concat(parts));
+  const long = encodeDer(DerTag.sequence, Buffer.concat([...parts, encodeDer(0xa0, oid)]));
+  const algorithm = encodeDer(DerTag.sequence, Buffer.concat([Buffer.from("06072a8648ce3d0201", "hex"), oid]));
+  const pkcs8 = [short, long].map((key) => {
+    const content = [encodeDer(DerTag.integer, Buffer.of(0)), algorithm, encodeDer(DerTag.octetString, key)];
+    return encodePem({ label: "PRIVATE KEY", der: encodeDer(DerTag.sequence, Buffer.concat(content)) });
+  });
+  return [...pkcs8, encodePem({ label: "EC PRIVATE KEY", der: long })];
+}
+
+for (const [curve, [, size, order]] of Object.entries(CURVES) as [keyof typeof CURVES, [string, number, string]][]) {
+  const number = (offset: bigint) =>
+    Buffer.from((BigInt(`0x${order}`) + offset).toString(16).padStart(2 * size, "0"), "hex");
+  const range = /: its EC scalar is not between zero and the order of its curve$/;
+  const longer = /: its EC scalar is longer than its curve \(RFC 5915 section 3\)$/;
+  const bad: Record<string, [scalar: Uint8Array, message: RegExp]> = {
+    "is one byte longer": [Buffer.alloc(size + 1, 0xff), longer],
+    "has a leading zero too many": [Buffer.concat([Buffer.of(0), number(-1n)]), longer],
+    "is a kilobyte": [Buffer.alloc(1024, 1), longer],
+    "is zero": [Buffer.alloc(size), range],
+    "is empty": [new Uint8Array(), range],
+    "is the order": [number(0n), range],
+    "is above the order": [number(1n), range],
+    "is all ones": [Buffer.alloc(size, 0xff), range],
+  };
+  for (const [what, [scalar, message]] of Object.entries(bad)) {
+    test(`parsePrivateKey() refuses a ${curve} key whose scalar ${what}`, async () => {
+      for (const pem of ecKeys(curve, scalar)) {
+        await assertRefused(() => parsePrivateKey(pem), "KEY_UNSUPPORTED", { line: 1, message });
+        await assertRefused(() => parsePrivateKey(derOf(pem)), "KEY_UNSUPPORTED", { message });
+      }
+    });
+  }
+
+  test(`parsePrivateKey() reads the smallest and the largest scalar of ${curve}, and one without leading zeros`, () => {
+    for (const scalar of [Buffer.concat([Buffer.alloc(size - 1), Buffer.of(1)]), Buffer.of(1), number(-1n)]) {
+      const padded = Buffer.concat([Buffer.alloc(size - scalar.length), scalar]);
+      const expected = opensslPublicKey(ecKeys(curve, padded)[0]!);
+      for (const pem of ecKeys(curve, scalar)) assertEquals(publicKey(pem), expected);
+    }
+  });
+}
+
+test("parsePrivateKey() refuses RSA keys of sizes that no runtime serves, and names size and minimum", async () => {
+  const key = secret(opensslText("genrsa 512"));
+  const message = /: RSA keys need 2048 bits to serve TLS on every runtime: 512$/;
+  await assertRefused(() => parsePrivateKey(key), "KEY_UNSUPPORTED", { line: 1, message });
+  const numbers = readChildren(readDer(derOf(PLAIN["RSA in PKCS#1"]!()))[0]).map(({ encoded }) => encoded);
+  const rsaOf = (modulus: Uint8Array) => {
+    const content = Buffer.concat([numbers[0]!, encodeDer(DerTag.integer, modulus), ...numbers.slice(2)]);
+    return encodePem({ label: "RSA PRIVATE KEY", der: encodeDer(DerTag.sequence, content) });
+  };
+  for (
+    const [modulus, bits] of [[Buffer.alloc(2049, 0x7f), 16391], [Buffer.of(0), 0], [Buffer.of(0, 0x80), 8]] as const
+  ) {
+    const message = new RegExp(`: RSA keys .*: ${bits}$`);
+    await assertRefused(() => parsePrivateKey(rsaOf(modulus)), "KEY_UNSUPPORTED", { line: 1, message });
+  }
+});
+
+test("parsePrivateKey() refuses RSA keys of three primes", async () => {
+  const key = secret(opensslText("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_primes:3"));
+  const message = /: it is an RSA key of more than two primes$/;
+  await assertRefused(() => parsePrivateKey(key), "KEY_UNSUPPORTED", { line: 1, message });
+});
+
+test("parsePrivateKey() refuses an EC key that spells its curve out, with the command that names it", async () => {
+  const key = opensslText("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit");
+  const sec1 = opensslText("ec -in FILE", key);
+  for (const pem of [key, sec1]) {
+    const message = /: an EC key must name its curve \(RFC 5480 section 2\.1\.1\); convert it with: openssl /;
+    const error = await assertRefused(() => parsePrivateKey(pem), "KEY_UNSUPPORTED", { line: 1, message });
+    const [, command] = / with: openssl (.*)$/.exec(error.message) ?? [];
+    assertEquals(
+      publicKey(opensslText(command!, pem)),
+      publicKey(opensslText("ec -in FILE -param_enc named_curve", pem)),
+    );
+  }
 });
 
 test("parsePrivateKey() takes a passphrase in UTF-8", () => {
@@ -163,6 +288,10 @@ test("parsePrivateKey() takes a passphrase in UTF-8", () => {
 
 const UNKNOWN_ENCRYPTIONS: Record<string, () => string> = {
   "PBES1 with triple DES": pkcs8("-v1 PBE-SHA1-3DES"),
+  "PBES1 with RC2": pkcs8("-v1 PBE-SHA1-RC2-40 -provider legacy -provider default"),
+  "PBES1 with DES": pkcs8("-v1 PBE-MD5-DES -provider legacy -provider default"),
+  "PBES2 with DES": pkcs8("-v2 des -provider legacy -provider default"),
+  "Proc-Type with DES": legacy("des -provider legacy -provider default"),
   "Camellia": pkcs8("-v2 camellia-256-cbc"),
   "AES-192, which Deno does not have": pkcs8("-v2 aes-192-cbc"),
   "Proc-Type with Camellia": legacy("camellia256", rsa),
@@ -171,7 +300,7 @@ const UNKNOWN_ENCRYPTIONS: Record<string, () => string> = {
 for (const [what, make] of Object.entries(UNKNOWN_ENCRYPTIONS)) {
   test(`parsePrivateKey() refuses ${what}, with the command that converts it`, async () => {
     const pem = secret(make());
-    const message = /: it is encrypted in a way that is not known; convert it with: openssl pkcs8 -topk8 /;
+    const message = /: its encryption is not supported; convert it with: openssl pkcs8 -topk8 /;
     await assertRefused(() => parsePrivateKey(pem, "wrong"), "KEY_UNSUPPORTED", { line: 1, message });
     const error = await assertRefused(() => parsePrivateKey(pem, PASSPHRASE), "KEY_UNSUPPORTED", { line: 1, message });
     const [, command] = / with: openssl (.*)$/.exec(error.message) ?? [];
@@ -244,12 +373,18 @@ for (const [what, [make, cause]] of Object.entries(HOSTILE)) {
   });
 }
 
-const kinds = /only RSA, P-256, P-384, P-521 and Ed25519 keys serve TLS on every runtime/;
+const kinds = /only RSA, P-256, P-384, P-521 and Ed25519 keys serve TLS on every runtime: [A-Za-z0-9-]+$/;
 const UNKNOWN_KINDS: Record<string, readonly [make: () => string, message: RegExp]> = {
   "DSA": [() => secret(opensslText("gendsa FILE", openssl("dsaparam 1024"))), kinds],
-  "DSA in its own section": [() => sectionOf("DSA PRIVATE KEY"), /: "DSA PRIVATE KEY"$/],
-  "an unknown section": [() => sectionOf("ANY PRIVATE KEY"), /: "ANY PRIVATE KEY"$/],
-  "OpenSSH": [() => sectionOf("OPENSSH PRIVATE KEY"), /convert it with: ssh-keygen -p -m PKCS8 -f FILE$/],
+  "DSA in its own section": [
+    () => secret(opensslText("dsa -in FILE", opensslText("gendsa FILE", openssl("dsaparam 1024")))),
+    /serve TLS on every runtime: DSA$/,
+  ],
+  "a label of its own": [() => sectionOf("MY PRIVATE KEY"), /: a key of this label is not known: "MY PRIVATE KEY"$/],
+  "OpenSSH": [
+    () => encodePem({ label: "OPENSSH PRIVATE KEY", der: Buffer.from("openssh-key-v1\0\0\0\0\x04none") }),
+    /convert it with: ssh-keygen -p -m PKCS8 -f FILE$/,
+  ],
   "secp256k1": [() => secretOf("EC -pkeyopt ec_paramgen_curve:secp256k1"), kinds],
   "secp256k1 in SEC1": [() => secret(opensslText("ecparam -name secp256k1 -genkey -noout")), kinds],
   "brainpoolP256r1": [() => secretOf("EC -pkeyopt ec_paramgen_curve:brainpoolP256r1"), kinds],
@@ -260,9 +395,9 @@ const UNKNOWN_KINDS: Record<string, readonly [make: () => string, message: RegEx
   "RSA-PSS": [() => secretOf("RSA-PSS -pkeyopt rsa_keygen_bits:2048"), kinds],
   "a key that is damaged": [
     () => encodePem({ label: "PRIVATE KEY", der: derOf(secretKey(p256())).subarray(0, 60) }),
-    kinds,
+    /: it is damaged, or not a private key$/,
   ],
-  "a key that is a certificate": [() => sectionOf("PRIVATE KEY"), kinds],
+  "a key that is a certificate": [() => sectionOf("PRIVATE KEY"), /: it is damaged, or not a private key$/],
 };
 
 function secretOf(algorithm: string): string {
@@ -296,9 +431,9 @@ test("parsePrivateKey() says what there is instead of a key", async () => {
   await assertRefused(() => parsePrivateKey(publicKey), "NO_PRIVATE_KEY", { message: /: it holds "PUBLIC KEY"$/ });
 });
 
-test("parsePrivateKey() refuses two keys, and says where they stand", async () => {
+test("parsePrivateKey() refuses two keys, and names their lines", async () => {
   const file = { path: "keys.pem", bytes: Buffer.from(`\n${p256()}${rsa()}`) };
-  const message = /^Cannot read private key in "keys\.pem" at line 2: another one stands at line 7$/;
+  const message = /^Cannot read private key in "keys\.pem" at line 2: another one begins at line 7$/;
   await assertRefused(() => parsePrivateKey(file), "MULTIPLE_PRIVATE_KEYS", { path: "keys.pem", line: 2, message });
   await assertRefused(() => parsePrivateKey(p256() + sectionOf("OPENSSH PRIVATE KEY")), "MULTIPLE_PRIVATE_KEYS", {
     line: 1,
