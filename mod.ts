@@ -8,6 +8,7 @@ export { Certificate, type CertificateFacts, parseCertificates } from "./src/x50
 export { TlsReloadError, type TlsReloadErrorCode, type TlsReloadErrorOptions } from "./src/errors.ts";
 export { loadTlsConfig } from "./src/config/load_tls_config.ts";
 export { encodePem, parsePem, type PemFile, type PemInput, type PemSection } from "./src/x509/pem.ts";
+export { pemFromEnv } from "./src/x509/pem_from_env.ts";
 export { parsePrivateKey } from "./src/x509/private_key.ts";
 export { proveTlsConfig } from "./src/config/proof.ts";
 export {

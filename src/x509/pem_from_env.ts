@@ -1,0 +1,51 @@
+import { Buffer } from "node:buffer";
+import { TlsReloadError } from "../errors.ts";
+import { derFormatOf } from "./foreign_format.ts";
+import { encodePem, parsePem } from "./pem.ts";
+
+const QUOTED = /^(["'])([^]*)\1$/;
+const BASE64 = /^[A-Za-z0-9+/\s]+={0,2}\s*$/;
+
+/**
+ * Reads PEM from the value of an environment variable, in the forms in which variables carry it: with real newlines,
+ * with `\n` written as two characters, or as base64 of the whole, PEM or DER; with CRLF; with quotes around it.
+ *
+ * Files are never read this way: there, such text is broken PEM.
+ *
+ * @param value The value of the variable.
+ * @returns The same PEM with newlines, for {@linkcode TlsConfig}.
+ * @throws {TlsReloadError} `PEM_INVALID` if it holds no PEM. The message shows nothing of the value.
+ * @throws {TypeError} If the value is not a string, because the variable is not set.
+ *
+ * @example
+ * ```ts
+ * import { pemFromEnv } from "@x/tls-reload";
+ *
+ * const pem = pemFromEnv('"-----BEGIN THING-----\\nAQID\\n-----END THING-----\\n"');
+ * if (pem !== "-----BEGIN THING-----\nAQID\n-----END THING-----\n") throw new Error("unexpected");
+ * ```
+ */
+export function pemFromEnv(value: string): string {
+  if (typeof value !== "string") {
+    throw new TypeError(`Cannot read PEM from the environment: 'value' must be a string: ${typeof value}`);
+  }
+  const text = withNewlines(value);
+  const whole = BASE64.test(text) ? fromBase64(text) : text;
+  if (parsePem(whole).length > 0) return whole;
+  throw new TlsReloadError("PEM_INVALID", "Cannot read PEM from the environment: it holds no BEGIN line");
+}
+
+/** Base64 of PEM, or of DER, which is what a PEM file without its BEGIN and END lines is. */
+function fromBase64(text: string): string {
+  const bytes = Buffer.from(text, "base64");
+  const label = derFormatOf(bytes)?.label;
+  if (label !== undefined) return encodePem({ label, der: bytes });
+  const decoded = bytes.toString("utf8");
+  return decoded.includes("BEGIN") ? withNewlines(decoded) : text;
+}
+
+/** Takes off the quotes first: within them, newlines are the more likely to be escaped. */
+function withNewlines(value: string): string {
+  const [, , inner = value.trim()] = QUOTED.exec(value.trim()) ?? [];
+  return `${inner.replace(/\\r\\n|\\n|\r\n|\r/g, "\n").trim()}\n`;
+}
