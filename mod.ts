@@ -20,14 +20,14 @@ export {
   warmNativeRoots,
 } from "./src/roots.ts";
 export { type AcceptOptions, type TlsAcceptor } from "./src/accept/tls_acceptor.ts";
+export { type CertifiedKey } from "./src/config/certified_key.ts";
 export {
   type ClientAuth,
   type ClientAuthMode,
-  TlsConfig,
-  type TlsConfigFacts,
   type TlsConfigInit,
   type TlsConfigOptions,
-  type TlsServerOptions,
   type TlsVersion,
-} from "./src/config/tls_config.ts";
+} from "./src/config/options.ts";
+export { type TlsServerOptions } from "./src/config/server_options.ts";
+export { TlsConfig, type TlsConfigFacts } from "./src/config/tls_config.ts";
 export { TlsState, type TlsSwap } from "./src/accept/tls_state.ts";

@@ -2,10 +2,10 @@
 //   bun examples/bun_chat.ts
 import { TlsConfig, TlsState } from "../mod.ts";
 import { type BunWebSocket, serve } from "../src/bun.ts";
-import { issueServer } from "../tests/support/certificates.ts";
+import { issuePair } from "../tests/support/certificates.ts";
 import { HttpConnection } from "../tests/support/http.ts";
 
-const newConfig = async () => new TlsConfig(await issueServer("chat"));
+const newConfig = async () => new TlsConfig(await issuePair("chat"));
 const state = new TlsState(await newConfig());
 const server = await serve(state, {
   hostname: "127.0.0.1",

@@ -4,11 +4,11 @@
 import process from "node:process";
 import { loadTlsConfig, TlsConfig, TlsState } from "../mod.ts";
 import { type BunWebSocket, serve } from "../src/bun.ts";
-import { issueServer } from "../tests/support/certificates.ts";
+import { issuePair } from "../tests/support/certificates.ts";
 
 const [certPath, keyPath] = process.argv.slice(2);
 const load = async () =>
-  certPath && keyPath ? await loadTlsConfig(certPath, keyPath) : new TlsConfig(await issueServer("example"));
+  certPath && keyPath ? await loadTlsConfig(certPath, keyPath) : new TlsConfig(await issuePair("example"));
 const state = new TlsState(await load());
 
 const server = await serve(state, {

@@ -32,7 +32,7 @@ const SERVERS: Record<string, (state: TlsState) => Promise<number>> = {
   },
   async https(state) {
     const server = createHttpsServer({ ...NEVER_IDLE, ...state.tls }, echo);
-    attach(state, server, { onError: console.error });
+    attach(state, server);
     await new Promise<void>((resolve) => server.listen(LOOPBACK.port, LOOPBACK.hostname, resolve));
     return (server.address() as AddressInfo).port;
   },

@@ -3,9 +3,9 @@
 import { connect } from "node:tls";
 import { TlsConfig, TlsState } from "../mod.ts";
 import { listenTls } from "../src/deno.ts";
-import { issueServer } from "../tests/support/certificates.ts";
+import { issuePair } from "../tests/support/certificates.ts";
 
-const state = new TlsState(new TlsConfig(await issueServer("before")));
+const state = new TlsState(new TlsConfig(await issuePair("before")));
 const listener = await listenTls(state, { hostname: "127.0.0.1", port: 0 });
 
 (async () => {
@@ -13,7 +13,7 @@ const listener = await listenTls(state, { hostname: "127.0.0.1", port: 0 });
 })();
 
 const before = await dial();
-state.swap(new TlsConfig(await issueServer("after")));
+state.swap(new TlsConfig(await issuePair("after")));
 const after = await dial();
 for (const client of [before, after]) {
   client.write("echo");

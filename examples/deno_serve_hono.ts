@@ -4,11 +4,11 @@
 import { Hono } from "npm:hono@^4";
 import { loadTlsConfig, TlsConfig, TlsState } from "../mod.ts";
 import { type DenoServeHandlerInfo, serve } from "../src/deno.ts";
-import { issueServer } from "../tests/support/certificates.ts";
+import { issuePair } from "../tests/support/certificates.ts";
 
 const [certPath, keyPath] = Deno.args;
 const load = async () =>
-  certPath && keyPath ? await loadTlsConfig(certPath, keyPath) : new TlsConfig(await issueServer("example"));
+  certPath && keyPath ? await loadTlsConfig(certPath, keyPath) : new TlsConfig(await issuePair("example"));
 const state = new TlsState(await load());
 
 const app = new Hono<{ Bindings: DenoServeHandlerInfo }>();

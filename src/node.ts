@@ -4,5 +4,6 @@
  *
  * @module
  */
-export { attach, type Attachment, type AttachOptions } from "./attach/attach.ts";
+export { attach } from "./attach/attach.ts";
+export { type AttachMechanism, type Attachment, type AttachOptions } from "./attach/attachment.ts";
 export { secureContext } from "./config/tls_config.ts";

@@ -82,7 +82,7 @@ const SERVERS: Record<string, Start> = {
   }),
   "https.createServer and attach()": following((state) => {
     const server = createHttpsServer(state.tls, listener);
-    attach(state, server, { verify: false });
+    attach(state, server);
     return listen(server);
   }),
   "setSecureContext": async (pairs) => {

@@ -1,14 +1,14 @@
-import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { createServer, type Server, type TLSSocket } from "node:tls";
-import { ClientCheck, turnAway } from "./client_verification.ts";
-import { TlsReloadError } from "../errors.ts";
+import type { TLSSocket } from "node:tls";
+import { kindOf, requireOptions } from "../arguments.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
-import { hideKey, serverOptions, type TlsConfig } from "../config/tls_config.ts";
+import { VerifiedClients } from "./client_verification.ts";
+import { type HandshakeOptions, HandshakeServer, type Lineage } from "./handshake_server.ts";
 
-/** What {@linkcode TlsAcceptor.accept} takes beside the connection. */
+/** The options of {@linkcode TlsAcceptor.accept}. */
 export interface AcceptOptions {
-  /** Gives the handshake up. */
+  /** Aborts the handshake. */
   readonly signal?: AbortSignal | undefined;
   /**
    * How long the peer may take for the handshake.
@@ -16,61 +16,71 @@ export interface AcceptOptions {
    * @default {10_000}
    */
   readonly handshakeTimeoutMs?: number | undefined;
+  /**
+   * Sends small packets at once (`TCP_NODELAY`), so that an answer does not wait for the acknowledgement of the one
+   * before it. Ignored for sockets that are not TCP.
+   *
+   * @default {true}
+   */
+  readonly noDelay?: boolean | undefined;
 }
 
-/** Ends one handshake, one way or the other; only the first call counts. */
-interface Handshake {
-  succeed(secure: TLSSocket): void;
-  fail(error: unknown): void;
-}
+const OPTION_NAMES = ["signal", "handshakeTimeoutMs", "noDelay"];
+
+/** The handshakes of an acceptor. */
+export let handshakesOf: (acceptor: TlsAcceptor) => HandshakeServer;
 
 /**
- * A snapshot of a {@linkcode TlsState}: it keeps the configuration that was current when `acceptor()` gave it.
+ * A snapshot of a `TlsState`: it keeps the configuration that was current when `acceptor()` returned it.
  *
- * A server takes one for each accepted connection, so that a swap changes the next connection and no other.
+ * A server takes one acceptor for each accepted connection, so that a swap changes the next connection and no other.
+ * Invariant: configuration and generation never change.
  */
 export class TlsAcceptor {
   /** What connections are accepted with. */
   readonly config: TlsConfig;
   /** The generation that these connections belong to. */
   readonly generation: number;
-  readonly #clientCheck: ClientCheck | undefined;
-  readonly #handshakes = new WeakMap<Duplex, Handshake>();
-  readonly #server: Server;
+  readonly #handshakes: HandshakeServer;
+
+  static {
+    handshakesOf = (acceptor) => acceptor.#handshakes;
+  }
 
   /**
-   * Makes an acceptor; {@linkcode TlsState.acceptor} gives the one that is current.
+   * Makes an acceptor; `TlsState.acceptor()` gives the current one.
    *
    * @param config What to accept connections with.
    * @param generation Its number in the state that it belongs to.
+   * @param lineage The generations of that state; its own if there is none.
    */
-  constructor(config: TlsConfig, generation = 0) {
+  constructor(config: TlsConfig, generation = 0, lineage?: Lineage) {
     this.config = config;
     this.generation = generation;
-    this.#clientCheck = config.clientAuth && new ClientCheck(config.clientAuth);
-    // No public property leads from a TLSSocket to the socket under it. All three runtimes set this one; where it
-    // should ever be missing, handshakes time out and nobody gets in.
-    this.#server = this.#createServer((secure) => (secure as TLSSocket & { _parent?: Duplex })._parent);
+    const alone: Lineage = { verifiedClients: new VerifiedClients(), current: () => this.#handshakes };
+    this.#handshakes = new HandshakeServer(config, lineage ?? alone);
   }
 
   /**
    * Makes the TLS handshake as the server.
    *
-   * Resolves when it is complete **and** the client satisfies the client authentication of the configuration. Rejects
-   * otherwise and leaves nothing open. Always catch it, or one bad peer ends the process.
+   * Resolves when the handshake is complete **and** the client satisfies the client authentication of this configuration
+   * and of the one that is current by then. Otherwise rejects and closes the connection. Always catch the rejection, or
+   * one bad peer ends the process.
    *
-   * Takes TCP sockets, unix sockets and any `Duplex`. For STARTTLS, first give back with `socket.unshift(bytes)` what
-   * was read too far. A `Duplex` that is no `net.Socket` costs a context of its own and resumes no session.
+   * Accepts TCP sockets, unix sockets and any other `Duplex`. For STARTTLS, first give back with `socket.unshift(bytes)`
+   * the bytes that were read too far. A `Duplex` that is not a `net.Socket` costs a context of its own and does not
+   * resume sessions.
    *
-   * An `"error"` of the returned socket that nobody listens to closes it and does no more. To close the connection,
-   * destroy the returned socket and leave the one below to it: Node can die of both being destroyed in one turn.
+   * An `"error"` of the returned socket closes the connection, also without a listener (RFC 8446 section 6.2). To close
+   * the connection, destroy the returned socket only: destroying both sockets in one turn can crash Node.
    *
-   * @param socket The accepted connection; it belongs to the acceptor from here on.
-   * @param options A signal and a time limit.
+   * @param socket The accepted connection. It belongs to the acceptor from here on.
+   * @param options A signal, a time limit, and whether small packets are sent at once.
    * @returns The encrypted connection.
-   * @throws {TlsReloadError} `HANDSHAKE_FAILED`, `HANDSHAKE_TIMEOUT`, or `CLIENT_UNAUTHORIZED`; what the signal was
-   * aborted with, if it was.
-   * @throws {TypeError} If the time limit is none that a timer keeps.
+   * @throws {TlsReloadError} `HANDSHAKE_FAILED`, `HANDSHAKE_TIMEOUT`, or `CLIENT_UNAUTHORIZED`; the reason of the signal
+   * if it is aborted.
+   * @throws {TypeError} If the socket is not a `Duplex`, or an option is unknown or is none of its allowed values.
    *
    * @example
    * ```ts
@@ -89,91 +99,23 @@ export class TlsAcceptor {
    * ```
    */
   accept(socket: Duplex, options: AcceptOptions = {}): Promise<TLSSocket> {
-    const { signal, handshakeTimeoutMs = 10_000 } = options;
-    try {
-      requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
-    } catch (error) {
-      socket.destroy();
-      return Promise.reject(error);
-    }
     return new Promise((resolve, reject) => {
-      let isOpen = true;
-      const end = (settle: () => void) => {
-        if (!isOpen) return;
-        isOpen = false;
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", onAbort);
-        socket.removeListener("close", onClose);
-        this.#handshakes.delete(socket);
-        settle();
-      };
-      const succeed = (secure: TLSSocket) => end(() => resolve(secure));
-      const fail = (error: unknown) =>
-        end(() => {
-          socket.destroy();
-          reject(error);
-        });
-      const onAbort = () => fail(signal?.reason);
-      // The runtime's own word, if it has one, comes after the end of the socket and says more.
-      const onClose = () =>
-        setImmediate(fail, refusal("HANDSHAKE_FAILED", "the peer closed the connection", socket.errored));
-      const onTimeout = () => fail(refusal("HANDSHAKE_TIMEOUT", `no handshake within ${handshakeTimeoutMs} ms`));
-      const timer = handshakeTimeoutMs < Infinity ? setTimeout(onTimeout, handshakeTimeoutMs) : undefined;
-
-      this.#handshakes.set(socket, { succeed, fail });
-      socket.on("error", ignore).once("close", onClose);
-      signal?.addEventListener("abort", onAbort);
-      if (signal?.aborted) onAbort();
-      else if (socket.destroyed) onClose();
-      else this.#start(socket, fail);
+      if (typeof socket?.destroy !== "function" || typeof socket.write !== "function") {
+        throw new TypeError(`Cannot accept connection: 'socket' must be a Duplex: ${kindOf(socket)}`);
+      }
+      try {
+        this.#handshakes.begin(socket, checked(options), { succeed: resolve, fail: reject });
+      } catch (error) {
+        socket.destroy();
+        throw error;
+      }
     });
-  }
-
-  #start(socket: Duplex, fail: Handshake["fail"]): void {
-    try {
-      const server = socket instanceof Socket ? this.#server : this.#createServer(() => socket);
-      // A tls.Server that never listens: it verifies clients, which a bare TLSSocket leaves to its owner.
-      server.emit("connection", socket);
-    } catch (cause) {
-      fail(refusal("HANDSHAKE_FAILED", "the runtime refuses it", cause));
-    }
-  }
-
-  #createServer(under: (secure: TLSSocket) => Duplex | undefined): Server {
-    const handshakeOf = (secure: TLSSocket) => this.#handshakes.get(under(secure)!);
-    // No time limit but that of accept(): Deno keeps every socket whose handshake has failed until this one runs out.
-    const server = hideKey(createServer({ ...serverOptions(this.config), handshakeTimeout: -1 }));
-    server.on("secureConnection", (secure) => {
-      hideKey(secure).on("error", ignore);
-      const handshake = handshakeOf(secure);
-      const reason = this.#clientCheck?.refusal(secure);
-      // Deno calls a client authorised that nobody has asked for a certificate.
-      if (!this.#clientCheck) secure.authorized = false;
-      if (handshake && reason === undefined) return handshake.succeed(secure);
-      turnAway(secure);
-      if (reason !== undefined) setImmediate(() => handshake?.fail(refusal("CLIENT_UNAUTHORIZED", reason)));
-    });
-    server.on("tlsClientError", (cause: NodeJS.ErrnoException, secure) => {
-      const { authorizationError } = secure;
-      const reason = cause.code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE"
-        ? "the client sent no certificate"
-        : authorizationError && String(authorizationError);
-      const error = reason
-        ? refusal("CLIENT_UNAUTHORIZED", reason, cause)
-        : refusal("HANDSHAKE_FAILED", cause.code ?? cause.message, cause);
-      handshakeOf(secure)?.fail(error);
-    });
-    return server;
   }
 }
 
-/** A peer may end a connection in any way at any time; what follows from it arrives as `"close"`. */
-function ignore(): void {}
-
-function refusal(
-  code: "HANDSHAKE_FAILED" | "HANDSHAKE_TIMEOUT" | "CLIENT_UNAUTHORIZED",
-  reason: string,
-  cause?: unknown,
-): TlsReloadError {
-  return new TlsReloadError(code, `Cannot accept connection: ${reason}`, { cause });
+function checked(options: AcceptOptions): HandshakeOptions {
+  requireOptions("accept()", options, OPTION_NAMES);
+  const { signal, handshakeTimeoutMs = 10_000, noDelay = true } = options;
+  requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
+  return { signal, handshakeTimeoutMs, noDelay };
 }

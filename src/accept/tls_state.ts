@@ -1,12 +1,16 @@
-import { TlsAcceptor } from "./tls_acceptor.ts";
-import { type TlsConfig, tlsOptions, type TlsServerOptions } from "../config/tls_config.ts";
+import { kindOf } from "../arguments.ts";
+import { tlsOptions, type TlsServerOptions } from "../config/server_options.ts";
+import { TlsConfig } from "../config/tls_config.ts";
 import { warn } from "../warnings.ts";
+import { VerifiedClients } from "./client_verification.ts";
+import type { Lineage } from "./handshake_server.ts";
+import { handshakesOf, TlsAcceptor } from "./tls_acceptor.ts";
 
-/** What a listener of {@linkcode TlsState.subscribe} is told about a swap. */
+/** A swap, as the listeners of {@linkcode TlsState.subscribe} get it. */
 export interface TlsSwap {
   /** The configuration that is current now. */
   readonly config: TlsConfig;
-  /** The one that was until now. */
+  /** The configuration that was current before. */
   readonly previous: TlsConfig;
   /** The number of the new generation. */
   readonly generation: number;
@@ -29,10 +33,12 @@ export let addFollower: (state: TlsState, follower: Follower) => Disposable;
 /**
  * The current TLS configuration of a server: one reference, replaced whole.
  *
- * The server keeps one state for its life and takes {@linkcode TlsState.acceptor} for each connection that it
- * accepts; whatever renews the certificate calls {@linkcode TlsState.swap}. A swap closes nothing: connections and
- * handshakes that have begun keep what they began with, and every connection accepted after it gets the new
- * configuration.
+ * A server keeps one state for its life and takes {@linkcode TlsState.acceptor} for each connection that it accepts;
+ * the renewal hook calls {@linkcode TlsState.swap}. A swap closes nothing: connections and handshakes that have begun
+ * keep their configuration, and every connection accepted later gets the new one. A client whose handshake spans a swap
+ * must satisfy the client authentication of both.
+ *
+ * Invariant: a reader sees one whole configuration, never parts of two. When `swap()` throws, nothing has changed.
  *
  * @example
  * ```ts
@@ -50,6 +56,10 @@ export let addFollower: (state: TlsState, follower: Follower) => Disposable;
  * ```
  */
 export class TlsState {
+  readonly #lineage: Lineage = {
+    verifiedClients: new VerifiedClients(),
+    current: () => handshakesOf(this.#acceptor),
+  };
   #acceptor: TlsAcceptor;
   readonly #followers = new Set<Follower>();
   readonly #listeners = new Set<{ readonly notify: (swap: TlsSwap) => void }>();
@@ -64,10 +74,12 @@ export class TlsState {
   /**
    * Makes a state.
    *
-   * @param config What to serve first, as generation 0.
+   * @param config The first configuration, generation 0.
+   * @throws {TypeError} If it is not a `TlsConfig`.
    */
   constructor(config: TlsConfig) {
-    this.#acceptor = new TlsAcceptor(config, 0);
+    requireConfig("make TlsState", config);
+    this.#acceptor = new TlsAcceptor(config, 0, this.#lineage);
   }
 
   /** The current configuration. */
@@ -75,7 +87,7 @@ export class TlsState {
     return this.#acceptor.config;
   }
 
-  /** What to accept the next connection with: a snapshot that a later swap does not change. */
+  /** Accepts the next connection: a snapshot that a later swap does not change. */
   acceptor(): TlsAcceptor {
     return this.#acceptor;
   }
@@ -89,9 +101,9 @@ export class TlsState {
    * The current configuration as the options of the runtimes' own servers, made afresh at each reading:
    * `Bun.serve({ tls })`, `https.createServer()`, `http2.createSecureServer()`, `tls.createServer()`.
    *
-   * Such a server reads its options once. To change them later, see `@x/tls-reload/node`. The object holds the
-   * private key, which is hidden when it is logged, alone or in a copy; not from `structuredClone()`, nor from
-   * `console.dir()`, which passes over what an object shows of itself.
+   * Such a server reads its options once. To change them later, see `@x/tls-reload/node`. The object holds the private
+   * key and hides it when it is logged, alone or in a copy, but not from `structuredClone()` and `console.dir()`, which
+   * ignore how an object shows itself.
    */
   get tls(): TlsServerOptions {
     return tlsOptions(this.#acceptor.config);
@@ -101,18 +113,21 @@ export class TlsState {
    * Makes a configuration current. Connections accepted after this call returns are served with it.
    *
    * @param next The new configuration.
-   * @returns The previous one, to be swapped back in if need be.
+   * @returns The previous configuration, so that a caller can swap it back in.
+   * @throws {TypeError} If `next` is not a `TlsConfig`.
    * @throws {TlsReloadError} `UNSUPPORTED` if a server that follows the state cannot serve the new configuration; the
    * state and all of its servers keep the current one.
    */
   swap(next: TlsConfig): TlsConfig {
+    requireConfig("swap", next);
     for (const follower of this.#followers) follower.requireServable(next);
     const previous = this.#acceptor.config;
-    const acceptor = this.#acceptor = new TlsAcceptor(next, this.#acceptor.generation + 1);
+    const acceptor = new TlsAcceptor(next, this.#acceptor.generation + 1, this.#lineage);
+    this.#acceptor = acceptor;
     const swap: TlsSwap = { config: next, previous, generation: acceptor.generation };
     for (const follower of [...this.#followers]) guarded(() => follower.follow(swap));
     for (const listener of [...this.#listeners]) {
-      // A listener may have swapped again: all of them have been notified of the later generation by then.
+      // A listener has swapped again, so that all of them have been notified of the later generation.
       if (this.#acceptor !== acceptor) break;
       listener.notify(swap);
     }
@@ -120,13 +135,17 @@ export class TlsState {
   }
 
   /**
-   * Calls a function after each swap, before `swap()` returns. Generations arrive in their order. What a listener
-   * throws is reported as a process warning; it stops neither the swap nor another listener.
+   * Calls a function after each swap, before `swap()` returns. Generations arrive in their order. An error that a
+   * listener throws is emitted as a process warning; it stops neither the swap nor another listener.
    *
-   * @param listener Called with the swap. It is not waited for.
+   * @param listener Called with the swap. It is not awaited.
    * @returns Ends the subscription when disposed of.
+   * @throws {TypeError} If the listener is not a function.
    */
   subscribe(listener: (swap: TlsSwap) => void): Disposable {
+    if (typeof listener !== "function") {
+      throw new TypeError(`Cannot subscribe: 'listener' must be a function: ${kindOf(listener)}`);
+    }
     const subscription = { notify: (swap: TlsSwap) => guarded(() => listener(swap)) };
     this.#listeners.add(subscription);
     return { [Symbol.dispose]: () => void this.#listeners.delete(subscription) };
@@ -141,4 +160,10 @@ function guarded(call: () => unknown): void {
   } catch (error) {
     warn(error);
   }
+}
+
+function requireConfig(action: string, config: unknown): void {
+  if (config instanceof TlsConfig) return;
+  const hint = config instanceof Promise ? ", which must be awaited" : "";
+  throw new TypeError(`Cannot ${action}: the configuration must be a TlsConfig: ${kindOf(config)}${hint}`);
 }

@@ -2,7 +2,8 @@ import process from "node:process";
 import { connect } from "node:tls";
 import { TlsReloadError } from "../errors.ts";
 import { servedFingerprint } from "../config/proof.ts";
-import { type TlsConfig, tlsOptions as serverTlsOptions, type TlsServerOptions } from "../config/tls_config.ts";
+import { tlsOptions as serverTlsOptions, type TlsServerOptions } from "../config/server_options.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import { unsupported } from "../unsupported.ts";
 import { type BunClient, listenBun } from "./bun_carrier.ts";
@@ -135,7 +136,7 @@ const PROOF_TIMEOUT_MS = 10_000;
  * @param config What to serve with.
  * @returns The options. They hold the private key, and hide it when printed.
  * @throws {TlsReloadError} `UNSUPPORTED` for optional client authentication, as `Bun.serve` would let in clients with bad
- * certificates, and before Bun 1.4.3 for any client authentication and for a `minVersion` of TLS 1.3.
+ * certificates, for `maxVersion`, `ciphers` and `ecdhCurve`, and before Bun 1.4.3 for any client authentication and for a `minVersion` of TLS 1.3.
  */
 export function tlsOptions(config: TlsConfig): BunTlsOptions {
   if (config.clientAuth?.mode === "optional") {
@@ -148,7 +149,9 @@ export function tlsOptions(config: TlsConfig): BunTlsOptions {
       "before Bun 1.4.3 client authentication and minVersion are not to be relied on; upgrade Bun",
     );
   }
-  const { minVersion, ...options } = serverTlsOptions(config);
+  const { minVersion, maxVersion, ciphers, ecdhCurve, ...options } = serverTlsOptions(config);
+  const refused = Object.entries({ maxVersion, ciphers, ecdhCurve }).find(([, value]) => value !== undefined);
+  if (refused) throw unsupported("serve", `Bun.serve has no ${refused[0]}; use state.acceptor() with node:http`);
   return { ...options, ...(minVersion && { minVersion: TLS_1_3 }) };
 }
 

@@ -1,5 +1,6 @@
-import { showAs } from "../redaction.ts";
-import { HIDDEN_KEY, privateKeyPem, type TlsConfig } from "../config/tls_config.ts";
+import { HIDDEN_KEY, showAs } from "../redaction.ts";
+import { keyPemOf } from "../config/certified_key.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
 
 /** What `Deno.listenTls` and `Deno.serve` take for TLS. */
@@ -18,19 +19,27 @@ export interface DenoTlsOptions {
  *
  * @param config What to serve with.
  * @returns The options. They hold the private key, and hide it when printed; copies of them do not.
- * @throws {TlsReloadError} `UNSUPPORTED` for client authentication and for a `minVersion` of TLS 1.3: the native servers
- * of Deno have neither.
+ * @throws {TlsReloadError} `UNSUPPORTED` for client authentication, versions, cipher suites and groups: the native servers
+ * of Deno cannot be told any of them.
  */
 export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
-  const missing = config.clientAuth ? "client authentication" : config.minVersion !== "TLSv1.2" ? "minVersion" : "";
+  const missing = missingOption(config);
   if (missing) {
     throw unsupported("serve", `its native servers have no ${missing}; use listenTls() or serve() of ./deno`);
   }
   const { chain, alpnProtocols } = config;
   const options = {
     cert: chain.map(({ pem }) => pem).join(""),
-    key: privateKeyPem(config),
+    key: keyPemOf(config.certifiedKeys[0]!),
     ...(alpnProtocols.length > 0 && { alpnProtocols: [...alpnProtocols] }),
   };
   return showAs(options, () => ({ ...options, key: HIDDEN_KEY }));
+}
+
+function missingOption({ clientAuth, minVersion, maxVersion, ciphers, ecdhCurve }: TlsConfig): string | undefined {
+  if (clientAuth) return "client authentication";
+  if (minVersion !== "TLSv1.2") return "minVersion";
+  if (maxVersion !== "TLSv1.3") return "maxVersion";
+  if (ciphers !== undefined) return "ciphers";
+  return ecdhCurve === undefined ? undefined : "ecdhCurve";
 }

@@ -1,5 +1,6 @@
-import { echoServer } from "../support/peers.ts";
+import { handshakesOf } from "../../src/accept/tls_acceptor.ts";
 import { testClientAuth } from "../support/client_auth_contract.ts";
+import { echoServer } from "../support/peers.ts";
 
 await testClientAuth("TlsAcceptor", async (state) => {
   const server = await echoServer(state);
@@ -7,6 +8,9 @@ await testClientAuth("TlsAcceptor", async (state) => {
     port: server.port,
     get refusals() {
       return server.refused.map(({ code }) => code);
+    },
+    get verification() {
+      return handshakesOf(state.acceptor()).verification!;
     },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };

@@ -1,27 +1,21 @@
-import {
-  assert,
-  assertEquals,
-  assertRejects,
-  assertStrictEquals,
-  assertStringIncludes,
-  assertThrows,
-} from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createSecureServer } from "node:http2";
 import { createServer as createHttpsServer } from "node:https";
-import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import test from "node:test";
 import { createServer as createTlsServer, type Server, type TLSSocket } from "node:tls";
 import { TlsReloadError, TlsState } from "../../mod.ts";
+import { type AcceptingServer, currentVerification as ofAcceptor } from "../../src/attach/accepting_server.ts";
+import { type ContextServer, currentVerification as ofContext } from "../../src/attach/context_server.ts";
 import { attach, type AttachOptions, secureContext } from "../../src/node.ts";
-import { issueCa, issueServer } from "../support/certificates.ts";
+import { issueServer } from "../support/certificates.ts";
 import { testClientAuth } from "../support/client_auth_contract.ts";
-import { assertListsNoSecret, assertPrintsNoSecret, secretKey } from "../support/secrets.ts";
 import { configOf, dial, portOf, visit } from "../support/peers.ts";
+import { assertListsNoSecret, assertPrintsNoSecret, secretKey } from "../support/secrets.ts";
 
 const isBun = process.versions["bun"] !== undefined;
 const first = await issueServer("first");
@@ -63,17 +57,16 @@ async function start(kind: Kind, state: TlsState, options: AttachOptions = {}) {
 }
 
 for (const kind of KINDS) {
-  test(`attach() makes a ${kind} server follow its state, and sees that it does`, async () => {
+  test(`attach() makes a ${kind} server follow its state and keeps earlier connections alive`, async () => {
     const state = new TlsState(a);
     const { attachment, port, refusals, stop } = await start(kind, state);
-    await attachment.verified();
+    assertEquals(attachment.mechanism, isBun ? "context" : "acceptor");
     const lasting = await dial(port, { ALPNProtocols: ["http/1.1"] });
     for (const [config, issued] of [[b, second], [a, first], [b, second]] as const) {
       state.swap(config);
       assertEquals((await visit(port, { ALPNProtocols: ["http/1.1"] })).fingerprint256, issued.fingerprint256);
-      await attachment.verified();
     }
-    assertEquals([attachment.error, refusals], [undefined, []]);
+    assertEquals(refusals, []);
     lasting.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let text = "";
     for await (const chunk of lasting) {
@@ -84,98 +77,23 @@ for (const kind of KINDS) {
   });
 
   await testClientAuth(`attach() of a ${kind} server`, async (state) => {
-    const { port, refusals, stop } = await start(kind, state, { onError: () => {} });
+    const { attachment, port, refusals, stop } = await start(kind, state);
     return {
       port,
-      // A runtime may give its own code to what it refuses itself; that nobody gets in is what counts.
+      // A runtime gives its own code to what it refuses itself; that the client stays out is what counts.
       get refusals() {
         return refusals.map(() => "CLIENT_UNAUTHORIZED");
       },
+      get verification() {
+        return isBun ? ofContext(attachment as ContextServer)! : ofAcceptor(attachment as AcceptingServer)!;
+      },
+      keepsMode: isBun,
       [Symbol.asyncDispose]: stop,
     };
   });
 }
 
-test("attach() reports STALE_CERTIFICATE when something else has put its own certificate into the server", async () => {
-  const state = new TlsState(a);
-  const errors: TlsReloadError[] = [];
-  const { server, attachment, stop } = await start("tls", state, { onError: (error) => errors.push(error) });
-  await attachment.verified();
-  const { setSecureContext } = server;
-  // Another library wins every time.
-  server.setSecureContext = () => setSecureContext.call(server, { cert: first.cert, key: first.key });
-  state.swap(b);
-  const error = await assertRejects(() => attachment.verified(), TlsReloadError, first.fingerprint256);
-  assertEquals(error.code, "STALE_CERTIFICATE");
-  assertEquals(errors, [error]);
-  assertStrictEquals(attachment.error, error);
-
-  server.setSecureContext = setSecureContext;
-  state.swap(b);
-  await attachment.verified();
-  assertEquals(attachment.error, undefined);
-  await stop();
-});
-
-test("attach() reports as a process warning what nobody asked to be told", async () => {
-  const state = new TlsState(a);
-  const { server, attachment, stop } = await start("tls", state);
-  await attachment.verified();
-  server.setSecureContext = () => {};
-  const warned = Promise.withResolvers<TlsReloadError>();
-  // A runtime has warnings of its own.
-  const onWarning = (warning: Error) => warning instanceof TlsReloadError && warned.resolve(warning);
-  process.on("warning", onWarning);
-  state.swap(b);
-  assertEquals((await warned.promise).code, "STALE_CERTIFICATE");
-  process.off("warning", onWarning);
-  await stop();
-});
-
-test("attach() looks again when it is asked, and when the server listens anew, and reports one failure once", async () => {
-  const state = new TlsState(a);
-  const errors: TlsReloadError[] = [];
-  const { server, attachment, stop } = await start("tls", state, { onError: (error) => errors.push(error) });
-  await attachment.verified();
-  const { address } = server;
-  // Nothing listens where the server is looked for.
-  const unreachable = createTcpServer().listen(0, "127.0.0.1");
-  await once(unreachable, "listening");
-  const nowhere = unreachable.address();
-  await new Promise((resolve) => unreachable.close(resolve));
-  server.address = () => nowhere;
-  state.swap(b);
-  await assertRejects(() => attachment.verified(), TlsReloadError, "cannot be reached");
-  await assertRejects(() => attachment.verified(), TlsReloadError, "cannot be reached");
-  server.address = address;
-  await attachment.verified();
-  assertEquals([attachment.error, errors.map(({ code }) => code)], [undefined, ["STALE_CERTIFICATE"]]);
-
-  server.address = () => nowhere;
-  state.swap(a);
-  await assertRejects(() => attachment.verified(), TlsReloadError, "cannot be reached");
-  server.address = address;
-  await new Promise((resolve) => server.close(resolve));
-  const looked = once(server, "connection");
-  server.listen(0, "127.0.0.1");
-  await looked;
-  await attachment.verified();
-  await stop();
-});
-
-test("attach() finds a server of all addresses where the machine has no IPv6", async () => {
-  const state = new TlsState(a);
-  const server = SERVERS.tls(state).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const port = portOf(server);
-  server.address = () => ({ address: "::", family: "IPv6", port });
-  const attachment = attach(state, server);
-  await attachment.verified();
-  attachment[Symbol.dispose]();
-  await new Promise((resolve) => server.close(resolve));
-});
-
-test("attach() lets in every client of a unix socket while it verifies the server", async () => {
+test("attach() serves clients of a unix socket through swaps", async () => {
   const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
   const path = join(folder, "socket");
   for (const kind of KINDS) {
@@ -187,7 +105,6 @@ test("attach() lets in every client of a unix socket while it verifies the serve
       const visits = Array.from({ length: 4 }, () => visit(0, { path, ALPNProtocols: ["http/1.1"] }));
       state.swap(config);
       const clients = await Promise.all(visits);
-      await attachment.verified();
       clients.push(await visit(0, { path, ALPNProtocols: ["http/1.1"] }));
       for (const { greeting } of clients) assert(greeting, `${kind}, swap ${index}`);
     }
@@ -197,47 +114,22 @@ test("attach() lets in every client of a unix socket while it verifies the serve
   await rm(folder, { recursive: true });
 });
 
-test("attach() keeps its verification from the application, and leaves verify: false unverified", async () => {
-  const state = new TlsState(configOf(first, { clientAuth: { mode: "required", ca: (await issueCa("CA")).cert } }));
-  for (const verify of [true, false]) {
-    const { server, attachment, refusals, stop } = await start("tls", state, { verify });
-    let connections = 0;
-    server.on("secureConnection", () => connections++);
-    await attachment.verified();
-    state.swap(configOf(second, { clientAuth: { mode: "required", ca: (await issueCa("CA")).cert } }));
-    await attachment.verified();
-    assertEquals([connections, refusals], [0, []]);
-    await stop();
-  }
-});
-
-test("attach() passes the other options of the context again at each swap", async () => {
-  const state = new TlsState(a);
-  const { port, attachment, stop } = await start("tls", state, {
-    context: { ciphers: "ECDHE-ECDSA-AES256-GCM-SHA384" },
-  });
-  state.swap(b);
-  await attachment.verified();
-  const client = await dial(port, { maxVersion: "TLSv1.2" });
-  assertEquals(client.getCipher().name, "ECDHE-ECDSA-AES256-GCM-SHA384");
-  client.destroy();
-  await stop();
-});
-
-test("attach() changes ALPN and the lowest version with the rest, or reports what the runtime cannot change", async () => {
+test("attach() changes ALPN and the lowest version with the rest, or swap() refuses what the runtime cannot change", async () => {
   const state = new TlsState(configOf(first, { alpnProtocols: ["one"] }));
-  const { port, attachment, stop } = await start("tls", state, { onError: () => {} });
+  const { port, stop } = await start("tls", state);
   assertEquals((await visit(port, { ALPNProtocols: ["one", "two"] })).alpn, "one");
-  state.swap(configOf(second, { alpnProtocols: ["two"], minVersion: "TLSv1.3" }));
+  const next = configOf(second, { alpnProtocols: ["two"], minVersion: "TLSv1.3" });
   if (isBun) {
-    assertEquals((await assertRejects(() => attachment.verified(), TlsReloadError, "Bun")).code, "UNSUPPORTED");
+    assertEquals(assertThrows(() => state.swap(next), TlsReloadError, "Bun").code, "UNSUPPORTED");
     const { alpn, fingerprint256 } = await visit(port, { ALPNProtocols: ["one", "two"] });
-    assertEquals([alpn, fingerprint256], ["one", first.fingerprint256]);
+    assertEquals([alpn, fingerprint256, state.generation], ["one", first.fingerprint256, 0]);
   } else {
-    await attachment.verified();
+    state.swap(next);
     const { alpn, fingerprint256, protocol } = await visit(port, { ALPNProtocols: ["one", "two"] });
     assertEquals([alpn, fingerprint256, protocol], ["two", second.fingerprint256, "TLSv1.3"]);
     assertEquals((await visit(port, { maxVersion: "TLSv1.2" })).greeting, undefined);
+    state.swap(configOf(first, { alpnProtocols: ["one"] }));
+    assertEquals((await visit(port, { maxVersion: "TLSv1.2" })).greeting, "generation 2");
   }
   await stop();
 });
@@ -248,26 +140,27 @@ test("attach() hides the key of the server that it gives one to, also from conso
   secretKey(small.key);
   for (const kind of KINDS) {
     const state = new TlsState(a);
-    const { server, attachment, stop } = await start(kind, state);
+    const { server, attachment, port, stop } = await start(kind, state);
     state.swap(configOf(small));
-    await attachment.verified();
-    assertPrintsNoSecret(server);
+    await visit(port, { ALPNProtocols: ["http/1.1"] });
+    assertPrintsNoSecret([server, attachment]);
     // http2 keeps a copy of its own.
     if (kind !== "http2") assertListsNoSecret(server);
     await stop();
   }
 });
 
-test("attach() lets go when it is disposed of: the server keeps what it serves", async () => {
+test("attach() gives the server back when the attachment is disposed of, and can attach it again", async () => {
   const state = new TlsState(a);
   const { server, port, attachment, stop } = await start("tls", state);
   assertThrows(() => attach(state, server), TypeError, "attached already");
   attachment[Symbol.dispose]();
+  attachment[Symbol.dispose]();
+  assertEquals(attachment.isAttached, false);
   state.swap(b);
   assertEquals((await visit(port)).fingerprint256, first.fingerprint256);
   const again = attach(state, server);
   assertEquals((await visit(port)).fingerprint256, second.fingerprint256);
-  await again.verified();
   again[Symbol.dispose]();
   await stop();
 });
@@ -275,11 +168,68 @@ test("attach() lets go when it is disposed of: the server keeps what it serves",
 test("attach() refuses at once a server that the runtime cannot change, and says what to use instead", () => {
   const server = SERVERS.https(new TlsState(a));
   // Elsewhere every server can be changed: one that could not would look like this.
-  if (!isBun) Object.assign(server, { setSecureContext: undefined });
+  if (!isBun) Object.assign(server.removeAllListeners("connection"), { setSecureContext: undefined });
   const error = assertThrows(() => attach(new TlsState(a), server), TlsReloadError, "state.acceptor()");
   assertEquals(error.code, "UNSUPPORTED");
   server.close();
 });
+
+test("attach() takes a mechanism by name, or refuses it", () => {
+  const state = new TlsState(a);
+  const server = SERVERS.tls(state);
+  const other = isBun ? "acceptor" : "context";
+  if (isBun) {
+    assertEquals(assertThrows(() => attach(state, server, { mechanism: other }), TlsReloadError).code, "UNSUPPORTED");
+  }
+  const attachment = attach(state, server, { mechanism: isBun ? "context" : "acceptor" });
+  assert(attachment.mechanismReason.length > 0);
+  attachment[Symbol.dispose]();
+});
+
+const WRONG: Record<string, readonly [call: (state: TlsState, server: Server) => unknown, message: string]> = {
+  "swapped arguments": [
+    (state, server) => attach(server as never, state as never),
+    "Cannot attach to server: 'state' must be a TlsState: a Server; the arguments are swapped",
+  ],
+  "a promise of a state": [
+    (state, server) => attach(Promise.resolve(state) as never, server),
+    "Cannot attach to server: 'state' must be a TlsState: a Promise",
+  ],
+  "no server": [
+    (state) => attach(state, undefined as never),
+    "Cannot attach to server: 'server' must be a server of node:tls: undefined",
+  ],
+  "an option that is gone": [
+    (state, server) => attach(state, server, { context: {} } as never),
+    "Unknown option 'context' of attach: use the options of TlsConfig",
+  ],
+  "a misspelt option": [
+    (state, server) => attach(state, server, { handshakeTimeout: 1 } as never),
+    "Unknown option 'handshakeTimeout' of attach: use handshakeTimeoutMs",
+  ],
+  "a time that no timer keeps": [
+    (state, server) => attach(state, server, { handshakeTimeoutMs: -1 }),
+    "Cannot wait: 'handshakeTimeoutMs' must be",
+  ],
+  "an unknown mechanism": [
+    (state, server) => attach(state, server, { mechanism: "front" as never }),
+    `Cannot attach to server: 'mechanism' must be "acceptor" or "context": a string`,
+  ],
+  "a listener that is not a function": [
+    (state, server) => attach(state, server, { onTlsError: {} as never }),
+    "Cannot attach to server: 'onTlsError' must be a function: an object",
+  ],
+};
+
+for (const [what, [call, message]] of Object.entries(WRONG)) {
+  test(`attach() refuses ${what} with a TypeError`, () => {
+    const state = new TlsState(a);
+    const server = SERVERS.tls(state);
+    assertThrows(() => call(state, server), TypeError, message);
+    // Nothing is left of the attempt.
+    attach(state, server)[Symbol.dispose]();
+  });
+}
 
 test("secureContext() gives the context of a configuration to an SNICallback", async () => {
   const tenants = new Map([["a.test", new TlsState(a)], ["b.test", new TlsState(b)]]);

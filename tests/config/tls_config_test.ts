@@ -16,7 +16,7 @@ import {
 import { secureContext } from "../../src/config/tls_config.ts";
 import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
 import { opensslText } from "../support/openssl.ts";
-import { chainSeenByOpenssl } from "../support/peers.ts";
+import { chainSeenByOpenssl, configOf } from "../support/peers.ts";
 import { assertRefused } from "../support/refusals.ts";
 import {
   assertHidesSecrets,
@@ -126,6 +126,7 @@ test("TlsConfig tells its public facts", async () => {
     chain: parseCertificates(cert).map((certificate) => certificate.toJSON()),
     alpnProtocols: ["h2", "http/1.1"],
     minVersion: "TLSv1.3",
+    maxVersion: "TLSv1.3",
     clientAuth: { mode: "optional", ca: parseCertificates(ca.cert).map((certificate) => certificate.toJSON()) },
   });
   assertEquals(JSON.parse(JSON.stringify(config)), JSON.parse(JSON.stringify(facts)));
@@ -137,9 +138,9 @@ test("TlsConfig tells its public facts", async () => {
 });
 
 test("TlsConfig speaks TLS 1.2 and offers nothing more by default", async () => {
-  const config = new TlsConfig(await issueServer("plain"));
-  const { alpnProtocols, minVersion, clientAuth, ...rest } = config.toJSON();
-  assertEquals([alpnProtocols, minVersion, clientAuth], [[], "TLSv1.2", undefined]);
+  const config = configOf(await issueServer("plain"));
+  const { alpnProtocols, minVersion, maxVersion, clientAuth, ...rest } = config.toJSON();
+  assertEquals([alpnProtocols, minVersion, maxVersion, clientAuth], [[], "TLSv1.2", "TLSv1.3", undefined]);
   assertEquals(Object.keys(rest), ["chain"]);
 });
 
@@ -246,18 +247,30 @@ const BAD_OPTIONS: Record<string, readonly [options: object, message: RegExp]> =
     /'clientAuth.mode' must be required or optional: maybe$/,
   ],
   "no mode": [{ clientAuth: { ca: "" } }, /'clientAuth.mode' must be required or optional: undefined$/],
-  "a protocol without a name": [{ alpnProtocols: ["h2", ""] }, /'alpnProtocols' must hold names: ""$/],
-  "a protocol with a space": [{ alpnProtocols: ["h 2"] }, /'alpnProtocols' must hold names: "h 2"$/],
-  "a protocol with a newline": [{ alpnProtocols: ["h2\n"] }, /'alpnProtocols' must hold names: "h2\\n"$/],
-  "a protocol of 256 bytes": [{ alpnProtocols: ["x".repeat(256)] }, /'alpnProtocols' must hold names: "x{256}"$/],
+  "a protocol without a name": [
+    { alpnProtocols: ["h2", ""] },
+    /'alpnProtocols' must be a list of names of 1 to 255 printable characters: a string$/,
+  ],
+  "a protocol with a space": [
+    { alpnProtocols: ["h 2"] },
+    /must be a list of names of 1 to 255 printable characters: a string$/,
+  ],
+  "a protocol with a newline": [
+    { alpnProtocols: ["h2\n"] },
+    /must be a list of names of 1 to 255 printable characters: a string$/,
+  ],
+  "a protocol of 256 bytes": [
+    { alpnProtocols: ["x".repeat(256)] },
+    /must be a list of names of 1 to 255 printable characters: a string$/,
+  ],
   "too many protocols": [{ alpnProtocols: Array(300).fill("x".repeat(255)) }, /must fit into 65535 bytes: 76800$/],
-  "protocols that are no list": [{ alpnProtocols: "h2" }, /'alpnProtocols' must be a list of names: "h2"$/],
+  "protocols that are no list": [{ alpnProtocols: "h2" }, /'alpnProtocols' must be a list of names: a string$/],
 };
 
 for (const [what, [options, message]] of Object.entries(BAD_OPTIONS)) {
   test(`TlsConfig refuses ${what}`, async () => {
     const issued = await issueServer("options");
-    const error = assertThrows(() => new TlsConfig({ ...issued, ...options }), TypeError);
+    const error = assertThrows(() => configOf(issued, options), TypeError);
     assertMatch(error.message, /^Cannot use TLS config: /);
     assertMatch(error.message, message);
   });
@@ -265,7 +278,7 @@ for (const [what, [options, message]] of Object.entries(BAD_OPTIONS)) {
 
 test("TlsConfig negotiates the longest protocol name", async () => {
   const name = "x".repeat(255);
-  const config = new TlsConfig({ ...await issueServer("alpn"), alpnProtocols: ["h2", name] });
+  const config = configOf(await issueServer("alpn"), { alpnProtocols: ["h2", name] });
   const [near, far] = duplexPair();
   const accepted = new TlsState(config).acceptor().accept(near);
   const client = connect({ socket: far, rejectUnauthorized: false, ALPNProtocols: [name] });
@@ -303,7 +316,7 @@ test("TlsConfig takes an expired certificate and one that is not yet valid", asy
   const expired = await issueServer("expired", { notBefore: new Date(past.getTime() - DAY_MS), notAfter: past });
   const early = await issueServer("early", { notBefore: future, notAfter: new Date(future.getTime() + DAY_MS) });
   for (const issued of [expired, early]) {
-    const config = new TlsConfig(issued);
+    const config = configOf(issued);
     assert(!config.leaf.isValidAt());
     assertEquals(await servedChain(config), [issued.fingerprint256]);
   }

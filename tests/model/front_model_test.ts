@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import { type Backend, Front, type FrontOptions, type Listen } from "../../src/native/front.ts";
 import { listenNet } from "../../src/native/net_carrier.ts";
-import { issueServer } from "../support/certificates.ts";
+import { issuePair } from "../support/certificates.ts";
 import { explore, type Model, resting, rests, tours } from "./explore.ts";
 import { FRONT_RULES, type FrontBounds, frontModel, type FrontState, heldBy, living } from "./front_model.ts";
 
@@ -58,7 +58,7 @@ function expected(state: FrontState): Seen {
   };
 }
 
-const config = new TlsConfig(await issueServer("model"));
+const config = new TlsConfig(await issuePair("model"));
 
 /** A real front on a real port, which takes the steps of the machine. The only part that knows how a front is used. */
 class RealFront {

@@ -5,13 +5,13 @@ import test from "node:test";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import { type Backend, Front, type FrontOptions, type StartBackend } from "../../src/native/front.ts";
 import { listenNet } from "../../src/native/net_carrier.ts";
-import { issueServer } from "../support/certificates.ts";
+import { issuePair } from "../support/certificates.ts";
 import { connected, until } from "../support/tcp.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 
 async function newConfig(): Promise<TlsConfig> {
-  return new TlsConfig(await issueServer("front"));
+  return new TlsConfig(await issuePair("front"));
 }
 
 /** A backend that says which generation it is, and then what it is told. */

@@ -108,7 +108,7 @@ const acceptor: Start = (state, onError) => {
 
 async function attached(state: TlsState, server: TlsServer, speaks: Protocol[], onError: (error: unknown) => void) {
   const running = await listening(server, speaks, onError);
-  attach(state, server, { onError });
+  attach(state, server);
   return running;
 }
 

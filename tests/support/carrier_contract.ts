@@ -7,7 +7,7 @@ import test from "node:test";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import { type Client, Front, type FrontAddress, type Listen } from "../../src/native/front.ts";
 import type { Peers } from "../../src/native/peers.ts";
-import { issueServer } from "./certificates.ts";
+import { issuePair } from "./certificates.ts";
 import { connected, until } from "./tcp.ts";
 
 const MIB = 1 << 20;
@@ -38,7 +38,7 @@ export function testCarrier<C extends Client>(
     await once(inner, "listening");
     const innerPort = (inner.address() as { port: number }).port;
     const peers: Peers = new Map();
-    const front = await Front.open(new TlsState(new TlsConfig(await issueServer("carrier"))), {
+    const front = await Front.open(new TlsState(new TlsConfig(await issuePair("carrier"))), {
       listen: listen({ hostname: "127.0.0.1", port: 0 }),
       start: () => ({ serve: (client: C) => carry(client, innerPort, peers) }),
     });

@@ -92,6 +92,12 @@ export function issueServer(commonName: string, options: IssueOptions = {}): Pro
   return issue(commonName, { names, ...options });
 }
 
+/** A server certificate and its key, and nothing else: what a `TlsConfig` takes. */
+export async function issuePair(commonName: string): Promise<{ cert: string; key: string }> {
+  const { cert, key } = await issueServer(commonName);
+  return { cert, key };
+}
+
 /** A client certificate. */
 export function issueClient(commonName: string, options: IssueOptions = {}): Promise<Issued> {
   return issue(commonName, { extendedKeyUsage: [x509.ExtendedKeyUsage.clientAuth], ...options });

@@ -1,0 +1,148 @@
+import type { Duplex } from "node:stream";
+import { createSecureContext, type Server, type TLSSocket } from "node:tls";
+import { type ClientVerification, VerifiedClients } from "../accept/client_verification.ts";
+import { type HandshakeOptions, HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
+import { addFollower, type Follower, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import { TlsReloadError } from "../errors.ts";
+import { handshakeTimeoutOf, hideKey, replaceAcceptingListener, replaceMethod, settingsOf } from "../node_internals.ts";
+import { unsupported } from "../unsupported.ts";
+import type { Attachment, AttachOptions } from "./attachment.ts";
+import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
+import { reportTlsError } from "./tls_errors.ts";
+import { TicketKeys } from "./ticket_keys.ts";
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** Events of the handshake that a runtime emits only if the server has a listener. */
+const HANDSHAKE_EVENTS = ["keylog", "newSession", "resumeSession", "OCSPRequest"] as const;
+/** Methods that would change what the state decides. */
+const REFUSED_METHODS = ["setSecureContext", "addContext"] as const;
+
+type Emitter = { emit(event: string, ...args: unknown[]): boolean };
+
+/** Judges the clients of the current generation. */
+export let currentVerification: (server: AcceptingServer) => ClientVerification | undefined;
+
+/**
+ * A server whose connections are accepted by the generations of its state. The runtime's own `"connection"` listener is
+ * taken out; the events that it would cause are emitted all the same.
+ *
+ * Invariant: a connection belongs to the generation that is current when it is accepted. The server emits
+ * `"secureConnection"` only for clients that the handshake has admitted. Nothing of the user is replaced.
+ */
+export class AcceptingServer implements Attachment, Follower {
+  readonly mechanism = "acceptor";
+  readonly mechanismReason = "the runtime accepts connections in JavaScript";
+  readonly onTlsError: AttachOptions["onTlsError"];
+  readonly #server: Server;
+  readonly #handshakeOptions: HandshakeOptions;
+  readonly #inherited: InheritedOptions;
+  readonly #ticketKeys: TicketKeys;
+  readonly #lineage: Lineage = { verifiedClients: new VerifiedClients(), current: () => this.#handshakes };
+  #handshakes: HandshakeServer;
+  #givenTicketKeys: Uint8Array | undefined;
+  #disposables: Disposable[] = [];
+
+  static {
+    currentVerification = (server) => server.#handshakes.verification;
+  }
+
+  constructor(state: TlsState, server: Server, options: AttachOptions) {
+    const config = state.current();
+    const { handshakeTimeoutMs = handshakeTimeoutOf(server) ?? DEFAULT_TIMEOUT_MS, noDelay = true } = options;
+    requireInheritable(server, config);
+    this.onTlsError = options.onTlsError;
+    this.#server = server;
+    this.#handshakeOptions = { handshakeTimeoutMs, noDelay };
+    this.#inherited = new InheritedOptions(server, config);
+    this.requireServable(config);
+    this.#ticketKeys = new TicketKeys(server, config);
+    this.#handshakes = this.#handshakesOf(config);
+    hideKey(server);
+    this.#disposables = [
+      replaceAcceptingListener(server, (socket) => this.#accept(socket)),
+      ...REFUSED_METHODS.map((name) => replaceMethod(server, name, () => refuseCall(name))),
+      addFollower(state, this),
+    ];
+  }
+
+  get isAttached(): boolean {
+    return this.#disposables.length > 0;
+  }
+
+  requireServable(next: TlsConfig): void {
+    // A configuration has proved itself, and needs no second look unless the server adds options.
+    if (this.#inherited.isEmpty) return;
+    try {
+      createSecureContext(this.#inherited.with(next));
+    } catch (cause) {
+      const message = "Cannot give TLS config to server: the options that the server was created with do not fit";
+      throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause });
+    }
+  }
+
+  follow({ config }: TlsSwap): void {
+    this.#ticketKeys.follow(config);
+    this.#handshakes = this.#handshakesOf(config);
+  }
+
+  [Symbol.dispose](): void {
+    for (const disposable of this.#disposables) disposable[Symbol.dispose]();
+    this.#disposables = [];
+  }
+
+  #handshakesOf(config: TlsConfig): HandshakeServer {
+    this.#givenTicketKeys = undefined;
+    return new HandshakeServer(config, this.#lineage, {
+      options: () => ({ ...this.#inherited.with(config), pauseOnConnect: settingsOf(this.#server).pauseOnConnect }),
+      prepare: (inner) => this.#passOn(inner),
+    });
+  }
+
+  #accept(socket: Duplex): void {
+    const handshakes = this.#handshakes;
+    const { server: inner } = handshakes;
+    this.#givenTicketKeys = this.#ticketKeys.giveTo(inner, this.#givenTicketKeys);
+    this.#passOnHandshakeEvents(inner);
+    handshakes.begin(socket, this.#handshakeOptions, {
+      succeed: (secure) => this.#emit("secureConnection", this.#claim(secure)),
+      fail: (error, secure) => this.#refuse(error as TlsReloadError, secure),
+    });
+  }
+
+  #refuse(error: TlsReloadError, secure: TLSSocket | undefined): void {
+    // The runtime has emitted its own errors, and our time limit with them; it knows nothing of a client that we refuse.
+    const isEmitted = error.cause !== undefined || error.code !== "CLIENT_UNAUTHORIZED";
+    if (secure && !isEmitted) this.#emit("tlsClientError", error, this.#claim(secure));
+    reportTlsError(this.onTlsError, error);
+  }
+
+  /** Passes on what a server that does not listen emits by itself. */
+  #passOn(inner: Server): void {
+    inner.on("tlsClientError", (error, secure) => this.#emit("tlsClientError", error, this.#claim(secure)));
+    // Node emits what a listener of "newSession" throws.
+    inner.on("error", (error) => this.#emit("error", error));
+  }
+
+  #passOnHandshakeEvents(inner: Server): void {
+    for (const event of HANDSHAKE_EVENTS) {
+      const isWanted = this.#server.listenerCount(event) > 0;
+      const isPassedOn = inner.listenerCount(event) > 0;
+      if (isWanted && !isPassedOn) (inner as NodeJS.EventEmitter).on(event, (...args) => this.#emit(event, ...args));
+      if (!isWanted && isPassedOn) inner.removeAllListeners(event);
+    }
+  }
+
+  /** Makes a socket one of the user's server: `http2` reads the server of its sockets. */
+  #claim(secure: TLSSocket): TLSSocket {
+    return Object.assign(secure, { server: this.#server });
+  }
+
+  #emit(event: string, ...args: unknown[]): boolean {
+    return (this.#server as Emitter).emit(event, ...args);
+  }
+}
+
+function refuseCall(name: string): never {
+  throw unsupported(`call ${name}() of an attached server`, "its state decides what it serves; use state.swap()");
+}

@@ -1,0 +1,143 @@
+import type { Server, TLSSocket } from "node:tls";
+import {
+  admissionRefusal,
+  ClientVerification,
+  resetConnection,
+  VerifiedClients,
+} from "../accept/client_verification.ts";
+import { addFollower, type Follower, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import { serverOptions } from "../config/server_options.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import { TlsReloadError } from "../errors.ts";
+import { hideKey, replaceMethod, settingsOf } from "../node_internals.ts";
+import { requireVersion, unsupported } from "../unsupported.ts";
+import type { Attachment, AttachOptions } from "./attachment.ts";
+import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
+import { reportTlsError } from "./tls_errors.ts";
+
+/** The first versions whose `setSecureContext()` is not a silent no-op. */
+const OLDEST = { bun: "1.4.3", deno: "2.8.0" };
+
+/** Whether a server has a method that replaces its context. `https` servers of Bun have none. */
+export function canChangeContext(server: Server): boolean {
+  return typeof server.setSecureContext === "function";
+}
+
+/** Judges the clients of the current configuration. */
+export let currentVerification: (server: ContextServer) => ClientVerification | undefined;
+
+/**
+ * A server whose context is replaced at each swap: for servers of Bun, which accept outside of JavaScript.
+ *
+ * Invariant: the server asks for client certificates and offers protocols as every configuration of its state does,
+ * because nothing can change these two. A client reaches the application only if the configuration admits it that was
+ * current when the handshake began, and the one that is current when it ends.
+ */
+export class ContextServer implements Attachment, Follower {
+  readonly mechanism = "context";
+  readonly mechanismReason = "the runtime accepts outside of JavaScript; its servers can replace their context";
+  readonly onTlsError: AttachOptions["onTlsError"];
+  readonly #server: Server;
+  readonly #inherited: InheritedOptions;
+  readonly #verifiedClients = new VerifiedClients();
+  /** What each connection was accepted under. */
+  readonly #verificationAt = new WeakMap<object, ClientVerification | undefined>();
+  readonly #emit: Server["emit"];
+  #verification: ClientVerification | undefined;
+  #disposables: Disposable[] = [];
+
+  static {
+    currentVerification = (server) => server.#verification;
+  }
+
+  constructor(state: TlsState, server: Server, options: AttachOptions) {
+    requireVersion("attach to server", OLDEST, "use state.acceptor()");
+    if (options.handshakeTimeoutMs !== undefined || options.noDelay !== undefined) {
+      const option = options.noDelay === undefined ? "handshakeTimeoutMs" : "noDelay";
+      throw unsupported("attach to server", `'${option}' cannot be set; create the server with it`);
+    }
+    const config = state.current();
+    this.onTlsError = options.onTlsError;
+    this.#server = server;
+    requireInheritable(server, config);
+    this.#inherited = new InheritedOptions(server, config);
+    this.requireServable(config);
+    this.#apply(config);
+    const { emit } = server;
+    this.#emit = emit;
+    this.#disposables = [
+      // The one place that every connection passes before the listeners of the application.
+      replaceMethod(server, "emit", this.#intercept as Server["emit"]),
+      addFollower(state, this),
+    ];
+  }
+
+  get isAttached(): boolean {
+    return this.#disposables.length > 0;
+  }
+
+  requireServable(next: TlsConfig): void {
+    const { requestCert, rejectUnauthorized, ALPNProtocols } = settingsOf(this.#server);
+    const options = serverOptions(next);
+    const isSame = requestCert === options.requestCert &&
+      (!requestCert || rejectUnauthorized === options.rejectUnauthorized) &&
+      (!options.ALPNProtocols || String(ALPNProtocols) === String(options.ALPNProtocols));
+    if (isSame) return;
+    throw unsupported(
+      "attach to server",
+      "a server cannot change its client authentication or ALPN; create a new one with state.tls",
+    );
+  }
+
+  follow({ config }: TlsSwap): void {
+    this.#apply(config);
+  }
+
+  [Symbol.dispose](): void {
+    for (const disposable of this.#disposables) disposable[Symbol.dispose]();
+    this.#disposables = [];
+  }
+
+  #apply(config: TlsConfig): void {
+    const { clientAuth } = config;
+    // First, so that no client enters on old trust if the runtime refuses the context.
+    this.#verification = clientAuth && new ClientVerification(clientAuth, this.#verifiedClients);
+    try {
+      this.#server.setSecureContext(this.#inherited.with(config));
+      hideKey(this.#server);
+    } catch (cause) {
+      const message = "Cannot give TLS config to server: the runtime refuses it";
+      throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause });
+    }
+  }
+
+  readonly #intercept = (event: string, ...args: unknown[]): boolean => {
+    const pass = () => Reflect.apply(this.#emit, this.#server, [event, ...args]);
+    if (!this.isAttached) return pass();
+    if (event === "connection") {
+      this.#verificationAt.set(args[0] as object, this.#verification);
+      return pass();
+    }
+    if (event === "tlsClientError") this.#report("HANDSHAKE_FAILED", (args[0] as Error).message, args[0]);
+    if (event !== "secureConnection") return pass();
+    const secure = args[0] as TLSSocket;
+    const reason = this.#refusal(hideKey(secure));
+    if (reason === undefined) return pass();
+    resetConnection(secure);
+    const error = this.#report("CLIENT_UNAUTHORIZED", reason);
+    // After the reset, because listeners destroy the socket, and the connection would end without a reset.
+    setImmediate(() => Reflect.apply(this.#emit, this.#server, ["tlsClientError", error, secure]));
+    return true;
+  };
+
+  #refusal(secure: TLSSocket): string | undefined {
+    const own = this.#verificationAt.has(secure) ? this.#verificationAt.get(secure) : this.#verification;
+    return admissionRefusal(secure, own, this.#verification);
+  }
+
+  #report(code: "HANDSHAKE_FAILED" | "CLIENT_UNAUTHORIZED", reason: string, cause?: unknown): TlsReloadError {
+    const error = new TlsReloadError(code, `Cannot accept connection: ${reason}`, { cause });
+    reportTlsError(this.onTlsError, error);
+    return error;
+  }
+}

@@ -1,0 +1,87 @@
+import type { Server, TlsOptions } from "node:tls";
+import { serverOptions } from "../config/server_options.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import { callbacksOf, keptOptions, settingsOf } from "../node_internals.ts";
+import { unsupported } from "../unsupported.ts";
+
+/**
+ * What a server was created with and keeps while it is attached.
+ *
+ * Invariant: it never holds what the server got from a configuration, by `state.tls`, so that a later configuration can
+ * leave an option out.
+ */
+export class InheritedOptions {
+  readonly #kept: TlsOptions;
+
+  /**
+   * Reads the options of a server.
+   *
+   * @param server The server.
+   * @param config The configuration that is current when the server is attached.
+   */
+  constructor(server: Server, config: TlsConfig) {
+    const ofConfig: Readonly<Record<string, unknown>> = { ...serverOptions(config) };
+    const kept = Object.entries(keptOptions(server)).filter(([name, value]) => value !== ofConfig[name]);
+    const { ALPNProtocols } = settingsOf(server);
+    this.#kept = { ...Object.fromEntries(kept), ...(ALPNProtocols && { ALPNProtocols }) };
+  }
+
+  /** Whether the server has options that a configuration might not fit. */
+  get isEmpty(): boolean {
+    return Object.keys(this.#kept).every((name) => HARMLESS.has(name));
+  }
+
+  /**
+   * The options that a server with a configuration is created with: those of the configuration win.
+   *
+   * @param config The configuration.
+   * @returns The options.
+   */
+  with(config: TlsConfig): TlsOptions {
+    const { minVersion, maxVersion, secureOptions, ...options } = serverOptions(config);
+    const kept = this.#kept;
+    return {
+      ...kept,
+      ...options,
+      // The defaults of a configuration do not widen what a server was created with.
+      minVersion: minVersion === "TLSv1.2" ? stricter(kept.minVersion, minVersion) : minVersion,
+      maxVersion: maxVersion === "TLSv1.3" ? kept.maxVersion ?? maxVersion : maxVersion,
+      secureOptions: (kept.secureOptions ?? 0) | secureOptions,
+    };
+  }
+}
+
+/** Options that fit every configuration. */
+const HARMLESS: ReadonlySet<string> = new Set([
+  "ALPNProtocols",
+  "enableTrace",
+  "honorCipherOrder",
+  "sessionIdContext",
+  "sessionTimeout",
+]);
+
+/** Versions below TLS 1.2 are not served any more. */
+function stricter(own: TlsOptions["minVersion"], lowest: TlsOptions["minVersion"]): TlsOptions["minVersion"] {
+  return own === "TLSv1.3" ? own : lowest;
+}
+
+/**
+ * Refuses a server with settings that would be lost.
+ *
+ * @param server The server.
+ * @param config The configuration that is current when the server is attached.
+ * @throws {TlsReloadError} `UNSUPPORTED`, naming the setting and what to use instead.
+ */
+export function requireInheritable(server: Server, config: TlsConfig): void {
+  const { SNICallback, ALPNCallback, pskCallback, secureProtocol, addedContexts } = callbacksOf(server);
+  const refuse = (what: string, alternative: string) => {
+    throw unsupported("attach to server", `the server has ${what}, which a swap cannot change; ${alternative}`);
+  };
+  if (SNICallback) refuse("an SNICallback", "use secureContext() in it without attach(), or one configuration");
+  if (addedContexts > 0) refuse("contexts of addContext()", "put every name into one configuration");
+  if (ALPNCallback) refuse("an ALPNCallback", "use alpnProtocols of TlsConfig");
+  if (pskCallback) refuse("a pskCallback", "use certificates");
+  if (secureProtocol) refuse("secureProtocol", "use minVersion and maxVersion of TlsConfig");
+  const { requestCert } = settingsOf(server);
+  if (requestCert && !config.clientAuth) refuse("requestCert", "use clientAuth of TlsConfig");
+}

@@ -1,0 +1,98 @@
+import { Buffer } from "node:buffer";
+import { randomBytes } from "node:crypto";
+import type { TlsVersion } from "./options.ts";
+
+/** What a client offers in its first message. */
+export interface ClientOffer {
+  /** The only protocol version. */
+  readonly version: TlsVersion;
+  /** The code points of the cipher suites. */
+  readonly suites: Iterable<number>;
+  /** The code points of the groups for key exchange. */
+  readonly groups: Iterable<number>;
+}
+
+const RECORD_HANDSHAKE = 22;
+const CLIENT_HELLO = 1;
+const SERVER_HELLO = 2;
+const LEGACY_VERSION = 0x0303;
+const TLS_1_3 = 0x0304;
+/** Where the type of the first handshake message stands, after the header of the record. */
+const MESSAGE_TYPE_AT = 5;
+/** Extension types of RFC 8446 section 4.2, RFC 8422 and RFC 7627. */
+const Extension = {
+  supportedGroups: 10,
+  pointFormats: 11,
+  signatureAlgorithms: 13,
+  extendedMasterSecret: 23,
+  supportedVersions: 43,
+  pskModes: 45,
+  keyShare: 51,
+  renegotiationInfo: 0xff01,
+};
+/** ECDSA, RSA-PSS, RSA PKCS#1 and Ed25519 with the usual hashes: every key that a configuration can hold. */
+const SIGNATURES = [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0807];
+
+/**
+ * The first record of a client that offers this and nothing else. Clients of the runtimes cannot do so on purpose: some
+ * ignore the very options that are to be checked.
+ *
+ * @param offer What the client offers.
+ * @returns The record. A TLS 1.3 client sends no key share, so the server answers with the group that it chooses.
+ */
+export function encodeClientHello({ version, suites, groups }: ClientOffer): Uint8Array {
+  const isTls13 = version === "TLSv1.3";
+  const extensions = [
+    extension(Extension.supportedGroups, vector16(uint16s(groups))),
+    extension(Extension.pointFormats, vector8(Buffer.of(0))),
+    extension(Extension.signatureAlgorithms, vector16(uint16s(SIGNATURES))),
+    ...(isTls13
+      ? [
+        extension(Extension.supportedVersions, vector8(uint16s([TLS_1_3]))),
+        extension(Extension.pskModes, vector8(Buffer.of(1))),
+        extension(Extension.keyShare, vector16(Buffer.alloc(0))),
+      ]
+      : [
+        extension(Extension.extendedMasterSecret, Buffer.alloc(0)),
+        extension(Extension.renegotiationInfo, vector8(Buffer.alloc(0))),
+      ]),
+  ];
+  const body = Buffer.concat([
+    uint16s([LEGACY_VERSION]),
+    randomBytes(32),
+    vector8(isTls13 ? randomBytes(32) : Buffer.alloc(0)),
+    vector16(uint16s(suites)),
+    vector8(Buffer.of(0)),
+    vector16(Buffer.concat(extensions)),
+  ]);
+  const message = Buffer.concat([Buffer.of(CLIENT_HELLO, 0), uint16s([body.length]), body]);
+  return Buffer.concat([Buffer.of(RECORD_HANDSHAKE, 3, 1), vector16(message)]);
+}
+
+/**
+ * Whether a server accepted an offer: whether its answer begins with a ServerHello, or asks for a key share by one.
+ *
+ * @param answer The first bytes of the answer.
+ * @returns `undefined` while there are too few of them.
+ */
+export function isServerHello(answer: Uint8Array): boolean | undefined {
+  if (answer.length > 0 && answer[0] !== RECORD_HANDSHAKE) return false;
+  if (answer.length <= MESSAGE_TYPE_AT) return undefined;
+  return answer[MESSAGE_TYPE_AT] === SERVER_HELLO;
+}
+
+function uint16s(values: Iterable<number>): Buffer {
+  return Buffer.from([...values].flatMap((value) => [value >> 8, value & 0xff]));
+}
+
+function vector8(content: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.of(content.length), content]);
+}
+
+function vector16(content: Uint8Array): Buffer {
+  return Buffer.concat([uint16s([content.length]), content]);
+}
+
+function extension(type: number, content: Uint8Array): Buffer {
+  return Buffer.concat([uint16s([type]), vector16(content)]);
+}

@@ -1,0 +1,217 @@
+/**
+ * Everything that this module borrows from the insides of `node:tls`, on every runtime. Nothing else reads a private
+ * property of a server or a socket. Seen on Node 22.23 and 24.21, Deno 2.9.6 and Bun 1.4.5;
+ * `tests/node_internals_test.ts` fails with the name of the property that a runtime changes.
+ */
+import type { Duplex } from "node:stream";
+import type { SecureContextOptions, Server, TLSSocket } from "node:tls";
+import { HIDDEN_CONTEXT, showAs } from "./redaction.ts";
+
+/**
+ * The socket under an encrypted one. No public property leads there (nodejs/node `lib/internal/tls/wrap.js`, `_init`).
+ * If a runtime ever loses `_parent`, handshakes time out and no client gets in.
+ *
+ * @param secure The encrypted socket.
+ * @returns The socket that it was made of; `undefined` if that is not a `net.Socket`.
+ */
+export function socketUnder(secure: TLSSocket): Duplex | undefined {
+  return (secure as TLSSocket & { _parent?: Duplex })._parent;
+}
+
+/** Properties of servers and sockets that hold a private key, or a context that holds one. */
+const KEY_PLACES = new Set<string | undefined>([
+  "key",
+  "_secureContext",
+  "_sharedCreds",
+  "_tlsOptions",
+  "::bunnetserveroptions::",
+]);
+
+/**
+ * Hides the key that a server or a socket keeps from `console.log()` and `console.dir()` of it.
+ *
+ * @param holder The server or the socket.
+ * @returns The same.
+ */
+export function hideKey<T extends Server | TLSSocket>(holder: T): T {
+  const { _sharedCreds: context, ssl } = holder as T & { _sharedCreds?: object; ssl?: object | null };
+  if (context) showAs(context, () => HIDDEN_CONTEXT);
+  for (const each of [holder, ssl ?? {}]) {
+    for (const name of Reflect.ownKeys(each)) {
+      if (KEY_PLACES.has(textOf(name))) Object.defineProperty(each, name, { enumerable: false });
+    }
+  }
+  return holder;
+}
+
+/** The name of the listener with which a `tls.Server` of Node and Deno accepts connections. */
+const ACCEPTING_LISTENER = "tlsConnectionListener";
+
+/**
+ * Whether a server accepts connections by a listener that can be replaced. Servers of Bun do not.
+ *
+ * @param server The server.
+ */
+export function acceptsByListener(server: Server): boolean {
+  return acceptingListenerOf(server) !== undefined;
+}
+
+/**
+ * Puts another listener in the place of the one with which a server accepts connections. Listeners of the user stay,
+ * in their order.
+ *
+ * @param server A server of `node:tls`, `node:https` or `node:http2`.
+ * @param accept Accepts a connection.
+ * @returns Puts the runtime's listener back.
+ */
+export function replaceAcceptingListener(server: Server, accept: (socket: Duplex) => void): Disposable {
+  const runtimeListener = acceptingListenerOf(server);
+  replaceListener(server, runtimeListener, accept);
+  return { [Symbol.dispose]: () => replaceListener(server, accept, runtimeListener) };
+}
+
+function acceptingListenerOf(server: Server): unknown {
+  return server.rawListeners("connection").find(({ name }) => name === ACCEPTING_LISTENER);
+}
+
+function replaceListener(server: Server, previous: unknown, next: unknown): void {
+  type Listener = (...args: unknown[]) => void;
+  const listeners = server.rawListeners("connection") as Listener[];
+  const index = listeners.indexOf(previous as Listener);
+  if (index < 0) return;
+  const later = listeners.slice(index + 1);
+  for (const listener of [previous as Listener, ...later]) server.removeListener("connection", listener);
+  for (const listener of [next as Listener, ...later]) server.on("connection", listener);
+}
+
+/** Options that Node keeps as properties of the server, and Deno in its context. */
+const KEPT_OPTIONS = [
+  "allowPartialTrustChain",
+  "certificateCompression",
+  "ciphers",
+  "crl",
+  "dhparam",
+  "ecdhCurve",
+  "honorCipherOrder",
+  "maxVersion",
+  "minVersion",
+  "secureOptions",
+  "sessionIdContext",
+  "sessionTimeout",
+  "sigalgs",
+] as const;
+
+/**
+ * What a server was created with, as far as the runtime keeps it: Node keeps nearly all of it, Deno versions, cipher
+ * suites, groups and signature algorithms.
+ *
+ * @param server The server.
+ * @returns The options that have a value.
+ */
+export function keptOptions(server: Server): SecureContextOptions & { readonly enableTrace?: boolean } {
+  const context = (server as Server & { _sharedCreds?: { context?: object } })._sharedCreds?.context ?? {};
+  const options: Record<string, unknown> = {};
+  for (const name of KEPT_OPTIONS) {
+    options[name] = Reflect.get(server, name) ?? Reflect.get(context, name);
+  }
+  options["enableTrace"] = valueNamed(server, "enableTrace");
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+/** What a server was created with that has no place beside a configuration that changes. */
+export interface ServerCallbacks {
+  readonly SNICallback: unknown;
+  readonly ALPNCallback: unknown;
+  readonly pskCallback: unknown;
+  readonly secureProtocol: unknown;
+  /** How many contexts `addContext()` has added. */
+  readonly addedContexts: number;
+}
+
+/**
+ * Callbacks and contexts of a server: Node keeps them under symbols, Deno under names with an underscore.
+ *
+ * @param server The server.
+ * @returns What it has.
+ */
+export function callbacksOf(server: Server): ServerCallbacks {
+  const { _contexts = [] } = server as Server & { _contexts?: unknown[] };
+  return {
+    SNICallback: valueNamed(server, "snicallback") ?? Reflect.get(server, "_SNICallback"),
+    ALPNCallback: Reflect.get(server, "ALPNCallback"),
+    pskCallback: valueNamed(server, "pskcallback"),
+    secureProtocol: Reflect.get(server, "secureProtocol"),
+    addedContexts: _contexts.length,
+  };
+}
+
+/** How a server was told to ask clients for certificates, which protocols it offers, and whether its sockets are paused. */
+export interface ServerSettings {
+  readonly pauseOnConnect: boolean;
+  readonly requestCert: boolean;
+  readonly rejectUnauthorized: boolean;
+  readonly ALPNProtocols: Uint8Array | undefined;
+}
+
+/**
+ * What a server reads at each connection. Bun writes `requestCert` and `rejectUnauthorized` with an underscore.
+ *
+ * @param server The server.
+ * @returns The settings.
+ */
+export function settingsOf(server: Server): ServerSettings {
+  const read = (name: string) => Reflect.get(server, name) ?? Reflect.get(server, `_${name}`);
+  return {
+    pauseOnConnect: Boolean(Reflect.get(server, "pauseOnConnect")),
+    requestCert: Boolean(read("requestCert")),
+    rejectUnauthorized: Boolean(read("rejectUnauthorized")),
+    ALPNProtocols: Reflect.get(server, "ALPNProtocols"),
+  };
+}
+
+/**
+ * The time that a server gives clients for the handshake: Node keeps it under a symbol, Deno and Bun under
+ * `_handshakeTimeout`.
+ *
+ * @param server The server.
+ * @returns Milliseconds, or `undefined` if it cannot be read.
+ */
+export function handshakeTimeoutOf(server: Server): number | undefined {
+  const value = valueNamed(server, "handshake-timeout") ?? Reflect.get(server, "_handshakeTimeout");
+  return typeof value === "number" && value > 0 ? value : undefined;
+}
+
+/** Whether a server was created with session ticket keys of its own. */
+export function hasTicketKeys(server: Server): boolean {
+  return Reflect.get(server, "ticketKeys") !== undefined;
+}
+
+/**
+ * Replaces a method of one server.
+ *
+ * @param server The server.
+ * @param name The method.
+ * @param method What is called instead.
+ * @returns Puts the method back, unless someone else has replaced it since.
+ */
+export function replaceMethod<Name extends keyof Server>(server: Server, name: Name, method: Server[Name]): Disposable {
+  const previous = Object.getOwnPropertyDescriptor(server, name);
+  Object.defineProperty(server, name, { value: method, configurable: true, enumerable: false, writable: true });
+  return {
+    [Symbol.dispose]: () => {
+      if (server[name] !== method) return;
+      if (previous) Object.defineProperty(server, name, previous);
+      else delete server[name];
+    },
+  };
+}
+
+/** What stands under a symbol of this description. */
+function valueNamed(server: Server, description: string): unknown {
+  const symbol = Object.getOwnPropertySymbols(server).find((each) => each.description === description);
+  return symbol && Reflect.get(server, symbol);
+}
+
+function textOf(name: string | symbol): string | undefined {
+  return typeof name === "symbol" ? name.description : name;
+}
