@@ -1,12 +1,12 @@
-/** The longest that a timer of the runtimes waits. A longer one runs out at once. */
+/** The longest wait of a timer of the runtimes. A longer timer fires at once. */
 export const MAX_MS = 2 ** 31 - 1;
 
 /**
- * Refuses a time that no timer keeps.
+ * Refuses a duration that no timer can wait.
  *
- * @param name The option that it was given as.
- * @param value The time.
- * @throws {TypeError} If it is neither a positive number of milliseconds up to {@linkcode MAX_MS} nor `Infinity`.
+ * @param name The name of the option.
+ * @param value The duration.
+ * @throws {TypeError} If the duration is neither a positive number of milliseconds up to {@linkcode MAX_MS} nor `Infinity`.
  */
 export function requireMs(name: string, value: number): void {
   if ((value > 0 && value <= MAX_MS) || value === Infinity) return;

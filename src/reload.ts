@@ -1,6 +1,6 @@
 /**
- * Keeps a {@linkcode TlsState} at what its source holds, be it files, Kubernetes secrets, or an API: loads, compares,
- * proves and swaps, whenever files change, a signal arrives, a timer runs out, or it is asked to.
+ * Keeps a {@linkcode TlsState} in sync with its source, such as files, Kubernetes secrets, or an API. A
+ * {@linkcode Reloader} loads, compares, proves and swaps when files change, a signal arrives, a timer fires, or on call.
  *
  * | who renews | what to do |
  * | --- | --- |
@@ -10,19 +10,14 @@
  * | Kubernetes | watch `tls.crt` and `tls.key` of a secret volume that is mounted whole; a `subPath` mount never changes |
  * | an API | `every(3_600_000)`, and more often where a certificate lives for hours |
  *
- * A signal comes once, and what fails then is not tried again: watch the files as well.
+ * A signal comes once, and a failure after it is not retried: watch the files as well.
  *
  * Several threads or processes that share a port each make a {@linkcode TlsState} and a {@linkcode Reloader} of their
  * own on the same files. They share the port by `listen({ port, reusePort: true })` on Linux.
  *
  * @module
  */
-export {
-  Reloader,
-  type ReloaderEventMap,
-  type ReloaderOptions,
-  type ReloadOptions,
-  type ReloadResult,
-  type WatchOptions,
-} from "./reload/reloader.ts";
+export { type ReloaderEventMap, type ReloaderListener, type ReloaderListenerOptions } from "./reload/events.ts";
+export { Reloader, type ReloaderOptions, type WatchOptions } from "./reload/reloader.ts";
+export { type ReloadOptions, type ReloadResult } from "./reload/reload_result.ts";
 export { type ReloaderStatus, type ReloadFailure, type WatchStatus } from "./reload/status.ts";

@@ -1,11 +1,11 @@
 import process from "node:process";
 
-/** Tells the operator, as a process warning, what nobody else has asked to hear. */
+/** Emits a process warning, for what no listener has handled. */
 export function warn(error: unknown): void {
   process.emitWarning(isPrintable(error) ? error : messageOf(error));
 }
 
-/** What throws while the runtime prints it, which is later, ends the process. */
+/** The runtime prints the warning later. An error that throws then would end the process. */
 function isPrintable(error: unknown): error is Error {
   try {
     const { name, code, stack } = error as NodeJS.ErrnoException;
@@ -15,7 +15,7 @@ function isPrintable(error: unknown): error is Error {
   }
 }
 
-/** What an error says, whatever was thrown. */
+/** The message of an error, or the text of any other value that was thrown. */
 export function messageOf(error: unknown): string {
   try {
     return String(error instanceof Error ? error.message : error);

@@ -131,3 +131,10 @@ test("only attach, native, bun, deno and roots know which runtime they run on, b
     assertEquals(code.match(/\b(?:Deno|Bun|globalThis|process\.(?:versions|release|env|platform))\b/g), null, path);
   }
 });
+
+test("src/ names no type that only the DOM library declares", () => {
+  for (const [path, source] of sources) {
+    const names = /\b(?:EventListenerOrEventListenerObject|EventListenerObject|AddEventListenerOptions)\b/g;
+    assertEquals(source.match(names), null, path);
+  }
+});

@@ -2,24 +2,24 @@ import { type FSWatcher, watch } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** Deno and Bun begin and end to watch a moment after they were asked to. */
+/** Deno and Bun begin and end a watch a moment after the call. */
 const ARMING_MS = 20;
 
-/** What watches a path, for all who want to know. */
+/** The runtime's watcher of one path, shared by all listeners. It is open exactly while `identity` is set. */
 class DirectoryWatch {
   readonly listeners = new Set<() => void>();
-  /** The identity of the directory that is watched, while one is. */
-  id: string | undefined;
-  /** Why it cannot be watched. */
+  /** The identity of the directory that is watched. */
+  identity: string | undefined;
+  /** Why the directory cannot be watched. */
   error: Error | undefined;
   #watcher: FSWatcher | undefined;
 
-  open(directory: string, id: string): void {
-    this.id = id;
+  open(directory: string, identity: string): void {
+    this.identity = identity;
     this.error = undefined;
     const fail = (error: NodeJS.ErrnoException) => {
       this.close();
-      // A directory that is gone is missed by reading it.
+      // The next reading of the files notices that the directory is missing.
       if (error.code !== "ENOENT") this.error = error;
     };
     try {
@@ -30,71 +30,86 @@ class DirectoryWatch {
     }
   }
 
-  /** Once it is armed, it keeps no process alive, and all but one, who is about to look, look for what was missed. */
-  start(looking: () => void): void {
+  /**
+   * Called once the watch is armed. From now on it keeps no process alive. Every listener but the caller, which reads
+   * next anyway, has to read what changed before.
+   */
+  announce(caller: () => void): void {
     if (!this.#watcher) return;
     this.#watcher.unref();
-    for (const listener of this.listeners) if (listener !== looking) listener();
+    for (const listener of this.listeners) if (listener !== caller) listener();
   }
 
   close(): void {
     this.#watcher?.close();
     this.#watcher = undefined;
-    this.id = undefined;
+    this.identity = undefined;
   }
 }
 
 /**
- * All watches of the process, one for each path. Deno and Bun have no more than one below, which dies when the
- * directory is replaced, and which they give to whoever watches the path anew as long as anybody still holds it.
+ * All watches of the process, one for each path. Deno and Bun have only one watcher of a path underneath. It dies when
+ * the directory is replaced, and a second watch of the path gets the dead one as long as anything still holds it.
  */
 const watches = new Map<string, DirectoryWatch>();
-let turn: Promise<unknown> = Promise.resolve();
+/** The last update of `watches`: updates run one after the other. */
+let lastUpdate: Promise<unknown> = Promise.resolve();
 
 /**
- * Calls a listener at each change in these directories, and in no others any more.
+ * Calls a listener at each change in these directories, and no longer in any others.
  *
- * @returns Why one of them cannot be watched, if that is so.
+ * @returns Why one of the directories cannot be watched, if that is so.
  */
 export async function watchDirectories(
   listener: () => void,
   directories: Iterable<string>,
 ): Promise<Error | undefined> {
-  const ids = new Map<string, string>();
+  const identities = new Map<string, string>();
+  // Before the queue: a file system that hangs here blocks no other listener.
   for (const directory of directories) {
-    const id = await identityOf(directory);
-    if (id !== undefined) ids.set(directory, id);
+    const identity = await identityOf(directory);
+    if (identity !== undefined) identities.set(directory, identity);
   }
-  // One at a time. A file system that hangs has hung above, and holds nobody else up.
-  const following = turn.then(() => follow(listener, ids));
-  turn = following.catch(() => {});
-  return await following;
+  const update = lastUpdate.then(() => updateWatches(listener, identities));
+  lastUpdate = update.catch(() => {});
+  return await update;
 }
 
-async function follow(listener: () => void, ids: ReadonlyMap<string, string>): Promise<Error | undefined> {
-  for (const directory of ids.keys()) {
+async function updateWatches(
+  listener: () => void,
+  identities: ReadonlyMap<string, string>,
+): Promise<Error | undefined> {
+  for (const directory of identities.keys()) {
     if (!watches.has(directory)) watches.set(directory, new DirectoryWatch());
     watches.get(directory)!.listeners.add(listener);
   }
-  let hasClosed = false;
-  for (const [directory, watch] of watches) {
-    const id = ids.get(directory);
-    if (id === undefined) watch.listeners.delete(listener);
-    if (watch.listeners.size === 0) watches.delete(directory);
-    else if (id === undefined || watch.id === id) continue;
-    hasClosed ||= watch.id !== undefined;
-    watch.close();
-  }
+  const hasClosed = closeOutdated(listener, identities);
   if (hasClosed) await delay(ARMING_MS);
-  const wanted = [...ids].map(([directory, id]) => ({ directory, id, watch: watches.get(directory)! }));
-  const unwatched = wanted.filter(({ watch }) => watch.id === undefined);
-  for (const { directory, id, watch } of unwatched) watch.open(directory, id);
-  if (unwatched.length > 0) await delay(ARMING_MS);
-  for (const { watch } of unwatched) watch.start(listener);
+  const wanted = [...identities].map(([directory, identity]) => {
+    return { directory, identity, watch: watches.get(directory)! };
+  });
+  const unopened = wanted.filter(({ watch }) => watch.identity === undefined);
+  for (const { directory, identity, watch } of unopened) watch.open(directory, identity);
+  if (unopened.length > 0) await delay(ARMING_MS);
+  for (const { watch } of unopened) watch.announce(listener);
   return wanted.find(({ watch }) => watch.error)?.watch.error;
 }
 
-/** A directory made anew under the same name is another one, also where it gets the number of the old one. */
+/** Closes the watches that nothing listens to, and those of directories that have been replaced. */
+function closeOutdated(listener: () => void, identities: ReadonlyMap<string, string>): boolean {
+  let hasClosed = false;
+  for (const [directory, watch] of watches) {
+    const identity = identities.get(directory);
+    if (identity === undefined) watch.listeners.delete(listener);
+    if (watch.listeners.size === 0) watches.delete(directory);
+    else if (identity === undefined || watch.identity === identity) continue;
+    if (watch.identity !== undefined) hasClosed = true;
+    watch.close();
+  }
+  return hasClosed;
+}
+
+/** Device, inode and birth time: a directory created anew may get the inode of the old one. */
 async function identityOf(directory: string): Promise<string | undefined> {
   const stats = await stat(directory, { bigint: true }).catch(() => undefined);
   return stats && `${stats.dev} ${stats.ino} ${stats.birthtimeNs}`;

@@ -1,31 +1,34 @@
 import { createHash } from "node:crypto";
-import { lstat, readlink } from "node:fs/promises";
-import { dirname, join, parse, resolve, sep } from "node:path";
+import { resolve } from "node:path";
 import { clearTimeout, setTimeout } from "node:timers";
-import type { TlsReloadError } from "../errors.ts";
+import { Backoff } from "../backoff.ts";
 import { MAX_MS } from "../durations.ts";
+import type { TlsReloadError } from "../errors.ts";
 import { readPemFile } from "../x509/pem_file.ts";
 import { watchDirectories } from "./directory_watches.ts";
+import { directoriesOf } from "./link_path.ts";
 import type { WatchStatus } from "./status.ts";
 
-/** As many links as Linux follows on the way to one file. */
-const MAX_LINKS = 40;
+/** How often and how soon files are read. */
+export interface FileWatchTimes {
+  readonly pollIntervalMs: number;
+  readonly settleMs: number;
+}
 
 /**
- * Watches files that are read as one set, and calls for a reload whenever they are not what was last taken.
+ * Watches files that are read as one set, and reloads while their bytes differ from those last loaded.
  *
- * Events only tell when to look; what has changed is decided by the bytes of the files. Whatever the events miss, the
- * poll finds.
+ * Events only tell when to read; the bytes decide whether something has changed. The poll finds what the events miss.
+ * While the watch is open, either a check runs or a timer for the next one is set.
  */
 export class FileWatch {
   readonly paths: readonly string[];
-  readonly #pollIntervalMs: number;
-  readonly #settleMs: number;
+  readonly #times: FileWatchTimes;
   readonly #reload: () => Promise<unknown>;
-  #seen = "";
-  #taken: string | undefined;
+  readonly #retries: Backoff;
+  #readDigest = "";
+  #loadedDigest: string | undefined;
   #missing: readonly string[] = [];
-  #failures = 0;
   #error: Error | undefined;
   #checkedAt: Date | undefined;
   #checking: Promise<void> | undefined;
@@ -34,35 +37,31 @@ export class FileWatch {
   #hasEvent = false;
   #isOpen = true;
 
-  constructor(
-    paths: readonly string[],
-    options: { readonly pollIntervalMs: number; readonly settleMs: number },
-    reload: () => Promise<unknown>,
-  ) {
+  constructor(paths: readonly string[], times: FileWatchTimes, reload: () => Promise<unknown>) {
     this.paths = paths.map((path) => resolve(path));
-    this.#pollIntervalMs = options.pollIntervalMs;
-    this.#settleMs = options.settleMs;
+    this.#times = times;
     this.#reload = reload;
+    this.#retries = new Backoff({ firstMs: times.settleMs, lastMs: times.pollIntervalMs });
     this.#schedule(0);
   }
 
-  /** What there is to know of it, read now. */
+  /** The status, read now. */
   get status(): WatchStatus {
     const { paths } = this;
     return { paths, missing: this.#missing, checkedAt: this.#checkedAt, degraded: this.#error?.message };
   }
 
-  /** A digest of what was last read of them. */
-  get seen(): string {
-    return this.#seen;
+  /** A digest of the files as they were last read. */
+  get readDigest(): string {
+    return this.#readDigest;
   }
 
-  /** Whether the files, when they were last looked at, were all there, and what was last taken. */
-  get isTaken(): boolean {
-    return this.#missing.length === 0 && this.#seen === this.#taken;
+  /** Whether all files existed when they were last read, with the bytes that were last loaded. */
+  get isLoaded(): boolean {
+    return this.#missing.length === 0 && this.#readDigest === this.#loadedDigest;
   }
 
-  /** Reads the set. What cannot be read counts as well: a file that becomes readable is a change. */
+  /** Reads the files. An error counts as content: a file that becomes readable is a change. */
   async read(): Promise<string> {
     const hash = createHash("sha256");
     const missing: string[] = [];
@@ -76,17 +75,17 @@ export class FileWatch {
         hash.update(`${message} `);
       }
     }
-    const seen = hash.digest("hex");
-    if (seen !== this.#seen) this.#failures = 0;
-    this.#seen = seen;
+    const digest = hash.digest("hex");
+    if (digest !== this.#readDigest) this.#retries.reset();
+    this.#readDigest = digest;
     this.#missing = missing;
     this.#checkedAt = new Date();
-    return seen;
+    return digest;
   }
 
-  /** Takes note of what a reload has been made of, be it a swap or no change; of nothing after one that failed. */
-  take(seen: string | undefined): void {
-    this.#taken = seen;
+  /** Called after a reload: with the digest of what it loaded, or with `undefined` if it failed. */
+  markLoaded(digest: string | undefined): void {
+    this.#loadedDigest = digest;
   }
 
   async close(): Promise<void> {
@@ -96,7 +95,7 @@ export class FileWatch {
     await watchDirectories(this.#onEvent, []);
   }
 
-  /** The earlier of two moments counts. So no stream of events can put the next look off. */
+  /** Moves the next check forward, never back: a stream of events cannot postpone it. */
   #schedule(ms: number): void {
     const dueAt = performance.now() + ms;
     if (!this.#isOpen || this.#checking || dueAt >= this.#dueAt) return;
@@ -107,56 +106,40 @@ export class FileWatch {
 
   readonly #onEvent = () => {
     this.#hasEvent = true;
-    this.#schedule(this.#settleMs);
+    this.#schedule(this.#times.settleMs);
   };
 
   #start(): void {
     this.#hasEvent = false;
-    this.#checking = this.#check().catch((error) => void (this.#error = error)).then(() => {
+    const fail = (error: Error) => {
+      this.#error = error;
+    };
+    this.#checking = this.#check().catch(fail).then(() => {
       this.#checking = undefined;
       this.#dueAt = Infinity;
-      if (this.isTaken) this.#failures = 0;
-      const pauseMs = this.isTaken ? Infinity : this.#settleMs * 2 ** this.#failures++;
-      this.#schedule(Math.min(this.#pollIntervalMs, pauseMs, this.#hasEvent ? this.#settleMs : Infinity));
+      this.#schedule(this.#nextPauseMs());
     });
   }
 
-  async #check(): Promise<void> {
-    // Watched first and read then, so that a change after the reading makes an event.
-    await this.#follow();
-    await this.read();
-    // A file that is not there is about to be replaced: no change yet.
-    if (this.#isOpen && !this.isTaken && this.#missing.length === 0) await this.#reload();
+  #nextPauseMs(): number {
+    const { pollIntervalMs, settleMs } = this.#times;
+    if (this.isLoaded) this.#retries.reset();
+    const retryMs = this.isLoaded ? Infinity : this.#retries.nextPauseMs();
+    return Math.min(pollIntervalMs, retryMs, this.#hasEvent ? settleMs : Infinity);
   }
 
-  /** Watches the directories that the files stand in now, and those of every link on the way to them. */
-  async #follow(): Promise<void> {
+  async #check(): Promise<void> {
+    // Watched first and read then, so that a change after the reading causes an event.
+    await this.#watchDirectories();
+    await this.read();
+    // A missing file is about to be replaced, so there is nothing to load yet.
+    if (this.#isOpen && !this.isLoaded && this.#missing.length === 0) await this.#reload();
+  }
+
+  /** Watches the directories that the files are in now, and those of every link on the way to them. */
+  async #watchDirectories(): Promise<void> {
     const directories: string[] = [];
     for (const path of this.paths) directories.push(...await directoriesOf(path));
     this.#error = await watchDirectories(this.#onEvent, directories);
   }
-}
-
-/** Where an entry may be replaced on the way to a file: the directory of each link, and that of the file itself. */
-async function directoriesOf(path: string): Promise<Set<string>> {
-  const directories = new Set<string>();
-  let { root: at } = parse(path);
-  const names = path.slice(at.length).split(sep);
-  for (let links = 0; names.length > 0 && links <= MAX_LINKS;) {
-    const name = names.shift()!;
-    if (name === "..") at = dirname(at);
-    if (["", ".", ".."].includes(name)) continue;
-    const entry = join(at, name);
-    const stats = await lstat(entry).catch(() => undefined);
-    const isLink = stats?.isSymbolicLink() ?? false;
-    if (!stats || isLink || names.length === 0) directories.add(at);
-    if (!stats) break;
-    if (isLink) {
-      links++;
-      const target = await readlink(entry).catch(() => "");
-      names.unshift(...target.split(sep));
-      at = parse(target).root || at;
-    } else at = entry;
-  }
-  return directories;
 }

@@ -1,0 +1,29 @@
+import type { Certificate } from "../x509/certificate.ts";
+import type { ReloadResult } from "./reload_result.ts";
+
+/** The events of a {@linkcode Reloader}. */
+export interface ReloaderEventMap {
+  /** A new configuration is served. */
+  readonly swap: CustomEvent<Extract<ReloadResult, { outcome: "swapped" }>>;
+  /** A reload found nothing new. */
+  readonly unchanged: CustomEvent<Extract<ReloadResult, { outcome: "unchanged" }>>;
+  /** A reload was rejected. Dispatched once for each change of the source or of the error. */
+  readonly reject: CustomEvent<Extract<ReloadResult, { outcome: "rejected" }>>;
+  /** The certificate in use has a third of its life left, or a tenth. */
+  readonly expiring: CustomEvent<Certificate>;
+}
+
+/** A listener for any event, as `EventTarget` takes it. Declared here, so that no DOM types are needed. */
+export type ReloaderListener = ((event: Event) => unknown) | { handleEvent(event: Event): unknown };
+
+/** The options of `EventTarget.addEventListener()`. */
+export interface ReloaderListenerOptions {
+  /** Only `capture` tells two registrations of one listener apart. */
+  readonly capture?: boolean;
+  /** Removes the listener after its first call. */
+  readonly once?: boolean;
+  /** Promises that the listener does not call `preventDefault()`. */
+  readonly passive?: boolean;
+  /** Removes the listener when aborted. */
+  readonly signal?: AbortSignal;
+}

@@ -1,0 +1,56 @@
+import type { ReloaderStatus } from "./status.ts";
+
+/** A metric: its name, its type, its help text, and its values by their labels. */
+type Metric = readonly [name: string, type: "gauge" | "counter", help: string, values: Record<string, Value>];
+type Value = number | boolean | Date | undefined;
+
+/** The status in the text format of Prometheus, version 0.0.4. Unknown values are left out. */
+export function metricsOf(status: ReloaderStatus): string {
+  const { swapped, unchanged, rejected } = status.reloads;
+  const labels = `{fingerprint256="${status.fingerprint256}",names="${escapeLabel(status.names.join(","))}"}`;
+  const checkedAt = Math.min(...status.watches.map(({ checkedAt }) => Number(checkedAt)));
+  const metrics: readonly Metric[] = [
+    ["certificate_info", "gauge", "The certificate in use", { [labels]: 1 }],
+    ["certificate_not_before_timestamp_seconds", "gauge", "Begin of its validity", { "": status.notBefore }],
+    ["certificate_not_after_timestamp_seconds", "gauge", "End of its validity", { "": status.notAfter }],
+    ["generation", "gauge", "Number of the configuration in use", { "": status.generation }],
+    ["reloads_total", "counter", "Reloads by their outcome", {
+      '{outcome="swapped"}': swapped,
+      '{outcome="unchanged"}': unchanged,
+      '{outcome="rejected"}': rejected,
+    }],
+    ["last_reload_successful", "gauge", "Whether the last reload was a success", {
+      "": status.lastAttempt && status.failuresInARow === 0,
+    }],
+    ["last_reload_timestamp_seconds", "gauge", "When the last reload began", { "": status.lastAttempt }],
+    ["last_reload_success_timestamp_seconds", "gauge", "When a reload was last a success", {
+      "": status.lastSuccess,
+    }],
+    ["in_sync", "gauge", "Whether what is served is what the source holds", { "": status.inSync }],
+    ["watch_degraded", "gauge", "Whether files are watched by polling alone", {
+      "": status.watches.length > 0 ? status.watches.some(({ degraded }) => degraded !== undefined) : undefined,
+    }],
+    ["watch_checked_timestamp_seconds", "gauge", "When files were last looked at, of several sets the longest ago", {
+      "": Number.isFinite(checkedAt) ? checkedAt / 1000 : undefined,
+    }],
+  ];
+  return metrics.flatMap(linesOf).map((line) => `${line}\n`).join("");
+}
+
+function linesOf([name, type, help, values]: Metric): string[] {
+  const known = Object.entries(values).filter(([, value]) => value !== undefined);
+  if (known.length === 0) return [];
+  return [
+    `# HELP tls_reload_${name} ${help}`,
+    `# TYPE tls_reload_${name} ${type}`,
+    ...known.map(([labels, value]) => `tls_reload_${name}${labels} ${numberOf(value)}`),
+  ];
+}
+
+function numberOf(value: Value): number {
+  return value instanceof Date ? value.getTime() / 1000 : Number(value);
+}
+
+function escapeLabel(value: string): string {
+  return value.replace(/["\\]/g, "\\$&").replaceAll("\n", "\\n");
+}

@@ -1,0 +1,34 @@
+import type { TlsConfig } from "../config/tls_config.ts";
+
+/** The options of {@linkcode Reloader.reload}. */
+export interface ReloadOptions {
+  /**
+   * Accepts a certificate that has expired or is not yet valid in place of one that is valid.
+   *
+   * @default {false}
+   */
+  readonly force?: boolean | undefined;
+}
+
+/** The outcome of a reload. */
+export type ReloadResult =
+  | {
+    /** The new configuration is served from now on. */
+    readonly outcome: "swapped";
+    /** The new configuration. */
+    readonly config: TlsConfig;
+    /** The previous configuration, to swap back if necessary. */
+    readonly previous: TlsConfig;
+  }
+  | {
+    /** The source holds the configuration that is served already. */
+    readonly outcome: "unchanged";
+    /** The current configuration. */
+    readonly config: TlsConfig;
+  }
+  | {
+    /** The source could not be loaded, or its configuration cannot be served. The current configuration stays. */
+    readonly outcome: "rejected";
+    /** The error that `load` threw, or a {@linkcode TlsReloadError}. */
+    readonly error: unknown;
+  };

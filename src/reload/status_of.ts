@@ -1,0 +1,28 @@
+import type { TlsState } from "../accept/tls_state.ts";
+import type { ReloadAttempts } from "./attempts.ts";
+import type { ReloaderStatus } from "./status.ts";
+
+/** The status of a reloader, read now. */
+export function statusOf(state: TlsState, attempts: ReloadAttempts): ReloaderStatus {
+  const { leaf } = state.current();
+  const { notBefore, notAfter } = leaf;
+  const { lastAttempt, lastSuccess, lastError, failuresInARow, counts } = attempts.history;
+  const watches = [...attempts.watches];
+  const hasRead = lastAttempt !== undefined || watches.some(({ status }) => status.checkedAt !== undefined);
+  const inSync = attempts.isLoadedServed && failuresInARow === 0 && watches.every(({ isLoaded }) => isLoaded);
+  return {
+    generation: state.generation,
+    fingerprint256: leaf.fingerprint256,
+    names: [...leaf.dnsNames, ...leaf.ipAddresses],
+    notBefore,
+    notAfter,
+    secondsLeft: Math.floor((notAfter.getTime() - Date.now()) / 1000),
+    lastAttempt,
+    lastSuccess,
+    lastError,
+    failuresInARow,
+    reloads: { ...counts },
+    inSync: hasRead ? inSync : undefined,
+    watches: watches.map(({ status }) => status),
+  };
+}
