@@ -133,6 +133,8 @@ export async function clientHello(options: ConnectionOptions = {}): Promise<Buff
   return hello;
 }
 
+/** It does not judge the server, and reading the roots of the system takes longer than all the rest. */
+const NO_ROOTS = ["-no-CAfile", "-no-CApath", "-no-CAstore"];
 const GREETING = /generation \d+\r?\n/;
 
 /** What one run of `openssl s_client` saw. */
@@ -189,6 +191,7 @@ export class OpensslClient {
     const process = spawn("openssl", [
       "s_client",
       ...address,
+      ...NO_ROOTS,
       ...this.#certificateArgs,
       ...session,
       ...options.args ?? [],
