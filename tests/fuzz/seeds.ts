@@ -16,6 +16,7 @@ export interface Seeds {
   readonly keyFile: readonly Uint8Array[];
   readonly bundle: readonly Uint8Array[];
   readonly acceptor: readonly Uint8Array[];
+  readonly hello: readonly Uint8Array[];
 }
 
 /** A value in DER (X.690 section 8.1). */
@@ -276,6 +277,7 @@ export function seeds(): Seeds {
     acceptor: [true, false].flatMap((is13) =>
       [[0, 0], [1, 7]].map((manner) => Buffer.concat([Buffer.from(manner), clientHello(is13)]))
     ),
+    hello: [true, false].map(clientHello),
   };
 }
 

@@ -17,6 +17,7 @@ import { parsePrivateKey } from "../../src/x509/private_key.ts";
 import { readBundle } from "../../src/roots/bundle.ts";
 import type { Roots } from "../../src/roots/root.ts";
 import { RootCertStore } from "../../src/roots/store.ts";
+import { MAX_HELLO_BYTES, parseClientHello } from "../../src/accept/client_hello.ts";
 import { TlsAcceptor } from "../../src/accept/tls_acceptor.ts";
 import { TlsConfig } from "../../src/config/tls_config.ts";
 import { KEY_LABELS, PASSPHRASE, serverPem } from "./seeds.ts";
@@ -224,6 +225,33 @@ export function bundle(input: Uint8Array): void {
   promise(strict.length === 0 || problems.length === 0, `found fault with sound PEM: ${problems[0]?.message}`);
 }
 
+/** The first bytes of a connection: read or refused, and no sooner or later than the bytes tell. */
+export function hello(input: Uint8Array): void {
+  const whole = outcomeOf(input);
+  promise(whole !== undefined || input.length < MAX_HELLO_BYTES, "waits for ever");
+  for (let length = 0; length < input.length; length += 1 + (length >> 3)) {
+    const part = outcomeOf(input.subarray(0, length));
+    // Of several faults another one may be found first.
+    const isRefused = typeof part === "string" && typeof whole === "string";
+    promise(part === undefined || isRefused || isDeepStrictEqual(part, whole), `${length} bytes tell something else`);
+  }
+  if (whole === undefined || typeof whole === "string") return;
+  const followed = outcomeOf(Buffer.concat([input, Buffer.from("and what follows")]));
+  promise(isDeepStrictEqual(followed, whole), "what follows changes it");
+  const { serverName = "" } = whole;
+  promise(serverName.length <= 255 && serverName === serverName.toLowerCase(), `an odd name: ${serverName}`);
+}
+
+/** The hello, or why it is refused. */
+function outcomeOf(bytes: Uint8Array): ReturnType<typeof parseClientHello> | string {
+  try {
+    return parseClientHello(bytes);
+  } catch (error) {
+    promise(error instanceof RangeError && error.message.length < 100, `threw something else: ${error}`, error);
+    return error.message;
+  }
+}
+
 /** Where the acceptor is attacked: a server on a unix socket, of which no port is left behind. */
 interface Gate {
   readonly path: string;
@@ -295,5 +323,5 @@ export async function closeAcceptor(): Promise<void> {
 
 /** All of them, by the names of their seeds. */
 export const targets: Readonly<
-  Record<"pem" | "certificate" | "chain" | "key" | "keyFile" | "bundle" | "acceptor", Target>
-> = { pem, certificate, chain, key, keyFile, bundle, acceptor };
+  Record<"pem" | "certificate" | "chain" | "key" | "keyFile" | "bundle" | "acceptor" | "hello", Target>
+> = { pem, certificate, chain, key, keyFile, bundle, acceptor, hello };
