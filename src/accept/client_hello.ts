@@ -75,10 +75,10 @@ function copyMessage(bytes: Uint8Array, target: Uint8Array): number {
     if (start > bytes.length) break;
     const length = bytes[at + 3]! * 256 + bytes[at + 4]!;
     if (length > MAX_RECORD_BYTES) throw new RangeError("a record is larger than TLS allows");
-    const fragment = bytes.subarray(start, Math.min(start + length, start + target.length - copied));
-    target.set(fragment, copied);
-    copied += fragment.length;
     at = start + length;
+    // Not by subarray() and set(): a hello may come in thousands of records.
+    const end = Math.min(at, bytes.length);
+    for (let next = start; next < end && copied < target.length; next++) target[copied++] = bytes[next]!;
   }
   return copied;
 }
@@ -152,15 +152,21 @@ class Reader {
   }
 
   take(count: number): Uint8Array {
-    const end = this.#at + count;
-    if (end > this.#bytes.length) throw new RangeError("the ClientHello is cut off");
-    const taken = this.#bytes.subarray(this.#at, end);
-    this.#at = end;
-    return taken;
+    const start = this.#advance(count);
+    return this.#bytes.subarray(start, this.#at);
   }
 
-  number(bytes: number): number {
-    return this.take(bytes).reduce((number, byte) => number * 256 + byte, 0);
+  number(count: number): number {
+    let number = 0;
+    for (let next = this.#advance(count); next < this.#at; next++) number = number * 256 + this.#bytes[next]!;
+    return number;
+  }
+
+  #advance(count: number): number {
+    const start = this.#at;
+    if (start + count > this.#bytes.length) throw new RangeError("the ClientHello is cut off");
+    this.#at += count;
+    return start;
   }
 
   /** The content of a vector, whose length stands before it. */
