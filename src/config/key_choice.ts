@@ -1,0 +1,111 @@
+import type { Certificate } from "../x509/certificate.ts";
+import type { Named } from "./server_names.ts";
+
+/** What a client can verify, as its ClientHello says. */
+export interface ClientAbilities {
+  /** The versions of TLS that the client offers, in the form of `getProtocol()`. */
+  readonly versions: readonly string[];
+  /** The signature algorithms, as numbers of the IANA registry `TLS SignatureScheme`; empty if the client sends none. */
+  readonly signatureAlgorithms: readonly number[];
+  /** The cipher suites, as numbers of the IANA registry `TLS Cipher Suites`. */
+  readonly cipherSuites: readonly number[];
+  /** The groups, as numbers of the IANA registry `TLS Supported Groups`; empty if the client sends none. */
+  readonly supportedGroups: readonly number[];
+}
+
+/** How a kind of key is served. */
+interface KeyKind {
+  /** The lower comes first where a client can verify several. */
+  readonly rank: number;
+  /** What a client of TLS 1.3 must verify: one of these (RFC 8446 section 4.2.3). */
+  readonly tls13: ReadonlySet<number>;
+  /** The same for TLS 1.2, where an ECDSA signature algorithm does not name a curve (RFC 8422 section 5.1.1). */
+  readonly tls12: ReadonlySet<number>;
+  /** One of the cipher suites that the client of TLS 1.2 must offer. */
+  readonly suites: ReadonlySet<number>;
+  /** The group that the client of TLS 1.2 must offer, if it offers any. */
+  readonly group?: number;
+}
+
+/** ECDHE_ECDSA with AES, ChaCha20, ARIA and Camellia. */
+const ECDSA_SUITES = new Set([
+  ...[0xc009, 0xc00a, 0xc023, 0xc024, 0xc02b, 0xc02c, 0xc0ac, 0xc0ad, 0xc0ae, 0xc0af, 0xcca9],
+  ...[0xc048, 0xc049, 0xc05c, 0xc05d, 0xc072, 0xc073, 0xc086, 0xc087],
+]);
+/** ECDHE_RSA, DHE_RSA and RSA with the same ciphers. */
+const RSA_SUITES = new Set([
+  ...[0xc013, 0xc014, 0xc027, 0xc028, 0xc02f, 0xc030, 0xcca8, 0xc04c, 0xc04d, 0xc060, 0xc061, 0xc076, 0xc077, 0xc08a],
+  ...[0xc08b, 0x0033, 0x0039, 0x0067, 0x006b, 0x009e, 0x009f, 0xccaa, 0xc09e, 0xc09f, 0xc0a2, 0xc0a3],
+  ...[0x002f, 0x0035, 0x003c, 0x003d, 0x009c, 0x009d, 0xc09c, 0xc09d, 0xc0a0, 0xc0a1],
+]);
+const PSS = [0x0804, 0x0805, 0x0806];
+const ECDSA_TLS_1_2 = new Set([0x0403, 0x0503, 0x0603, 0x0303, 0x0203]);
+const ED25519 = new Set([0x0807]);
+
+const ecdsa = (scheme: number, group: number): KeyKind => ({
+  rank: 0,
+  tls13: new Set([scheme]),
+  tls12: ECDSA_TLS_1_2,
+  suites: ECDSA_SUITES,
+  group,
+});
+
+/** Every kind of key that a configuration can hold, by the name of its curve or type. */
+const KINDS: Readonly<Record<string, KeyKind>> = {
+  "prime256v1": ecdsa(0x0403, 23),
+  "secp384r1": ecdsa(0x0503, 24),
+  "secp521r1": ecdsa(0x0603, 25),
+  "ed25519": { rank: 1, tls13: ED25519, tls12: ED25519, suites: ECDSA_SUITES },
+  "rsa": {
+    rank: 2,
+    tls13: new Set(PSS),
+    tls12: new Set([...PSS, 0x0401, 0x0501, 0x0601, 0x0301, 0x0201]),
+    suites: RSA_SUITES,
+  },
+};
+const kinds = new WeakMap<Certificate, KeyKind>();
+
+/**
+ * Chooses one of the keys of a name: one that the client can verify, before one that it cannot; one that is valid, before
+ * one that is not; ECDSA before Ed25519 before RSA; else the first.
+ *
+ * @param keys At least one key.
+ * @param client What the client can verify.
+ * @param maxVersion The highest version that the server accepts.
+ * @param at The moment of the handshake.
+ * @returns One of the keys. If the client can verify none of them, its handshake fails with this one.
+ */
+export function chooseKey<Key extends Named>(
+  keys: readonly Key[],
+  client: ClientAbilities,
+  maxVersion: string = "TLSv1.3",
+  at: Date = new Date(),
+): Key {
+  // Most names have one key, and none of it need be known then.
+  if (keys.length === 1) return keys[0]!;
+  const version = maxVersion === "TLSv1.3" && client.versions.includes("TLSv1.3") ? "TLSv1.3" : "TLSv1.2";
+  const cost = ({ chain: [leaf] }: Key) => {
+    const kind = kindOf(leaf!);
+    return (canVerify(client, kind, version) ? 0 : 100) + (leaf!.isValidAt(at) ? 0 : 10) + kind.rank;
+  };
+  return keys.map((key) => ({ key, cost: cost(key) })).reduce((best, next) => next.cost < best.cost ? next : best).key;
+}
+
+function canVerify(client: ClientAbilities, kind: KeyKind, version: "TLSv1.2" | "TLSv1.3"): boolean {
+  const { signatureAlgorithms, cipherSuites, supportedGroups } = client;
+  if (version === "TLSv1.3") return signatureAlgorithms.some((scheme) => kind.tls13.has(scheme));
+  // RFC 5246 section 7.4.1.4.1 and RFC 8422 section 4: a client that does not say can do what the suites need.
+  const hasScheme = signatureAlgorithms.length === 0 || signatureAlgorithms.some((scheme) => kind.tls12.has(scheme));
+  const hasGroup = kind.group === undefined || supportedGroups.length === 0 || supportedGroups.includes(kind.group);
+  return hasScheme && hasGroup && cipherSuites.some((suite) => kind.suites.has(suite));
+}
+
+function kindOf(leaf: Certificate): KeyKind {
+  let kind = kinds.get(leaf);
+  if (!kind) {
+    const { asymmetricKeyType: type = "", asymmetricKeyDetails } = leaf.x509.publicKey;
+    kind = KINDS[type === "ec" ? asymmetricKeyDetails?.namedCurve ?? "" : type] ?? KINDS["rsa"]!;
+    kinds.set(leaf, kind);
+  }
+  return kind;
+}

@@ -1,0 +1,107 @@
+import { domainToASCII } from "node:url";
+import type { Certificate } from "../x509/certificate.ts";
+
+/** What has names: a certificate chain, whose first certificate holds them. */
+export interface Named {
+  /** The chain, the server's own certificate first. */
+  readonly chain: readonly Certificate[];
+}
+
+/**
+ * Brings a name into the form in which names compare: in lower case, its labels as A-labels (RFC 5890), without a
+ * trailing dot.
+ *
+ * @param name A DNS name or an address.
+ * @returns The name in that form; `""` if it cannot be a DNS name.
+ */
+export function normalizeName(name: string): string {
+  // deno-lint-ignore no-control-regex -- all of ASCII
+  const ascii = /^[\x00-\x7f]*$/.test(name) ? name : domainToASCII(name);
+  return ascii.toLowerCase().replace(/\.$/, "");
+}
+
+/**
+ * Finds certified keys by the DNS names and addresses of their certificates. A look-up takes the same time however many
+ * keys there are.
+ *
+ * Invariant: for a name, all keys of one rank are found: exact before wildcard. A wildcard stands for one label, the
+ * first (RFC 6125 section 6.4.3).
+ */
+export class ServerNameIndex<Key extends Named> {
+  readonly #exact = new Map<string, Key[]>();
+  /** By what follows `*.`. */
+  readonly #wildcards = new Map<string, Key[]>();
+  readonly #addresses = new Map<string, Key[]>();
+  readonly #defaults: readonly Key[];
+
+  /**
+   * Makes an index.
+   *
+   * @param keys At least one key, the default first. The order decides between keys that are otherwise equal.
+   */
+  constructor(keys: readonly Key[]) {
+    for (const key of keys) {
+      const { dnsNames, ipAddresses } = leafOf(key);
+      for (const name of new Set(dnsNames.map(normalizeName))) {
+        if (name.startsWith("*.")) add(this.#wildcards, name.slice("*.".length), key);
+        else add(this.#exact, name, key);
+      }
+      for (const address of ipAddresses) add(this.#addresses, address, key);
+    }
+    this.#defaults = this.#withNamesOf(keys[0]!);
+  }
+
+  /** The first key, and the keys of other kinds that are for the same names. */
+  get defaults(): readonly Key[] {
+    return this.#defaults;
+  }
+
+  /**
+   * Finds the keys of a name.
+   *
+   * @param name A DNS name or an address, in the form of {@linkcode normalizeName}.
+   * @returns At least one key, or `undefined` if no certificate holds the name.
+   */
+  find(name: string): readonly Key[] | undefined {
+    const dot = name.indexOf(".");
+    const parent = dot > 0 ? name.slice(dot + 1) : "";
+    return this.#exact.get(name) ?? this.#wildcards.get(parent) ?? this.#addresses.get(name);
+  }
+
+  /**
+   * Finds the keys of a local address, for clients that send no name.
+   *
+   * @param address The address, as sockets give it.
+   * @returns At least one key, or `undefined` if no certificate holds the address.
+   */
+  findAddress(address: string): readonly Key[] | undefined {
+    return this.#addresses.get(address.replace(/^::ffff:(?=\d+\.)|%.*$/gi, ""));
+  }
+
+  #withNamesOf(first: Key): readonly Key[] {
+    const names = namesOf(first);
+    const others = names.length === 0 ? undefined : this.#ofExactly(names[0]!);
+    return others?.filter((key) => String(namesOf(key)) === String(names)) ?? [first];
+  }
+
+  #ofExactly(name: string): readonly Key[] | undefined {
+    return name.startsWith("*.")
+      ? this.#wildcards.get(name.slice("*.".length))
+      : this.#exact.get(name) ?? this.#addresses.get(name);
+  }
+}
+
+function leafOf(key: Named): Certificate {
+  return key.chain[0]!;
+}
+
+function namesOf(key: Named): string[] {
+  const { dnsNames, ipAddresses } = leafOf(key);
+  return [...new Set([...dnsNames.map(normalizeName), ...ipAddresses])].sort();
+}
+
+function add<Key>(map: Map<string, Key[]>, name: string, key: Key): void {
+  const keys = map.get(name);
+  if (keys) keys.push(key);
+  else map.set(name, [key]);
+}
