@@ -1,4 +1,5 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
 
 /** How connections reach the native server of a generation. */
 export type Mechanism = "handoff" | "front";
@@ -32,13 +33,14 @@ export interface NativeRuntime<Server extends NativeServer> {
    * descriptor in the same turn of the event loop.
    *
    * @param acceptor The configuration and its generation.
-   * @param address The public address for the first generation, 127.0.0.1 and port 0 for each later one.
+   * @param address The public address for the server that listens first, 127.0.0.1 and port 0 for every other one: for
+   * the server that proves the first configuration, and for each later generation.
    */
   start(acceptor: TlsAcceptor, address: ListenAddress): Server;
   /** Completes a handshake with the port of a server and compares the certificate; rejects with `CONFIG_UNUSABLE`. */
   prove(server: Server, acceptor: TlsAcceptor): Promise<void>;
-  /** Throws `UNSUPPORTED` if the native server cannot serve this configuration. */
-  requireServable(acceptor: TlsAcceptor): void;
+  /** Throws `UNSUPPORTED` if the native server cannot serve this configuration. Called before a swap changes anything. */
+  requireServable(config: TlsConfig): void;
 }
 
 /** A generation that still serves connections. */

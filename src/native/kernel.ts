@@ -1,0 +1,70 @@
+import type { EpollEvent } from "./epoll_event.ts";
+
+/** Where a socket is bound. */
+export interface SocketAddress {
+  /** The IP address, as text. */
+  readonly hostname: string;
+  /** The port. */
+  readonly port: number;
+}
+
+/** An operation of the kernel failed. Why is not known: `errno` cannot be read. */
+export class KernelError extends Error {
+  /** The operation, such as `duplicate`. */
+  readonly operation: string;
+
+  constructor(operation: string, reason = "the kernel refuses it") {
+    super(`Cannot ${operation}: ${reason}`);
+    this.operation = operation;
+  }
+}
+
+/**
+ * What the handoff asks of the kernel: sockets, descriptors, and the epoll instance that the event loop of this thread
+ * waits on. Each operation is about one system call and either takes effect whole or throws a {@linkcode KernelError}
+ * and changes nothing. Questions never throw: they have an answer that no socket gives.
+ */
+export interface Kernel {
+  /** A second descriptor of a socket, which children of the process do not inherit. */
+  duplicate(descriptor: number): number;
+  /** Gives a descriptor back. Never fails: Linux frees the number whatever `close(2)` returns. */
+  close(descriptor: number): void;
+  /** Puts a socket under a descriptor number, whatever is under it; registrations of what was there are not moved. */
+  replace(descriptor: number, socket: number): void;
+  /** The number that the next descriptor gets, or -1 if none is free. */
+  lowestFree(): number;
+  /** Whether so many descriptors are free. */
+  hasFree(count: number): boolean;
+  /** A number that no descriptor of the process reaches. */
+  tableSize(): number;
+
+  /** Remembers the epoll instance in which this descriptor of the thread's own is registered. */
+  learnEventLoop(descriptor: number): void;
+  /** How descriptors are registered in this thread's event loop, for each in order. */
+  registrations(descriptors: readonly number[]): EpollEvent[][];
+  /** Registers a descriptor with the event loop. */
+  register(descriptor: number, event: EpollEvent): void;
+  /** Ends the registration of a descriptor. */
+  unregister(descriptor: number): void;
+
+  /** Whether a descriptor is a listening socket. */
+  isListening(descriptor: number): boolean;
+  /** What tells a socket from every other one until the system restarts, or 0n. */
+  cookie(descriptor: number): bigint;
+  /** The local port of an IP socket, or -1. */
+  port(descriptor: number): number;
+  /** The local address of an IP socket. */
+  address(descriptor: number): SocketAddress;
+  /** The mark of a TCP socket, or -1. A connection has that which its listener had when the kernel made it. */
+  mark(descriptor: number): number;
+  /** Marks the connections that a listener gets from now on. */
+  setMark(descriptor: number, mark: number): void;
+  /** Sends small segments at once on the connections that a listener gets from now on. */
+  setNoDelay(descriptor: number): void;
+  /** How many connections wait in the queue of a listener, and how many may; or -1. */
+  queue(descriptor: number): { readonly length: number; readonly limit: number };
+  /** Changes how many connections may wait. */
+  listen(descriptor: number, backlog: number): void;
+  /** Opens a listener that nobody can connect to. */
+  openDummy(): number;
+}

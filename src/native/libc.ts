@@ -1,0 +1,137 @@
+import process from "node:process";
+
+/** Memory that a foreign function may read and write. V8 may move a typed array that has no `ArrayBuffer` of its own. */
+export type Memory = Uint8Array<ArrayBuffer>;
+
+/** The functions of the C library that the kernel is asked by. Each returns -1 if it fails; `errno` cannot be read. */
+export interface Libc {
+  bind(descriptor: number, address: Memory, length: number): number;
+  close(descriptor: number): number;
+  dup3(from: number, to: number, flags: number): number;
+  epoll_ctl(epoll: number, operation: number, descriptor: number, event: Memory): number;
+  fcntl(descriptor: number, command: number, argument: number): number;
+  getrlimit(resource: number, limits: Memory): number;
+  getsockname(descriptor: number, address: Memory, length: Memory): number;
+  getsockopt(descriptor: number, level: number, option: number, value: Memory, length: Memory): number;
+  listen(descriptor: number, backlog: number): number;
+  open(path: Memory, flags: number): number;
+  pread(descriptor: number, into: Memory, length: number, offset: number): number;
+  setsockopt(descriptor: number, level: number, option: number, value: Memory, length: number): number;
+  socket(domain: number, type: number, protocol: number): number;
+}
+
+/** The parameters of each: `i` is an `int`, `p` a pointer, `l` a `long` or `size_t`. The result is an `int`, or `l` where it stands last. */
+const SIGNATURES: Readonly<Record<keyof Libc, string>> = {
+  bind: "ipi:i",
+  close: "i:i",
+  dup3: "iii:i",
+  epoll_ctl: "iiip:i",
+  fcntl: "iii:i",
+  getrlimit: "ip:i",
+  getsockname: "ipp:i",
+  getsockopt: "iiipp:i",
+  listen: "ii:i",
+  open: "pi:i",
+  pread: "ipll:l",
+  setsockopt: "iiipi:i",
+  socket: "iii:i",
+};
+
+/** What the dynamic linker finds by itself: glibc, then musl. */
+const NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
+/** Where the library stands: Deno grants `--allow-ffi=PATH` for a path alone. */
+const PATHS = [
+  "/lib/x86_64-linux-gnu/libc.so.6",
+  "/usr/lib/x86_64-linux-gnu/libc.so.6",
+  "/lib/aarch64-linux-gnu/libc.so.6",
+  "/usr/lib/aarch64-linux-gnu/libc.so.6",
+  "/lib64/libc.so.6",
+  "/usr/lib64/libc.so.6",
+  "/usr/lib/libc.so.6",
+  "/lib/libc.musl-x86_64.so.1",
+  "/lib/libc.musl-aarch64.so.1",
+];
+
+interface BunFfi {
+  dlopen(name: string, symbols: object): { readonly symbols: Readonly<Record<string, ForeignFunction>> };
+  ptr(memory: Memory): number;
+}
+
+type ForeignFunction = (...args: unknown[]) => number | bigint;
+
+declare const Deno: {
+  readonly build: { readonly os: string };
+  readonly permissions: {
+    querySync(permission: { readonly name: "ffi"; readonly path?: string }): { readonly state: string };
+  };
+  dlopen(name: string, symbols: object): { readonly symbols: Readonly<Record<string, ForeignFunction>> };
+};
+
+/** The C library, or why there is none. */
+export type LibcResult = { readonly libc: Libc } | { readonly reason: string };
+
+/**
+ * Opens the C library by the foreign function interface of Bun or Deno. A permission is looked up and never asked for.
+ */
+export function openLibc(): LibcResult {
+  if (process.platform !== "linux") return { reason: `needs Linux, not ${process.platform}` };
+  const bunFfi = process.getBuiltinModule("bun:ffi") as BunFfi | undefined;
+  if (bunFfi) return openFirst(NAMES, (name) => bunLibc(bunFfi, name));
+  if (typeof Deno === "undefined") return { reason: "needs Bun or Deno" };
+  const isGranted = (path?: string) =>
+    Deno.permissions.querySync({ name: "ffi", ...(path !== undefined && { path }) }).state === "granted";
+  const names = isGranted() ? NAMES : PATHS.filter((path) => isGranted(path));
+  if (names.length === 0) return { reason: "no permission --allow-ffi" };
+  return openFirst(names, denoLibc);
+}
+
+function openFirst(names: readonly string[], open: (name: string) => Libc): LibcResult {
+  let last: unknown;
+  for (const name of names) {
+    try {
+      return { libc: open(name) };
+    } catch (error) {
+      last = error;
+    }
+  }
+  return { reason: `no C library can be opened: ${last instanceof Error ? last.message : last}` };
+}
+
+function bunLibc(ffi: BunFfi, name: string): Libc {
+  const types: Readonly<Record<string, string>> = { i: "i32", p: "ptr", l: "i64" };
+  const { symbols } = ffi.dlopen(name, declared((args, returns) => ({ args, returns }), types));
+  return adapted(symbols, (argument) => typeof argument === "number" ? argument : ffi.ptr(argument));
+}
+
+function denoLibc(name: string): Libc {
+  const types: Readonly<Record<string, string>> = { i: "i32", p: "buffer", l: "isize" };
+  const { symbols } = Deno.dlopen(name, declared((parameters, result) => ({ parameters, result }), types));
+  return adapted(symbols, (argument, type) => type === "l" ? BigInt(argument as number) : argument);
+}
+
+function declared(
+  declare: (parameters: readonly string[], result: string) => object,
+  types: Readonly<Record<string, string>>,
+): object {
+  return Object.fromEntries(
+    Object.entries(SIGNATURES).map(([name, signature]) => {
+      const [parameters = "", result = ""] = signature.split(":");
+      return [name, declare([...parameters].map((letter) => types[letter]!), types[result]!)];
+    }),
+  );
+}
+
+/** Functions that take numbers and memory, of functions that take what the interface wants. */
+function adapted(
+  symbols: Readonly<Record<string, ForeignFunction>>,
+  convert: (argument: number | Memory, type: string) => unknown,
+): Libc {
+  const functions = Object.entries(SIGNATURES).map(([name, signature]) => {
+    const call = symbols[name]!;
+    const hasNumbersOnly = /^i+:i$/.test(signature);
+    const converting = (...args: (number | Memory)[]) =>
+      Number(call(...args.map((argument, at) => convert(argument, signature[at]!))));
+    return [name, hasNumbersOnly ? call : converting];
+  });
+  return Object.fromEntries(functions);
+}

@@ -1,0 +1,84 @@
+/** The mark of a connection whose listener had none yet. */
+export const UNMARKED = 0;
+
+/**
+ * A mark is a value of `TCP_NOTSENT_LOWAT`. From 1 GiB on the option has no effect: no socket buffers that much. Bits 16
+ * to 29 tell the owner, the lower ones count.
+ */
+const FIRST_MARK = 0x4000_0000;
+const OWNERS = 0x4000;
+const MARKS_PER_OWNER = 0x1_0000;
+
+/**
+ * The marks that the handoffs of one thread give to their connections. No two generations of the process have the same
+ * mark: the owner is a descriptor number, which the process has once, and a mark in use is not given again.
+ */
+export class Marks {
+  readonly #base: number;
+  readonly #taken = new Set<number>();
+  #next = 0;
+
+  /**
+   * Makes the marks of an owner.
+   *
+   * @param descriptor A descriptor that stays open for as long as these marks are used.
+   */
+  constructor(descriptor: number) {
+    this.#base = FIRST_MARK + (descriptor % OWNERS) * MARKS_PER_OWNER;
+  }
+
+  /** A mark that no connection has. */
+  take(): number {
+    if (this.#taken.size === MARKS_PER_OWNER) throw new Error("Cannot take a mark: all of them are in use");
+    while (this.#taken.has(this.#base + this.#next)) this.#next = (this.#next + 1) % MARKS_PER_OWNER;
+    const mark = this.#base + this.#next;
+    this.#next = (this.#next + 1) % MARKS_PER_OWNER;
+    this.#taken.add(mark);
+    return mark;
+  }
+
+  /** Gives a mark back that no connection has any more. */
+  release(mark: number): void {
+    this.#taken.delete(mark);
+  }
+
+  /** How many are in use. */
+  get size(): number {
+    return this.#taken.size;
+  }
+}
+
+/** How long ago the newest mark was set at least, when an empty queue says that older ones have left it. */
+const SETTLED_AFTER_MS = 10;
+
+/**
+ * The marks that connections in the queue of the public socket may carry: the newest, the one before, and older ones
+ * until the queue was found empty. The kernel copies the mark before it queues the connection, so the previous mark can
+ * appear in a queue that was empty when the newest mark was set.
+ */
+export class QueuedMarks {
+  #marks: readonly number[];
+  #newestSince: number;
+
+  /** Starts with the connections that came before the first mark. */
+  constructor(first: number, now: number) {
+    this.#marks = [UNMARKED, first];
+    this.#newestSince = now;
+  }
+
+  /** All of them, oldest first. */
+  get all(): readonly number[] {
+    return this.#marks;
+  }
+
+  /** Adds the mark that connections get from now on. */
+  add(mark: number, now: number): void {
+    this.#marks = [...this.#marks, mark];
+    this.#newestSince = now;
+  }
+
+  /** Forgets older marks, if the queue is empty and its newest mark is not too new. */
+  settle(queueLength: number, now: number): void {
+    if (queueLength === 0 && now - this.#newestSince >= SETTLED_AFTER_MS) this.#marks = this.#marks.slice(-1);
+  }
+}

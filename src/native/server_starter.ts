@@ -1,0 +1,101 @@
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { RunningGeneration } from "./generations.ts";
+import { findListener } from "./listener.ts";
+import type { ListenAddress, NativeRuntime, NativeServer } from "./native_server.ts";
+import type { HandoffTools } from "./public_socket.ts";
+
+/** Where every server starts but the one that listens first. */
+export const LOOPBACK: ListenAddress = { hostname: "127.0.0.1", port: 0 };
+
+/**
+ * Starts native servers and finds their listening descriptors, which must happen in one turn of the event loop. A server
+ * that it starts runs until it is discarded, or belongs to the caller.
+ */
+export class ServerStarter<Server extends NativeServer> {
+  readonly #tools: HandoffTools;
+  readonly #onEnded: (server: Server, error: unknown) => void;
+  readonly #running = new Set<Server>();
+  /** The runtime that starts the next server. */
+  runtime: NativeRuntime<Server>;
+  #isRef = true;
+
+  /**
+   * Makes one.
+   *
+   * @param tools What the handoffs of this thread share.
+   * @param runtime The runtime that starts the servers.
+   * @param onEnded Called when a server has ended, with its error if it ended by itself.
+   */
+  constructor(
+    tools: HandoffTools,
+    runtime: NativeRuntime<Server>,
+    onEnded: (server: Server, error: unknown) => void,
+  ) {
+    this.#tools = tools;
+    this.runtime = runtime;
+    this.#onEnded = onEnded;
+  }
+
+  /**
+   * Starts a server. Throws if it does not start, or if its listener is not found; then nothing is left of it.
+   *
+   * @param acceptor The configuration.
+   * @param address Where to listen.
+   */
+  start(acceptor: TlsAcceptor, address: ListenAddress): RunningGeneration<Server> {
+    const { kernel, marks, publicCookies } = this.#tools;
+    const near = kernel.lowestFree();
+    const server = this.runtime.start(acceptor, address);
+    // Under --hot, Bun gives a server that has the same id, reloaded. It must not be stopped.
+    if (this.#running.has(server)) throw new Error("Cannot start a server: the runtime reloaded one that runs");
+    this.#running.add(server);
+    const ended = (error?: unknown) => {
+      this.#running.delete(server);
+      this.#onEnded(server, error);
+    };
+    server.ended.then(() => ended(), ended);
+    const mark = marks.take();
+    try {
+      if (!this.#isRef) server.unref();
+      const listener = findListener(kernel, server.port, near, publicCookies);
+      // Connections to the port that it started on are its own, and are counted.
+      kernel.setMark(listener.descriptor, mark);
+      return new RunningGeneration(acceptor, server, listener, mark);
+    } catch (error) {
+      marks.release(mark);
+      server.stop();
+      throw error;
+    }
+  }
+
+  /** Starts a server on the loopback interface and proves it by a handshake. Rejects if either fails. */
+  async startProved(acceptor: TlsAcceptor): Promise<RunningGeneration<Server>> {
+    const { runtime } = this;
+    const generation = this.start(acceptor, LOOPBACK);
+    try {
+      await runtime.prove(generation.server, acceptor);
+      return generation;
+    } catch (error) {
+      this.discard(generation);
+      throw error;
+    }
+  }
+
+  /** Ends a server that serves nobody. */
+  discard({ server, marks, hasEnded }: RunningGeneration<Server>): void {
+    for (const mark of marks) this.#tools.marks.release(mark);
+    if (!hasEnded && this.#running.has(server)) server.stop();
+  }
+
+  /** Servers keep the process running. */
+  ref(): void {
+    this.#isRef = true;
+    for (const server of this.#running) server.ref();
+  }
+
+  /** Servers no longer keep the process running. */
+  unref(): void {
+    this.#isRef = false;
+    for (const server of this.#running) server.unref();
+  }
+}
