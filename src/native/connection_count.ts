@@ -68,7 +68,11 @@ export class ConnectionCount {
 }
 
 /** The mark of a descriptor, if it is a connection of the server. */
-export function connectionMark(kernel: Kernel, descriptor: number, { ports, marks }: CountedSockets): number | undefined {
+export function connectionMark(
+  kernel: Kernel,
+  descriptor: number,
+  { ports, marks }: CountedSockets,
+): number | undefined {
   const mark = kernel.mark(descriptor);
   if (!marks.has(mark) || !ports.has(kernel.port(descriptor)) || kernel.isListening(descriptor)) return undefined;
   return mark;

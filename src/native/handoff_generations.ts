@@ -155,7 +155,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     } catch (error) {
       // The port must be free, whatever becomes of the connections.
       this.#serving.server.stop();
-      this.#report(error);
+      this.#report(typedError("Cannot stop listening without closing connections", error));
     }
     this.#generations.close();
     this.#closed.resolve();
@@ -224,7 +224,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   #parkFailed(socket: PublicSocket, error: unknown): void {
     const serving = this.#serving;
     serving.own(socket.queued.all);
-    this.#report(handoffError(this.#newest, error));
+    this.#report(servingError(this.#newest, error));
     if (socket.isParked) return;
     const mustStop = takesTrustAway(serving.acceptor.config, this.#newest.config);
     // Nobody may get in on old trust, whatever becomes of the connections.
@@ -239,7 +239,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
 
   #limitPark(): void {
     if (!this.#public?.isParked) return;
-    if (this.#resume()) this.#report(handoffError(this.#newest, `its server takes more than ${PARK_LIMIT_MS} ms`));
+    if (this.#resume()) this.#report(servingError(this.#newest, `its server takes more than ${PARK_LIMIT_MS} ms`));
   }
 
   #advance(): void {
@@ -307,7 +307,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
 
   #fail(acceptor: TlsAcceptor, error: unknown): void {
     if (this.#isClosed) return;
-    if (this.#failed !== acceptor) this.#report(handoffError(acceptor, error));
+    if (this.#failed !== acceptor) this.#report(servingError(acceptor, error));
     this.#failed = acceptor;
     if (acceptor !== this.#serving.acceptor) this.#resume();
     this.#retry.schedule();
@@ -323,7 +323,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
       else if (this.#public.isParked) this.#restore(this.#public, acceptor);
       return true;
     } catch (error) {
-      this.#report(handoffError(acceptor, error));
+      this.#report(servingError(acceptor, error));
       return false;
     } finally {
       this.#failed = failed;
@@ -371,8 +371,12 @@ function drainOf({ options: { drainTimeoutMs = Infinity } }: { readonly options:
 }
 
 /** The errors of this module as they are, others with what they prevented. */
-function handoffError({ generation }: TlsAcceptor, error: unknown): TlsReloadError {
+function typedError(action: string, error: unknown): TlsReloadError {
   if (error instanceof TlsReloadError) return error;
   const options = error instanceof Error ? { cause: error } : {};
-  return new TlsReloadError("STALE_CERTIFICATE", `Cannot serve generation ${generation}: ${messageOf(error)}`, options);
+  return new TlsReloadError("STALE_CERTIFICATE", `${action}: ${messageOf(error)}`, options);
+}
+
+function servingError({ generation }: TlsAcceptor, error: unknown): TlsReloadError {
+  return typedError(`Cannot serve generation ${generation}`, error);
 }

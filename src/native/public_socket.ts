@@ -54,7 +54,12 @@ export class PublicSocket {
     this.#backlog = kernel.queue(listener.descriptor).limit;
     kernel.setNoDelay(listener.descriptor);
     const mark = marks.take();
-    kernel.setMark(listener.descriptor, mark);
+    try {
+      kernel.setMark(listener.descriptor, mark);
+    } catch (error) {
+      marks.release(mark);
+      throw error;
+    }
     this.queued = new QueuedMarks(mark, performance.now());
     tools.publicCookies.add(this.cookie);
   }
