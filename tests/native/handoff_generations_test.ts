@@ -1,0 +1,266 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import test from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { TlsReloadError } from "../../mod.ts";
+import type { FakeServer } from "../support/fake_kernel.ts";
+import { SECOND, SECOND_WITHOUT_TRUST, THIRD, World } from "../support/handoff_world.ts";
+
+async function opened(options?: Parameters<World["open"]>[0]): Promise<World> {
+  const world = new World();
+  await world.open(options);
+  return world;
+}
+
+async function finished(world: World): Promise<void> {
+  let isFinished = false;
+  world.handoff.finished.then(() => isFinished = true);
+  await world.until(() => isFinished, "finished");
+}
+
+async function close(world: World): Promise<void> {
+  world.handoff.destroy();
+  await finished(world);
+  assertEquals(world.flaws, []);
+}
+
+const generations = ({ handoff }: World) => handoff.generations.map(({ generation }) => generation);
+const codes = ({ errors }: World) => errors.map((error) => (error as TlsReloadError).code);
+
+test("Handoff lets the previous server serve again when a proof fails, and retries beside it", async () => {
+  const world = await opened();
+  let proofs = 0;
+  world.runtime.beforeProof = () => {
+    // The first proof keeps connections waiting; the retry does not.
+    assertEquals(world.holders.length, ++proofs === 1 ? 0 : 1);
+    if (proofs < 3) throw new TlsReloadError("CONFIG_UNUSABLE", "no");
+  };
+  world.state.swap(SECOND);
+  const waiting = world.connect();
+  await world.until(() => waiting.servedBy !== undefined, "an answer");
+  assertEquals([waiting.servedBy, codes(world)], [0, ["CONFIG_UNUSABLE"]]);
+  await world.newestServes();
+  // Reported once, however often it fails.
+  assertEquals([proofs, codes(world)], [3, ["CONFIG_UNUSABLE"]]);
+  await close(world);
+});
+
+test("Handoff keeps connections waiting while nobody may serve them: an authority was removed", async () => {
+  const world = await opened();
+  let proofs = 0;
+  world.runtime.beforeProof = () => {
+    assertEquals(world.holders, []);
+    if (++proofs < 4) throw new TlsReloadError("CONFIG_UNUSABLE", "no");
+  };
+  world.state.swap(SECOND_WITHOUT_TRUST);
+  const waiting = world.connect();
+  await world.until(() => waiting.servedBy !== undefined, "an answer");
+  assertEquals([waiting.servedBy, proofs], [1, 4]);
+  await close(world);
+});
+
+test("Handoff limits how long connections wait, unless trust was taken away", async () => {
+  for (const [next, expected] of [[SECOND, 0], [SECOND_WITHOUT_TRUST, 1]] as const) {
+    const world = await opened();
+    const proof = Promise.withResolvers<void>();
+    world.runtime.beforeProof = () => proof.promise;
+    world.state.swap(next);
+    const waiting = world.connect();
+    const begin = performance.now();
+    setTimeout(() => proof.resolve(), 1_300);
+    await world.until(() => waiting.servedBy !== undefined, "an answer");
+    const waited = performance.now() - begin;
+    assertEquals(waiting.servedBy, expected);
+    assert(expected === 0 ? waited < 1_250 : waited > 1_250, `${waited} ms`);
+    assertEquals(codes(world), expected === 0 ? ["STALE_CERTIFICATE"] : []);
+    await world.newestServes();
+    await close(world);
+  }
+});
+
+test("Handoff starts one server for many swaps of one turn, and never lets one serve that is not the newest", async () => {
+  const world = await opened();
+  const before = world.runtime.servers.length;
+  for (let swap = 0; swap < 500; swap++) world.state.swap(swap % 2 ? SECOND : THIRD);
+  const waiting = world.connect();
+  await world.until(() => waiting.servedBy !== undefined, "an answer");
+  assertEquals([waiting.servedBy, world.runtime.servers.length - before], [500, 1]);
+
+  // The proof of one is overtaken.
+  world.runtime.beforeProof = ({ acceptor }) => {
+    if (acceptor.generation === 501) { for (let swap = 0; swap < 10; swap++) world.state.swap(SECOND); }
+  };
+  world.state.swap(THIRD);
+  const next = world.connect();
+  await world.until(() => next.servedBy !== undefined, "an answer");
+  assertEquals([next.servedBy, world.runtime.servers.length - before], [511, 3]);
+  await close(world);
+});
+
+test("Handoff serves while every proof is overtaken by the next swap", async () => {
+  const world = await opened();
+  world.runtime.beforeProof = async () => {
+    await delay(5);
+    world.state.swap(SECOND);
+  };
+  world.state.swap(THIRD);
+  const waiting = world.connect();
+  const begin = performance.now();
+  await world.until(() => waiting.servedBy !== undefined, "an answer");
+  assert(performance.now() - begin < 1_000);
+  assert(waiting.servedBy! > 5);
+  world.runtime.beforeProof = () => {};
+  await close(world);
+});
+
+test("Handoff refuses a swap without 8 free descriptors, and changes nothing", async () => {
+  for (let free = 0; free <= 8; free++) {
+    const world = await opened();
+    world.kernel.limit = Math.max(...world.kernel.table.keys()) + 1 + free;
+    const gaps = world.kernel.limit - 3 - world.kernel.table.size - free;
+    for (let gap = 0; gap < gaps; gap++) world.kernel.newSocket();
+    if (free < 8) {
+      assertThrows(() => world.state.swap(SECOND), TlsReloadError, "8 free file descriptors");
+      assertEquals([world.state.generation, world.holders.length, world.runtime.servers.length], [0, 1, 2]);
+    } else {
+      world.state.swap(SECOND);
+    }
+    world.kernel.limit = 256;
+    await world.newestServes();
+    assertEquals(world.errors, []);
+    await close(world);
+  }
+});
+
+test("Handoff replaces a server that ended by itself, with pauses, and reports its error once", async () => {
+  const world = await opened();
+  world.holders[0]!.die();
+  world.kernel.limit = 0;
+  await world.until(() => world.errors.length > 1, "an error");
+  world.kernel.limit = 256;
+  await world.newestServes();
+  assertEquals(world.errors.length, 2);
+  assertEquals(world.handoff.address.port, 443);
+  // A swap while none listens ends with the newest too.
+  world.holders[0]!.die();
+  world.state.swap(SECOND);
+  await world.newestServes();
+  await close(world);
+});
+
+test("Handoff ends a replaced generation with its last connection, and only then", async () => {
+  const world = await opened();
+  const [first, second] = [world.connect(), world.connect()];
+  world.runtime.acceptAll();
+  world.state.swap(SECOND);
+  await world.newestServes();
+  const server = world.runtime.servers.find(({ connections }) => connections.includes(first))!;
+  for (const connection of [first, second]) {
+    await delay(250);
+    assertEquals([server.isStopped, generations(world)], [false, [0, 1]]);
+    world.kernel.disconnect(connection);
+  }
+  await world.until(() => server.isStopped, "the old generation has ended");
+  assertEquals(generations(world), [1]);
+  await close(world);
+});
+
+test("Handoff counts a connection that waited in the queue during a swap for the server that accepts it", async () => {
+  const world = await opened();
+  // Queued before the park, with the mark of generation 0, and accepted by generation 1.
+  const queued = world.connect();
+  world.state.swap(SECOND);
+  await world.until(() => queued.servedBy !== undefined, "an answer");
+  assertEquals(queued.servedBy, 1);
+  world.state.swap(THIRD);
+  await world.newestServes();
+  const server = world.runtime.servers.find(({ connections }) => connections.includes(queued))!;
+  await delay(300);
+  assertEquals(server.isStopped, false);
+  world.kernel.disconnect(queued);
+  await world.until(() => server.isStopped, "the old generation has ended");
+  await close(world);
+});
+
+test("Handoff does not count sockets that are not connections of the server", async () => {
+  const world = await opened();
+  const mark = world.kernel.mark(world.holders[0]!.descriptor);
+  const others = [
+    world.kernel.newSocket({ port: 443 }), // another server on the port, whose connections have no mark
+    world.kernel.newSocket({ port: 50_000, mark }), // an outbound connection with an equal option
+    world.kernel.newSocket({ port: 443, isListening: false, mark: mark + 0x1_0000 }), // another thread's
+  ];
+  world.state.swap(SECOND);
+  await world.newestServes();
+  // Without a mark, it may be of generation 0 as well: it was there before the first mark, or may have been.
+  world.kernel.close(others[0]!);
+  await world.until(() => generations(world).length === 1, "the old generation has ended");
+  await close(world);
+});
+
+test("Handoff ends a replaced generation by force when drainTimeoutMs is over, the serving one never", async () => {
+  const world = await opened({ drainTimeoutMs: 300 });
+  const old = world.connect();
+  world.runtime.acceptAll();
+  const begin = performance.now();
+  world.state.swap(SECOND);
+  await world.newestServes();
+  const kept = world.connect();
+  await world.until(() => old.isReset === true, "the old connection is closed");
+  assert(performance.now() - begin >= 300);
+  await delay(400);
+  assertEquals([kept.isReset, generations(world)], [undefined, [1]]);
+  // Nor does close() begin a drain.
+  world.handoff.close();
+  await delay(400);
+  assertEquals(kept.isReset, undefined);
+  world.kernel.disconnect(kept);
+  await finished(world);
+});
+
+test("Handoff.close() frees the port, keeps connections, and finishes with the last of them", async () => {
+  const world = await opened();
+  const kept = world.connect();
+  world.runtime.acceptAll();
+  world.handoff.close();
+  world.handoff.close();
+  assertEquals(world.connect().isReset, true);
+  let isFinished = false;
+  world.handoff.finished.then(() => isFinished = true);
+  await delay(300);
+  assertEquals([isFinished, kept.isReset], [false, undefined]);
+  world.state.swap(SECOND);
+  assertEquals(world.runtime.servers.length, 2);
+  world.kernel.disconnect(kept);
+  await finished(world);
+  assert(world.runtime.servers.every(({ isRunning }) => !isRunning));
+});
+
+test("Handoff.unref() holds for every generation, as ref() does", async () => {
+  const world = await opened();
+  const running = () => world.runtime.servers.filter(({ isRunning }) => isRunning);
+  const states = () => [...new Set(running().map((server: FakeServer) => server.isRef))];
+  world.handoff.unref();
+  world.runtime.beforeProof = () => assertEquals(states(), [false]);
+  world.state.swap(SECOND);
+  await world.newestServes();
+  assertEquals(states(), [false]);
+  world.handoff.ref();
+  world.runtime.beforeProof = () => assertEquals(states(), [true]);
+  world.state.swap(THIRD);
+  await world.newestServes();
+  assertEquals([states(), world.errors], [[true], []]);
+  await close(world);
+});
+
+test("Handoff refuses a server that the runtime reloaded instead of starting one, and does not stop it", async () => {
+  const world = await opened();
+  const { start } = world.runtime;
+  const serving = world.holders[0]!;
+  world.runtime.start = () => serving;
+  world.state.swap(SECOND);
+  await world.until(() => world.errors.length > 0, "an error");
+  assertEquals([serving.isStopped, world.holders], [false, [serving]]);
+  world.runtime.start = start;
+  await world.newestServes();
+  await close(world);
+});
