@@ -22,6 +22,7 @@
  * | `HANDSHAKE_FAILED` | a peer did not complete the TLS handshake |
  * | `HANDSHAKE_TIMEOUT` | a peer did not complete it in time |
  * | `CLIENT_UNAUTHORIZED` | the client's certificate is missing or not to be trusted |
+ * | `STALE_CERTIFICATE` | a server could not take over the current configuration, and serves an older one |
  * | `NATIVE_ROOTS_UNAVAILABLE` | the system's trusted roots cannot be read, or there are none |
  * | `UNSUPPORTED` | the runtime cannot do this; the message says which one and what to use instead |
  */
@@ -45,6 +46,7 @@ export type TlsReloadErrorCode =
   | "HANDSHAKE_FAILED"
   | "HANDSHAKE_TIMEOUT"
   | "CLIENT_UNAUTHORIZED"
+  | "STALE_CERTIFICATE"
   | "NATIVE_ROOTS_UNAVAILABLE"
   | "UNSUPPORTED";
 

@@ -1,7 +1,7 @@
 // Drivers of the native servers, as small as the handoff needs them: what is under test is the handoff.
 import process from "node:process";
 import { connect } from "node:tls";
-import { tlsOptions } from "../../src/config/tls_config.ts";
+import { tlsOptions } from "../../src/config/server_options.ts";
 import { servedFingerprint } from "../../src/config/proof.ts";
 import { TlsReloadError } from "../../mod.ts";
 import type { TlsAcceptor } from "../../src/accept/tls_acceptor.ts";
