@@ -1,15 +1,14 @@
 import { assertEquals } from "@std/assert";
 import test from "node:test";
-import { TlsConfig } from "../../mod.ts";
 import { takesTrustAway } from "../../src/native/trust.ts";
 import { issueCa, issueServer } from "../support/certificates.ts";
+import { configOf as issuedConfig } from "../support/peers.ts";
 
 const server = await issueServer("server");
 const [one, other] = [await issueCa("one"), await issueCa("other")];
 const configOf = (mode?: "required" | "optional", ...authorities: readonly { cert: string }[]) =>
-  new TlsConfig({
-    ...server,
-    ...(mode && { clientAuth: { mode, ca: authorities.map(({ cert }) => cert).join("") } }),
+  issuedConfig(server, {
+    clientAuth: mode && { mode, ca: authorities.map(({ cert }) => cert).join("") },
   });
 
 test("takesTrustAway() is true where a client may be refused that got in before", () => {

@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { TlsConfig, TlsState } from "../../mod.ts";
+import { TlsState } from "../../mod.ts";
 import { addFollower } from "../../src/accept/tls_state.ts";
 import { Handoff, type HandoffOptions } from "../../src/native/handoff_generations.ts";
 import { Marks } from "../../src/native/marks.ts";
 import { issueCa, issueServer } from "./certificates.ts";
 import { type FakeConnection, FakeKernel, FakeRuntime, type FakeServer } from "./fake_kernel.ts";
+import { configOf } from "./peers.ts";
 
 /** What may happen between two turns of promises: servers live in this thread too, and die there. */
 export const EVENTS = ["swap", "close", "destroy", "the serving server dies", "the newest server dies"] as const;
@@ -13,13 +14,13 @@ const LONGEST_MS = 3_000;
 const ca = await issueCa("clients");
 const otherCa = await issueCa("other clients");
 const certificates = [await issueServer("first"), await issueServer("second"), await issueServer("third")] as const;
-const configOf = (at: 0 | 1 | 2, authority = ca) =>
-  new TlsConfig({ ...certificates[at], clientAuth: { ca: authority.cert, mode: "required" } });
-export const FIRST = configOf(0);
-export const SECOND = configOf(1);
+const requiring = (at: 0 | 1 | 2, authority = ca) =>
+  configOf(certificates[at], { clientAuth: { ca: authority.cert, mode: "required" } });
+export const FIRST = requiring(0);
+export const SECOND = requiring(1);
 /** Clients that the first lets in are refused by these. */
-export const SECOND_WITHOUT_TRUST = configOf(1, otherCa);
-export const THIRD = configOf(2, otherCa);
+export const SECOND_WITHOUT_TRUST = requiring(1, otherCa);
+export const THIRD = requiring(2, otherCa);
 
 /** A handoff on a kernel in memory, whose invariants are checked at every operation. */
 export class World {
