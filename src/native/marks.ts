@@ -48,8 +48,8 @@ export class Marks {
   }
 }
 
-/** How long ago the newest mark was set at least, when an empty queue says that older ones have left it. */
-const SETTLED_AFTER_MS = 10;
+/** How long the kernel may take to queue a connection that has its mark. */
+const QUEUED_WITHIN_MS = 10;
 
 /**
  * The marks that connections in the queue of the public socket may carry: the newest, the one before, and older ones
@@ -57,28 +57,27 @@ const SETTLED_AFTER_MS = 10;
  * appear in a queue that was empty when the newest mark was set.
  */
 export class QueuedMarks {
-  #marks: readonly number[];
-  #newestSince: number;
+  #marks: readonly { readonly mark: number; readonly since: number }[];
 
   /** Starts with the connections that came before the first mark. */
   constructor(first: number, now: number) {
-    this.#marks = [UNMARKED, first];
-    this.#newestSince = now;
+    this.#marks = [{ mark: UNMARKED, since: -Infinity }, { mark: first, since: now }];
   }
 
   /** All of them, oldest first. */
   get all(): readonly number[] {
-    return this.#marks;
+    return this.#marks.map(({ mark }) => mark);
   }
 
   /** Adds the mark that connections get from now on. */
   add(mark: number, now: number): void {
-    this.#marks = [...this.#marks, mark];
-    this.#newestSince = now;
+    this.#marks = [...this.#marks, { mark, since: now }];
   }
 
-  /** Forgets older marks, if the queue is empty and its newest mark is not too new. */
+  /** Forgets marks whose connections have left, if the queue is empty now. */
   settle(queueLength: number, now: number): void {
-    if (queueLength === 0 && now - this.#newestSince >= SETTLED_AFTER_MS) this.#marks = this.#marks.slice(-1);
+    if (queueLength !== 0) return;
+    const oldest = this.#marks.findLastIndex(({ since }) => now - since >= QUEUED_WITHIN_MS);
+    this.#marks = this.#marks.slice(oldest);
   }
 }
