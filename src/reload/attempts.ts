@@ -7,16 +7,26 @@ import type { FileWatch } from "./file_watch.ts";
 import { ReloadHistory } from "./history.ts";
 import { loadWhole } from "./load_whole.ts";
 import type { ReloadResult } from "./reload_result.ts";
-import { requireNoWorse } from "./validity.ts";
+import { type PendingConfig, PendingSwap } from "./pending_swap.ts";
+import { requireReplaceable } from "./validity.ts";
 
-/** Called with each outcome, and whether it is a failure that has not been reported yet. */
-type EndListener = (result: ReloadResult, isNewFailure: boolean) => void;
+/** Called with each outcome, and whether it is to be reported: repeated failures and repeated delays are not. */
+type EndListener = (result: ReloadResult, isNews: boolean) => void;
+
+/** The options of {@linkcode ReloadAttempts}. */
+export interface AttemptOptions {
+  /** How far ahead the validity of a certificate may begin. */
+  readonly pendingLimitMs: number;
+  /** Called when an attempt has ended, after the history has been updated. */
+  readonly onEnd: EndListener;
+}
 
 /**
  * Runs reloads: loads, compares, proves, swaps.
  *
  * One attempt runs at a time. The state changes only by a configuration that was loaded whole and proved, and that
- * differs from the current one. `loadedDigest` is that of the last configuration that could be loaded.
+ * differs from the current one. `loadedDigest` is that of the last configuration that could be loaded. What is pending
+ * was proved, is newer than the current configuration, and is forgotten as soon as the source holds anything else.
  */
 export class ReloadAttempts {
   readonly history = new ReloadHistory();
@@ -25,6 +35,8 @@ export class ReloadAttempts {
   readonly #state: TlsState;
   readonly #load: () => Promise<TlsConfig>;
   readonly #onEnd: EndListener;
+  readonly #pendingLimitMs: number;
+  readonly #pending = new PendingSwap((config) => this.#swapPending(config));
   readonly #flight = new SingleFlight(() => this.#attempt());
   #isNextForced = false;
   #loadedDigest: string | undefined;
@@ -32,17 +44,23 @@ export class ReloadAttempts {
   /**
    * @param state What to keep in sync.
    * @param load Loads the configuration.
-   * @param onEnd Called when an attempt has ended, after the history has been updated.
+   * @param options How far ahead a validity may begin, and what is called when an attempt has ended.
    */
-  constructor(state: TlsState, load: () => Promise<TlsConfig>, onEnd: EndListener) {
+  constructor(state: TlsState, load: () => Promise<TlsConfig>, options: AttemptOptions) {
     this.#state = state;
     this.#load = load;
-    this.#onEnd = onEnd;
+    this.#pendingLimitMs = options.pendingLimitMs;
+    this.#onEnd = options.onEnd;
   }
 
   /** Whether the current configuration is the last one that could be loaded. */
   get isLoadedServed(): boolean {
     return this.#loadedDigest === digestOf(this.#state.current());
+  }
+
+  /** The configuration that waits for its validity to begin. */
+  get pending(): PendingConfig | undefined {
+    return this.#pending.current;
   }
 
   /** Runs an attempt, or joins the one that begins after the current one. Never rejects. */
@@ -51,9 +69,11 @@ export class ReloadAttempts {
     return this.#flight.run();
   }
 
-  /** Resolves when the attempts that were asked for until now have ended. */
-  settled(): Promise<void> {
-    return this.#flight.settled();
+  /** Forgets what is pending, and resolves when the attempts that were asked for until now have ended. */
+  async close(): Promise<void> {
+    this.#pending.clear();
+    await this.#flight.settled();
+    this.#pending.clear();
   }
 
   async #attempt(): Promise<ReloadResult> {
@@ -65,9 +85,13 @@ export class ReloadAttempts {
       for (const watch of this.watches) watch.markLoaded(undefined);
       return { outcome: "rejected", error };
     });
-    const isNewFailure = this.history.add(result, [...this.watches].map(({ readDigest }) => readDigest));
-    this.#onEnd(result, isNewFailure);
+    this.#end(result);
     return result;
+  }
+
+  #end(result: ReloadResult): void {
+    const isNews = this.history.add(result, [...this.watches].map(({ readDigest }) => readDigest));
+    this.#onEnd(result, isNews);
   }
 
   async #resultOf(isForced: boolean): Promise<ReloadResult> {
@@ -78,12 +102,36 @@ export class ReloadAttempts {
   }
 
   async #swap(config: TlsConfig, isForced: boolean): Promise<ReloadResult> {
-    const digest = digestOf(config);
-    this.#loadedDigest = digest;
+    this.#loadedDigest = digestOf(config);
+    if (!this.isLoadedServed) await proveTlsConfig(config);
+    // Compared after the proof as well: a pending configuration may have become valid meanwhile.
     const current = this.#state.current();
-    if (digest === digestOf(current)) return { outcome: "unchanged", config: current };
-    await proveTlsConfig(config);
-    if (!isForced) requireNoWorse(config.leaf, this.#state.current().leaf);
-    return { outcome: "swapped", config, previous: this.#state.swap(config) };
+    if (this.isLoadedServed) {
+      this.#pending.clear();
+      return { outcome: "unchanged", config: current };
+    }
+    const validFrom = isForced ? undefined : requireReplaceable(config.leaf, current.leaf, this.#pendingLimitMs);
+    if (validFrom !== undefined) {
+      this.#pending.set({ config, validFrom });
+      return { outcome: "pending", config, validFrom };
+    }
+    const previous = this.#state.swap(config);
+    this.#pending.clear();
+    return { outcome: "swapped", config, previous };
+  }
+
+  /** Called when the pending configuration becomes valid. It was proved when it was loaded. */
+  #swapPending(config: TlsConfig): void {
+    const current = this.#state.current();
+    if (digestOf(config) === digestOf(current)) return;
+    try {
+      requireReplaceable(config.leaf, current.leaf, this.#pendingLimitMs);
+      const previous = this.#state.swap(config);
+      this.history.addPendingSwap();
+      this.#onEnd({ outcome: "swapped", config, previous }, true);
+    } catch (error) {
+      for (const watch of this.watches) watch.markLoaded(undefined);
+      this.#end({ outcome: "rejected", error });
+    }
   }
 }

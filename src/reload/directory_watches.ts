@@ -1,6 +1,7 @@
 import { type FSWatcher, watch } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import type { WatchFailure } from "./blind_spots.ts";
 
 /** Deno and Bun begin and end a watch a moment after the call. */
 const ARMING_MS = 20;
@@ -19,8 +20,7 @@ class DirectoryWatch {
     this.error = undefined;
     const fail = (error: NodeJS.ErrnoException) => {
       this.close();
-      // The next reading of the files notices that the directory is missing.
-      if (error.code !== "ENOENT") this.error = error;
+      if (!isMissing(error)) this.error = error;
     };
     try {
       const notify = () => this.listeners.forEach((listener) => listener());
@@ -55,30 +55,40 @@ const watches = new Map<string, DirectoryWatch>();
 /** The last update of `watches`: updates run one after the other. */
 let lastUpdate: Promise<unknown> = Promise.resolve();
 
-/**
- * Calls a listener at each change in these directories, and no longer in any others.
- *
- * @returns Why one of the directories cannot be watched, if that is so.
- */
+/** The outcome of {@linkcode watchDirectories}. */
+export interface WatchedDirectories {
+  /** The directories that cannot be watched. */
+  readonly failures: readonly WatchFailure[];
+  /** Whether a watch was opened now: what changed before it was armed has caused no event. */
+  readonly hasOpened: boolean;
+}
+
+/** Calls a listener at each change in these directories, and no longer in any others. */
 export async function watchDirectories(
   listener: () => void,
   directories: Iterable<string>,
-): Promise<Error | undefined> {
+): Promise<WatchedDirectories> {
+  const failures: WatchFailure[] = [];
   const identities = new Map<string, string>();
   // Before the queue: a file system that hangs here blocks no other listener.
-  for (const directory of directories) {
-    const identity = await identityOf(directory);
-    if (identity !== undefined) identities.set(directory, identity);
+  for (const directory of new Set(directories)) {
+    try {
+      identities.set(directory, await identityOf(directory));
+    } catch (error) {
+      // The next reading of the files notices that a directory is missing.
+      if (!isMissing(error as Error)) failures.push({ directory, error: error as Error });
+    }
   }
   const update = lastUpdate.then(() => updateWatches(listener, identities));
   lastUpdate = update.catch(() => {});
-  return await update;
+  const updated = await update;
+  return { failures: [...failures, ...updated.failures], hasOpened: updated.hasOpened };
 }
 
 async function updateWatches(
   listener: () => void,
   identities: ReadonlyMap<string, string>,
-): Promise<Error | undefined> {
+): Promise<WatchedDirectories> {
   for (const directory of identities.keys()) {
     if (!watches.has(directory)) watches.set(directory, new DirectoryWatch());
     watches.get(directory)!.listeners.add(listener);
@@ -92,7 +102,8 @@ async function updateWatches(
   for (const { directory, identity, watch } of unopened) watch.open(directory, identity);
   if (unopened.length > 0) await delay(ARMING_MS);
   for (const { watch } of unopened) watch.announce(listener);
-  return wanted.find(({ watch }) => watch.error)?.watch.error;
+  const failures = wanted.flatMap(({ directory, watch: { error } }) => error ? [{ directory, error }] : []);
+  return { failures, hasOpened: unopened.length > 0 };
 }
 
 /** Closes the watches that nothing listens to, and those of directories that have been replaced. */
@@ -110,7 +121,11 @@ function closeOutdated(listener: () => void, identities: ReadonlyMap<string, str
 }
 
 /** Device, inode and birth time: a directory created anew may get the inode of the old one. */
-async function identityOf(directory: string): Promise<string | undefined> {
-  const stats = await stat(directory, { bigint: true }).catch(() => undefined);
-  return stats && `${stats.dev} ${stats.ino} ${stats.birthtimeNs}`;
+async function identityOf(directory: string): Promise<string> {
+  const { dev, ino, birthtimeNs } = await stat(directory, { bigint: true });
+  return `${dev} ${ino} ${birthtimeNs}`;
+}
+
+function isMissing({ code }: NodeJS.ErrnoException): boolean {
+  return code === "ENOENT" || code === "ENOTDIR";
 }

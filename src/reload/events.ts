@@ -1,4 +1,4 @@
-import type { Certificate } from "../x509/certificate.ts";
+import type { ExpiryAlarm } from "./expiry_alarms.ts";
 import type { ReloadResult } from "./reload_result.ts";
 
 /** The events of a {@linkcode Reloader}. */
@@ -9,8 +9,16 @@ export interface ReloaderEventMap {
   readonly unchanged: CustomEvent<Extract<ReloadResult, { outcome: "unchanged" }>>;
   /** A reload was rejected. Dispatched once for each change of the source or of the error. */
   readonly reject: CustomEvent<Extract<ReloadResult, { outcome: "rejected" }>>;
-  /** The certificate in use has a third of its life left, or a tenth. */
-  readonly expiring: CustomEvent<Certificate>;
+  /** A certificate was loaded that is not valid yet. Dispatched once for each certificate in a row. */
+  readonly pending: CustomEvent<Extract<ReloadResult, { outcome: "pending" }>>;
+  /** A certificate in use comes to its end. Dispatched once for each certificate and level. */
+  readonly expiring: CustomEvent<ExpiryNotice>;
+}
+
+/** The details of an `expiring` event. */
+export interface ExpiryNotice extends ExpiryAlarm {
+  /** What expires when, what did not come, and where it was expected. */
+  readonly message: string;
 }
 
 /** A listener for any event, as `EventTarget` takes it. Declared here, so that no DOM types are needed. */

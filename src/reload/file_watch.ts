@@ -1,13 +1,14 @@
-import { createHash } from "node:crypto";
-import { resolve } from "node:path";
 import { clearTimeout, setTimeout } from "node:timers";
 import { Backoff } from "../backoff.ts";
 import { MAX_MS } from "../durations.ts";
-import type { TlsReloadError } from "../errors.ts";
-import { readPemFile } from "../x509/pem_file.ts";
+import { silentSpot, unwatchedSpot } from "./blind_spots.ts";
 import { watchDirectories } from "./directory_watches.ts";
+import { FileSet } from "./file_set.ts";
 import { directoriesOf } from "./link_path.ts";
 import type { WatchStatus } from "./status.ts";
+
+/** An event that comes this long after the change was found by the poll still counts as an event. */
+const LATE_EVENT_MS = 1_000;
 
 /** How often and how soon files are read. */
 export interface FileWatchTimes {
@@ -22,64 +23,55 @@ export interface FileWatchTimes {
  * While the watch is open, either a check runs or a timer for the next one is set.
  */
 export class FileWatch {
-  readonly paths: readonly string[];
+  readonly #files: FileSet;
   readonly #times: FileWatchTimes;
   readonly #reload: () => Promise<unknown>;
   readonly #retries: Backoff;
-  #readDigest = "";
   #loadedDigest: string | undefined;
-  #missing: readonly string[] = [];
-  #error: Error | undefined;
-  #checkedAt: Date | undefined;
+  #unwatched: readonly string[] = [];
   #checking: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #dueAt = Infinity;
   #hasEvent = false;
+  #isSilent = false;
+  #silenceTimer: NodeJS.Timeout | undefined;
   #isOpen = true;
 
   constructor(paths: readonly string[], times: FileWatchTimes, reload: () => Promise<unknown>) {
-    this.paths = paths.map((path) => resolve(path));
+    this.#files = new FileSet(paths);
     this.#times = times;
     this.#reload = reload;
     this.#retries = new Backoff({ firstMs: times.settleMs, lastMs: times.pollIntervalMs });
     this.#schedule(0);
   }
 
+  /** The files, as absolute paths. */
+  get paths(): readonly string[] {
+    return this.#files.paths;
+  }
+
   /** The status, read now. */
   get status(): WatchStatus {
-    const { paths } = this;
-    return { paths, missing: this.#missing, checkedAt: this.#checkedAt, degraded: this.#error?.message };
+    const { paths, missing, changedAt, readAt, blindSpots } = this.#files;
+    const degraded = [...blindSpots, ...this.#unwatched, ...(this.#isSilent ? [silentSpot(paths)] : [])];
+    return { paths, missing, changedAt, checkedAt: readAt, degraded: degraded.join(". ") || undefined };
   }
 
   /** A digest of the files as they were last read. */
   get readDigest(): string {
-    return this.#readDigest;
+    return this.#files.digest;
   }
 
   /** Whether all files existed when they were last read, with the bytes that were last loaded. */
   get isLoaded(): boolean {
-    return this.#missing.length === 0 && this.#readDigest === this.#loadedDigest;
+    return this.#files.missing.length === 0 && this.#files.digest === this.#loadedDigest;
   }
 
-  /** Reads the files. An error counts as content: a file that becomes readable is a change. */
+  /** Reads the files, and returns a digest of them. */
   async read(): Promise<string> {
-    const hash = createHash("sha256");
-    const missing: string[] = [];
-    for (const path of this.paths) {
-      try {
-        const { bytes } = await readPemFile(path);
-        hash.update(`${bytes.length} `).update(bytes);
-      } catch (error) {
-        const { code, message } = error as TlsReloadError;
-        if (code === "FILE_NOT_FOUND") missing.push(path);
-        hash.update(`${message} `);
-      }
-    }
-    const digest = hash.digest("hex");
-    if (digest !== this.#readDigest) this.#retries.reset();
-    this.#readDigest = digest;
-    this.#missing = missing;
-    this.#checkedAt = new Date();
+    const before = this.#files.digest;
+    const digest = await this.#files.read();
+    if (digest !== before) this.#retries.reset();
     return digest;
   }
 
@@ -91,6 +83,7 @@ export class FileWatch {
   async close(): Promise<void> {
     this.#isOpen = false;
     clearTimeout(this.#timer);
+    clearTimeout(this.#silenceTimer);
     await this.#checking;
     await watchDirectories(this.#onEvent, []);
   }
@@ -106,15 +99,18 @@ export class FileWatch {
 
   readonly #onEvent = () => {
     this.#hasEvent = true;
+    this.#isSilent = false;
+    clearTimeout(this.#silenceTimer);
     this.#schedule(this.#times.settleMs);
   };
 
   #start(): void {
+    const isByEvent = this.#hasEvent;
     this.#hasEvent = false;
     const fail = (error: Error) => {
-      this.#error = error;
+      this.#unwatched = [error.message];
     };
-    this.#checking = this.#check().catch(fail).then(() => {
+    this.#checking = this.#check(isByEvent).catch(fail).then(() => {
       this.#checking = undefined;
       this.#dueAt = Infinity;
       this.#schedule(this.#nextPauseMs());
@@ -128,18 +124,34 @@ export class FileWatch {
     return Math.min(pollIntervalMs, retryMs, this.#hasEvent ? settleMs : Infinity);
   }
 
-  async #check(): Promise<void> {
+  async #check(isByEvent: boolean): Promise<void> {
+    const before = this.readDigest;
     // Watched first and read then, so that a change after the reading causes an event.
-    await this.#watchDirectories();
+    const isWatched = await this.#watchDirectories();
     await this.read();
+    if (isWatched && !isByEvent && before !== "" && before !== this.readDigest) this.#suspectSilence();
     // A missing file is about to be replaced, so there is nothing to load yet.
-    if (this.#isOpen && !this.isLoaded && this.#missing.length === 0) await this.#reload();
+    if (this.#isOpen && !this.isLoaded && this.#files.missing.length === 0) await this.#reload();
   }
 
-  /** Watches the directories that the files are in now, and those of every link on the way to them. */
-  async #watchDirectories(): Promise<void> {
+  /**
+   * Watches the directories that the files are in now, and those of every link on the way to them.
+   *
+   * @returns Whether all of them had been watched before.
+   */
+  async #watchDirectories(): Promise<boolean> {
     const directories: string[] = [];
     for (const path of this.paths) directories.push(...await directoriesOf(path));
-    this.#error = await watchDirectories(this.#onEvent, directories);
+    const { failures, hasOpened } = await watchDirectories(this.#onEvent, directories);
+    const wereWatched = !hasOpened && this.#unwatched.length === 0;
+    this.#unwatched = failures.map(unwatchedSpot);
+    return wereWatched && failures.length === 0;
+  }
+
+  /** The poll has found a change without an event. One that comes soon was only late. */
+  #suspectSilence(): void {
+    if (this.#hasEvent || !this.#isOpen) return;
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#isSilent = true, LATE_EVENT_MS).unref();
   }
 }

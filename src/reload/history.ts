@@ -7,12 +7,14 @@ import type { ReloadFailure } from "./status.ts";
  * ended yet. `lastError` stays after a later success.
  */
 export class ReloadHistory {
-  readonly counts = { swapped: 0, unchanged: 0, rejected: 0 };
+  readonly counts = { swapped: 0, unchanged: 0, pending: 0, rejected: 0 };
   lastAttempt: Date | undefined;
   lastSuccess: Date | undefined;
+  lastSwap: Date | undefined;
   lastError: ReloadFailure | undefined;
   failuresInARow = 0;
-  #reportedFailure: string | undefined;
+  /** What was last reported as a failure, or as pending. */
+  #reported: string | undefined;
 
   /** Called when an attempt begins. */
   begin(): void {
@@ -24,23 +26,33 @@ export class ReloadHistory {
    *
    * @param result The outcome.
    * @param readDigests What was last read of the watched files.
-   * @returns Whether this is a failure that has yet to be reported: another error, or one of other files.
+   * @returns Whether the outcome is to be reported. A failure is, unless error and files are those of the last report;
+   * a pending configuration is, unless it was the last report.
    */
   add(result: ReloadResult, readDigests: readonly string[]): boolean {
     this.counts[result.outcome]++;
     if (result.outcome !== "rejected") {
       this.lastSuccess = new Date();
+      if (result.outcome === "swapped") this.lastSwap = this.lastSuccess;
       this.failuresInARow = 0;
-      this.#reportedFailure = undefined;
-      return false;
+      return this.#isNews(result.outcome === "pending" ? result.config.leaf.fingerprint256 : undefined);
     }
     const [code, message] = [codeOf(result.error), messageOf(result.error)];
     this.lastError = { at: new Date(), code, message };
     this.failuresInARow++;
-    const failure = [code, message, ...readDigests].join();
-    const isNew = failure !== this.#reportedFailure;
-    this.#reportedFailure = failure;
-    return isNew;
+    return this.#isNews([code, message, ...readDigests].join());
+  }
+
+  /** Counts the swap of a pending configuration. It says nothing about the source, so failures stay as they are. */
+  addPendingSwap(): void {
+    this.counts.swapped++;
+    this.lastSwap = new Date();
+  }
+
+  #isNews(report: string | undefined): boolean {
+    const isNews = report === undefined || report !== this.#reported;
+    this.#reported = report;
+    return isNews;
   }
 }
 

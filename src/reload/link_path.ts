@@ -19,11 +19,10 @@ export async function directoriesOf(path: string): Promise<Set<string>> {
     if (name === "..") at = dirname(at);
     if (["", ".", ".."].includes(name)) continue;
     const entry = join(at, name);
-    const stats = await lstat(entry).catch(() => undefined);
-    const isLink = stats?.isSymbolicLink() ?? false;
-    if (!stats || isLink || names.length === 0) directories.add(at);
-    if (!stats) break;
-    if (isLink) {
+    const kind = await kindOf(entry);
+    if (kind !== "other" || names.length === 0) directories.add(at);
+    if (kind === "missing") break;
+    if (kind === "link") {
       links++;
       const target = await readlink(entry).catch(() => "");
       names.unshift(...target.split(sep));
@@ -31,4 +30,13 @@ export async function directoriesOf(path: string): Promise<Set<string>> {
     } else at = entry;
   }
   return directories;
+}
+
+async function kindOf(entry: string): Promise<"link" | "missing" | "other"> {
+  try {
+    return (await lstat(entry)).isSymbolicLink() ? "link" : "other";
+  } catch (error) {
+    // Deno may be allowed to read the folder of the file, and none of those above it.
+    return (error as Error).name === "NotCapable" ? "other" : "missing";
+  }
 }

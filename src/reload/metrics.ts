@@ -6,7 +6,7 @@ type Value = number | boolean | Date | undefined;
 
 /** The status in the text format of Prometheus, version 0.0.4. Unknown values are left out. */
 export function metricsOf(status: ReloaderStatus): string {
-  const { swapped, unchanged, rejected } = status.reloads;
+  const { swapped, unchanged, pending, rejected } = status.reloads;
   const labels = `{fingerprint256="${status.fingerprint256}",names="${escapeLabel(status.names.join(","))}"}`;
   const checkedAt = Math.min(...status.watches.map(({ checkedAt }) => Number(checkedAt)));
   const metrics: readonly Metric[] = [
@@ -17,6 +17,7 @@ export function metricsOf(status: ReloaderStatus): string {
     ["reloads_total", "counter", "Reloads by their outcome", {
       '{outcome="swapped"}': swapped,
       '{outcome="unchanged"}': unchanged,
+      '{outcome="pending"}': pending,
       '{outcome="rejected"}': rejected,
     }],
     ["last_reload_successful", "gauge", "Whether the last reload was a success", {
@@ -26,8 +27,16 @@ export function metricsOf(status: ReloaderStatus): string {
     ["last_reload_success_timestamp_seconds", "gauge", "When a reload was last a success", {
       "": status.lastSuccess,
     }],
+    [
+      "pending_valid_from_timestamp_seconds",
+      "gauge",
+      "When the certificate that waits for its validity is swapped in",
+      {
+        "": status.pending?.validFrom,
+      },
+    ],
     ["in_sync", "gauge", "Whether what is served is what the source holds", { "": status.inSync }],
-    ["watch_degraded", "gauge", "Whether files are watched by polling alone", {
+    ["watch_degraded", "gauge", "Whether changes of files are noticed late or never", {
       "": status.watches.length > 0 ? status.watches.some(({ degraded }) => degraded !== undefined) : undefined,
     }],
     ["watch_checked_timestamp_seconds", "gauge", "When files were last looked at, of several sets the longest ago", {

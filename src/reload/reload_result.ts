@@ -3,7 +3,7 @@ import type { TlsConfig } from "../config/tls_config.ts";
 /** The options of {@linkcode Reloader.reload}. */
 export interface ReloadOptions {
   /**
-   * Accepts a certificate that has expired or is not yet valid in place of one that is valid.
+   * Accepts a certificate that has expired or is not yet valid in place of one that is valid, and at once.
    *
    * @default {false}
    */
@@ -25,6 +25,14 @@ export type ReloadResult =
     readonly outcome: "unchanged";
     /** The current configuration. */
     readonly config: TlsConfig;
+  }
+  | {
+    /** The certificate is not valid yet. It is swapped in when its validity begins, unless the source changes first. */
+    readonly outcome: "pending";
+    /** The new configuration. */
+    readonly config: TlsConfig;
+    /** The first moment of its validity. */
+    readonly validFrom: Date;
   }
   | {
     /** The source could not be loaded, or its configuration cannot be served. The current configuration stays. */

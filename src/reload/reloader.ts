@@ -1,12 +1,12 @@
 import type { TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
-import { warn } from "../warnings.ts";
-import type { Certificate } from "../x509/certificate.ts";
 import { filePath } from "../x509/pem_file.ts";
+import { Announcer } from "./announcer.ts";
 import { ReloadAttempts } from "./attempts.ts";
 import type { ReloaderEventMap, ReloaderListener, ReloaderListenerOptions } from "./events.ts";
-import { ExpiryAlarm } from "./expiry_alarm.ts";
+import { ExpiryAlarms, type ExpiryLevels } from "./expiry_alarms.ts";
+import { expiryMessage } from "./expiry_message.ts";
 import { FileWatch } from "./file_watch.ts";
 import { IntervalTrigger } from "./interval.ts";
 import { metricsOf } from "./metrics.ts";
@@ -15,10 +15,21 @@ import { listenToSignal } from "./signals.ts";
 import type { ReloaderStatus } from "./status.ts";
 import { statusOf } from "./status_of.ts";
 
+const DAY_MS = 86_400_000;
+
 /** The options of a {@linkcode Reloader}. */
 export interface ReloaderOptions {
   /** Closes the reloader when aborted. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * How far ahead the validity of a certificate may begin. Such a certificate is kept, and swapped in when it becomes
+   * valid. Beyond the limit it is rejected.
+   *
+   * @default {86_400_000}
+   */
+  readonly pendingLimitMs?: number | undefined;
+  /** When the `expiring` event is dispatched. By default at 1/5 and 1/10 of a certificate's life, and at its expiry. */
+  readonly expiryAlarms?: ExpiryLevels | undefined;
 }
 
 /** The options of {@linkcode Reloader.watch}. */
@@ -75,9 +86,11 @@ export interface Reloader {
  * growing pauses; {@linkcode Reloader.onSignal} and {@linkcode Reloader.reload} do not. Triggers can be combined, and
  * none of them keeps a process alive.
  *
- * The reloader is an `EventTarget`: `swap` and `unchanged` follow reloads, `reject` tells why one failed, and `expiring`
- * that the certificate in use has a third of its life left, then a tenth. The last two emit a process warning as well,
- * unless a listener calls `preventDefault()`.
+ * A certificate that is not valid yet is kept and swapped in when its validity begins, whatever triggered the reload.
+ *
+ * The reloader is an `EventTarget`: `swap`, `unchanged` and `pending` follow reloads, `reject` tells why one failed, and
+ * `expiring` that a certificate in use comes to its end: the server's own, an intermediate, or a client authority. The
+ * last two emit a process warning as well, unless a listener calls `preventDefault()`.
  *
  * @example Files that certbot, cert-manager or anything else renews
  * ```ts
@@ -112,11 +125,20 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   constructor(state: TlsState, load: () => Promise<TlsConfig>, options: ReloaderOptions = {}) {
     super();
     this.#state = state;
-    this.#attempts = new ReloadAttempts(state, load, (result, isNewFailure) => this.#report(result, isNewFailure));
-    const alarm = new ExpiryAlarm((certificate) => this.#warnOfExpiry(certificate));
-    alarm.set(state.current().leaf);
-    this.#open(() => alarm.close());
-    const subscription = state.subscribe(({ config }) => alarm.set(config.leaf));
+    const { pendingLimitMs = DAY_MS, expiryAlarms = {} } = options;
+    requireMs("pendingLimitMs", pendingLimitMs);
+    const announcer = new Announcer(this);
+    const onEnd = (result: ReloadResult, isNews: boolean) => {
+      if (isNews) announcer.reload(result);
+    };
+    this.#attempts = new ReloadAttempts(state, load, { pendingLimitMs, onEnd });
+    const alarms = new ExpiryAlarms(expiryAlarms, (alarm) => {
+      const { watches, lastSwap } = this.status();
+      announcer.expiring(alarm, expiryMessage(alarm, watches, lastSwap));
+    });
+    alarms.watch(state.current());
+    this.#open(() => alarms.close());
+    const subscription = state.subscribe(({ config }) => alarms.watch(config));
     this.#open(() => subscription[Symbol.dispose]());
     const { signal } = options;
     const onAbort = () => void this.close();
@@ -232,29 +254,6 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   async #close(): Promise<void> {
     const closing = [...this.#closers].map((closer) => closer());
     this.#closers.clear();
-    await Promise.all([this.#attempts.settled(), ...closing]);
-  }
-
-  #report(result: ReloadResult, isNewFailure: boolean): void {
-    if (result.outcome !== "rejected") {
-      this.dispatchEvent(new CustomEvent(result.outcome === "swapped" ? "swap" : "unchanged", { detail: result }));
-      return;
-    }
-    if (isNewFailure) this.#dispatchOrWarn("reject", result, result.error);
-  }
-
-  #warnOfExpiry(certificate: Certificate): void {
-    const names = [...certificate.dnsNames, ...certificate.ipAddresses].join(", ");
-    const end = certificate.notAfter.toISOString();
-    this.#dispatchOrWarn(
-      "expiring",
-      certificate,
-      `The certificate for ${names} has not been renewed and expires: ${end}`,
-    );
-  }
-
-  /** Emits a warning unless a listener calls `preventDefault()`. */
-  #dispatchOrWarn(type: keyof ReloaderEventMap, detail: unknown, warning: unknown): void {
-    if (this.dispatchEvent(new CustomEvent(type, { detail, cancelable: true }))) warn(warning);
+    await Promise.all([this.#attempts.close(), ...closing]);
   }
 }

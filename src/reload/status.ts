@@ -16,17 +16,26 @@ export interface ReloaderStatus {
   readonly lastAttempt: Date | undefined;
   /** When a reload last ended with a swap, or with no change. */
   readonly lastSuccess: Date | undefined;
+  /** When the reloader last swapped in a configuration. */
+  readonly lastSwap: Date | undefined;
   /** The error of the last rejected reload. Kept when a later reload succeeds. */
   readonly lastError: ReloadFailure | undefined;
   /** How many reloads have been rejected since the last success. */
   readonly failuresInARow: number;
   /** The number of reloads by their outcome. */
-  readonly reloads: { readonly swapped: number; readonly unchanged: number; readonly rejected: number };
+  readonly reloads: {
+    readonly swapped: number;
+    readonly unchanged: number;
+    readonly pending: number;
+    readonly rejected: number;
+  };
   /**
    * Whether the served configuration is the one that the source held when it was last read: `false` while a file is
    * missing, after a rejected reload, and after a swap that the reloader did not make. `undefined` before the first read.
    */
   readonly inSync: boolean | undefined;
+  /** The certificate that is loaded and waits for its validity to begin. Then it is swapped in. */
+  readonly pending: { readonly fingerprint256: string; readonly validFrom: Date } | undefined;
   /** The watched sets of files. */
   readonly watches: readonly WatchStatus[];
 }
@@ -47,8 +56,10 @@ export interface WatchStatus {
   readonly paths: readonly string[];
   /** The files that do not exist. */
   readonly missing: readonly string[];
+  /** When the newest of the files was modified, as the file system says. */
+  readonly changedAt: Date | undefined;
   /** When the files were last read. */
   readonly checkedAt: Date | undefined;
-  /** Why the system reports no changes, if it does not. Then only the poll finds them. */
+  /** Why changes are noticed late or never, and how to fix it; `undefined` if nothing is known to be wrong. */
   readonly degraded: string | undefined;
 }

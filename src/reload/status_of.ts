@@ -6,7 +6,8 @@ import type { ReloaderStatus } from "./status.ts";
 export function statusOf(state: TlsState, attempts: ReloadAttempts): ReloaderStatus {
   const { leaf } = state.current();
   const { notBefore, notAfter } = leaf;
-  const { lastAttempt, lastSuccess, lastError, failuresInARow, counts } = attempts.history;
+  const { lastAttempt, lastSuccess, lastSwap, lastError, failuresInARow, counts } = attempts.history;
+  const { pending } = attempts;
   const watches = [...attempts.watches];
   const hasRead = lastAttempt !== undefined || watches.some(({ status }) => status.checkedAt !== undefined);
   const inSync = attempts.isLoadedServed && failuresInARow === 0 && watches.every(({ isLoaded }) => isLoaded);
@@ -19,10 +20,12 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts): ReloaderSta
     secondsLeft: Math.floor((notAfter.getTime() - Date.now()) / 1000),
     lastAttempt,
     lastSuccess,
+    lastSwap,
     lastError,
     failuresInARow,
     reloads: { ...counts },
     inSync: hasRead ? inSync : undefined,
+    pending: pending && { fingerprint256: pending.config.leaf.fingerprint256, validFrom: pending.validFrom },
     watches: watches.map(({ status }) => status),
   };
 }

@@ -106,7 +106,10 @@ class RealReloader {
     else if (step === "close") void this.#reloader.close().then(() => this.#isDown = true);
     else {
       const id = this.#outcomes.push(undefined) - 1;
-      void this.#reloader.reload({ force: step.endsWith("force") }).then(({ outcome }) => this.#outcomes[id] = outcome);
+      void this.#reloader.reload({ force: step.endsWith("force") }).then(({ outcome }) => {
+        assert(outcome !== "pending", "no content of the machine lies ahead");
+        this.#outcomes[id] = outcome;
+      });
     }
   }
 

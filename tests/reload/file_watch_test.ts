@@ -1,11 +1,13 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { dirname, join } from "@std/path";
+import { execFileSync } from "node:child_process";
 import { watch } from "node:fs";
 import { copyFile, mkdir, open, readlink, rename, rm, symlink, unlink, utimes, writeFile } from "node:fs/promises";
 import process from "node:process";
 import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Reloader } from "../../src/reload.ts";
+import { TlsConfig, TlsState } from "../../mod.ts";
+import { Reloader } from "../../src/reload.ts";
 import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
 import { opensslText } from "../support/openssl.ts";
@@ -293,7 +295,7 @@ for (const [way, options] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as
         await utimes(files.path("certs/tls.crt"), new Date(), new Date());
         await looked;
       }
-      assertEquals(rotating.reloader.status().reloads, { swapped: 0, unchanged: 1, rejected: 0 });
+      assertEquals(rotating.reloader.status().reloads, { swapped: 0, unchanged: 1, pending: 0, rejected: 0 });
       assertEquals(await rotating.stop(), { served: [v1.fingerprint256], failed: 0 });
     }));
 
@@ -305,7 +307,7 @@ for (const [way, options] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as
       await until(() => rotating.reloader.status().watches[0]!.missing.length > 0);
       const { watches, inSync, reloads } = rotating.reloader.status();
       assertEquals([watches[0]?.missing, inSync], [[cert], false]);
-      assertEquals(reloads, { swapped: 0, unchanged: 1, rejected: 0 });
+      assertEquals(reloads, { swapped: 0, unchanged: 1, pending: 0, rejected: 0 });
       await writePair(dirname(cert), v2);
       assertEquals(await rotating.servedAfterSwapTo(v2), v2.fingerprint256);
       assertEquals(rotating.reloader.status().watches[0]?.missing, []);
@@ -387,3 +389,26 @@ test("Reloader.watch() polls where a watch is lost with its directory, as anothe
     other.close();
     assertEquals((await rotating.stop()).failed, 0);
   }));
+
+test(
+  "Reloader.watch() says that a FIFO is not watched, and does not read it",
+  { skip: NO_INOTIFY },
+  () =>
+    withFiles(async (files) => {
+      const [cert, key] = [await files.write("cert", v1.cert), files.path("key")];
+      execFileSync("mkfifo", [key]);
+      const config = new TlsConfig({ cert: v1.cert, key: v1.key });
+      const reloader = new Reloader(new TlsState(config), () => Promise.resolve(config));
+      const unchanged = told(reloader, "unchanged");
+      reloader.watch([cert, key], BY_POLLING);
+      await unchanged;
+      const [status] = reloader.status().watches;
+      assertMatch(
+        status!.degraded!,
+        /^Cannot see changes of ".*key": it is a FIFO, .*; write a regular file, or reload /,
+      );
+      assertEquals([status!.missing, reloader.status().inSync], [[], true]);
+      assert(reloader.metrics().includes("\ntls_reload_watch_degraded 1\n"));
+      await reloader.close();
+    }),
+);

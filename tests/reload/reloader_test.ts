@@ -16,7 +16,7 @@ const [first, second] = await Promise.all([issueServer("first"), issueServer("se
 const HOUR_MS = 3_600_000;
 const at = (hours: number) => new Date(Date.now() + hours * HOUR_MS);
 const expired = await issueServer("expired", { notBefore: at(-2), notAfter: at(-1) });
-const notYetValid = await issueServer("not yet valid", { notBefore: at(1), notAfter: at(2) });
+const notYetValid = await issueServer("not yet valid", { notBefore: at(25), notAfter: at(26) });
 /** A reloader whose source is a variable. */
 function reloaderOf(config: TlsConfig) {
   const source = { load: () => Promise.resolve(config) };
@@ -180,14 +180,14 @@ test("Reloader warns the process of an error that cannot be printed, and ends it
 
 test("Reloader tells that the certificate is expiring, and each one that is swapped in", async () => {
   const [aging, old] = [
-    await issueServer("aging", { notBefore: at(-3), notAfter: at(1) }),
+    await issueServer("aging", { notBefore: at(-5), notAfter: at(1) }),
     await issueServer("old", { notBefore: at(-100), notAfter: at(1) }),
   ];
   const { state, reloader } = reloaderOf(configOf(aging));
-  assertEquals((await told(reloader, "expiring")).detail.fingerprint256, aging.fingerprint256);
+  assertEquals((await told(reloader, "expiring")).detail.certificate.fingerprint256, aging.fingerprint256);
   const toldOld = told(reloader, "expiring");
   state.swap(configOf(old));
-  assertEquals((await toldOld).detail.fingerprint256, old.fingerprint256);
+  assertEquals((await toldOld).detail.certificate.fingerprint256, old.fingerprint256);
   await reloader.close();
 });
 
@@ -275,7 +275,7 @@ test("Reloader.watch() and every() mean never by Infinity", () =>
     await rejected;
     await files.write("file", "1");
     await new Promise((resolve) => setTimeout(resolve, 50));
-    assertEquals(reloader.status().reloads, { swapped: 0, unchanged: 0, rejected: 1 });
+    assertEquals(reloader.status().reloads, { swapped: 0, unchanged: 0, pending: 0, rejected: 1 });
     await reloader.close();
   }));
 

@@ -1,7 +1,7 @@
 // Follows two files in a process of its own: SCRIPT CERT KEY NEXT_CERT NEXT_KEY [OPTIONS as JSON]
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { chmod, chown, readdir, rename, stat, symlink } from "node:fs/promises";
+import { chmod, chown, copyFile, readdir, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { loadTlsConfig, TlsState } from "../../mod.ts";
@@ -29,12 +29,13 @@ async function watch(): Promise<void> {
 }
 
 /** What a client is served, whether the reloader knows, and what it fails of, if it does. */
-async function print(step: string): Promise<void> {
+async function print(step: string, hasReason = false): Promise<void> {
   const { failuresInARow, inSync, lastError, watches } = reloader.status();
   const { fingerprint256 } = await visit(server.port);
-  const isDegraded = watches.some(({ degraded }) => degraded !== undefined);
+  const degraded = watches.map(({ degraded }) => degraded).find((each) => each !== undefined);
+  const isDegraded = degraded !== undefined;
   const error = failuresInARow > 0 ? lastError?.message.replaceAll(/"[^"]*"/g, "FILE") : null;
-  console.log(JSON.stringify({ step, fingerprint256, error, inSync, isDegraded }));
+  console.log(JSON.stringify({ step, fingerprint256, error, inSync, isDegraded, ...(hasReason && { degraded }) }));
 }
 
 async function rotate(): Promise<void> {
@@ -43,7 +44,7 @@ async function rotate(): Promise<void> {
   await rename(nextKey, key);
   await rename(nextCert, cert);
   await swapped;
-  await print("rotated");
+  await print("rotated", true);
 }
 
 /** Takes every descriptor that the limit allows, also those that are given back, until it is told to end. */
@@ -113,12 +114,44 @@ async function forbid(): Promise<void> {
   await rotate();
 }
 
+function mountOver(what: string, where: string): void {
+  const { status, stderr } = spawnSync("mount", ["--bind", what, where]);
+  if (status !== 0) throw new Error(`mount failed: ${stderr}`);
+}
+
+const isDegraded = () => reloader.status().watches.some(({ degraded }) => degraded !== undefined);
+
+/** A container runtime mounts single files, and the host replaces them. */
+async function bind(): Promise<void> {
+  mountOver(nextCert, cert);
+  mountOver(nextKey, key);
+  await reloader.reload();
+  await watch();
+  await print("mounted", true);
+  await copyFile(nextCert, `${nextCert}.new`);
+  await rename(`${nextCert}.new`, nextCert);
+  await until(isDegraded);
+  await print("replaced", true);
+}
+
+/** A file is replaced by a mount, of which the system reports nothing: so it is on a network file system. */
+async function silence(): Promise<void> {
+  await watch();
+  await print("watched", true);
+  const swapped = told(reloader, "swap");
+  mountOver(nextKey, key);
+  mountOver(nextCert, cert);
+  await swapped;
+  await until(isDegraded);
+  await print("silent", true);
+  // An event proves that the system reports changes.
+  await writeFile(join(directory, "event"), "");
+  await until(() => !isDegraded());
+  await print("reported", true);
+}
+
 /** Kubernetes mounts a volume whole, or one file of it by `subPath`. */
 async function mount(): Promise<void> {
-  const mountOver = (what: string, where: string) => {
-    const { status, stderr } = spawnSync("mount", ["--bind", what, where]);
-    if (status !== 0) throw new Error(`mount failed: ${stderr}`);
-  };
   const volume = join(nextDirectory, "volume");
   const flip = async (version: string) => {
     await symlink(version, join(nextDirectory, "tmp"));
@@ -192,7 +225,7 @@ async function leave(): Promise<void> {
 }
 
 const server = await echoServer(state);
-const scripts: Record<string, () => Promise<void>> = { forbid, hurry, leave, mount, rotate, starve };
+const scripts: Record<string, () => Promise<void>> = { bind, forbid, hurry, leave, mount, rotate, silence, starve };
 await scripts[script]!();
 if (script !== "leave") await reloader.close();
 await server[Symbol.asyncDispose]();

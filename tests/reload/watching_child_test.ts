@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { execFile, spawnSync } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import process from "node:process";
@@ -20,6 +20,9 @@ const MAX_GROWN_BYTES = 4_000_000;
 
 const CHILD = fileURLToPath(new URL("watching_child.ts", import.meta.url));
 const IMPORT_MAP = fileURLToPath(new URL("../std/import_map.json", import.meta.url));
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** All that Deno may permit but reading. */
+const DENO_REST = ["--no-prompt", "--allow-write", "--allow-net", "--allow-env", "--allow-sys"];
 const { deno, bun } = process.versions;
 const RUN_ARGS = deno
   ? ["run", "-A", "--no-config", "--import-map", IMPORT_MAP, "--v8-flags=--expose-gc"]
@@ -31,10 +34,12 @@ interface ChildOptions {
   /** What stands before the program. */
   readonly prefix?: readonly string[];
   readonly watch?: object;
+  /** What Deno may read, beside the program: everything by default. */
+  readonly reads?: "files" | "folder";
 }
 
 /** Runs a script of the child on the runtime of this test, and gives what it prints, line by line. */
-function runChild(script: string, { prefix = [], watch = {} }: ChildOptions = {}) {
+function runChild(script: string, { prefix = [], watch = {}, reads }: ChildOptions = {}) {
   return withFiles(async (files) => {
     for (const [directory, { cert, key }] of [["certs", first], ["next", second]] as const) {
       await mkdir(files.path(directory));
@@ -42,7 +47,11 @@ function runChild(script: string, { prefix = [], watch = {} }: ChildOptions = {}
       await files.write(`${directory}/tls.key`, key);
     }
     const paths = ["certs/tls.crt", "certs/tls.key", "next/tls.crt", "next/tls.key"].map(files.path);
-    const args = [process.execPath, ...RUN_ARGS, CHILD, script, ...paths, JSON.stringify(watch)];
+    const readable = [...(reads === "files" ? paths : [files.path("certs"), files.path("next")]), ROOT].join();
+    const runArgs = reads
+      ? [...RUN_ARGS.filter((arg) => arg !== "-A"), `--allow-read=${readable}`, ...DENO_REST]
+      : RUN_ARGS;
+    const args = [process.execPath, ...runArgs, CHILD, script, ...paths, JSON.stringify(watch)];
     const [command = "", ...rest] = [...prefix, ...args];
     const { stdout } = await promisify(execFile)(command, rest, { timeout: 300_000 });
     const lines = stdout.trim().split("\n");
@@ -55,13 +64,52 @@ test("Reloader: its triggers and timers do not keep a process alive", async () =
   assertEquals(await runChild("leave"), []);
 });
 
-for (const limit of ["max_inotify_watches", "max_inotify_instances"]) {
-  test(`Reloader.watch() polls, and says so, where ${limit} is 0`, { skip: NO_NAMESPACES }, async () => {
+for (
+  const [limit, fix] of [["max_inotify_watches", /max_user_watches=/], [
+    "max_inotify_instances",
+    /max_user_instances=/,
+  ]] as const
+) {
+  test(`Reloader.watch() polls, and names the fix, where ${limit} is 0`, { skip: NO_NAMESPACES }, async () => {
     const prefix = ["unshare", "-Ur", "sh", "-c", `echo 0 > /proc/sys/user/${limit}; exec "$@"`, "sh"];
     const [rotated] = await runChild("rotate", { prefix });
     assertEquals([rotated.isDegraded, rotated.fingerprint256], [true, second.fingerprint256]);
+    assertMatch(rotated.degraded, /^Cannot watch ".*certs": the limit of inotify /);
+    assertMatch(rotated.degraded, fix);
   });
 }
+
+test("Reloader.watch() says that a file which is mounted alone never changes, once it was replaced", {
+  skip: NO_NAMESPACES,
+}, async () => {
+  const [mounted, replaced] = await runChild("bind", { prefix: ["unshare", "-Urm"] });
+  assertEquals([mounted.fingerprint256, mounted.isDegraded], [second.fingerprint256, false]);
+  assertMatch(replaced.degraded, /^Cannot see changes of ".*tls\.crt": .* single file, .*; mount the folder instead$/);
+});
+
+test("Reloader.watch() says that the system reports no changes where the poll has found one without an event", {
+  skip: NO_NAMESPACES,
+}, async () => {
+  const [watched, silent, reported] = await runChild("silence", { prefix: ["unshare", "-Urm"] });
+  assertEquals([watched.isDegraded, silent.fingerprint256], [false, second.fingerprint256]);
+  assertMatch(silent.degraded, /^Cannot see changes of ".*tls\.crt", ".*tls\.key" at once: the system reported none /);
+  assertEquals(reported.isDegraded, false);
+});
+
+test("Reloader.watch() polls, and names the permission, where Deno may read the files but not their folder", {
+  skip: !deno && "only Deno has permissions",
+}, async () => {
+  const [rotated] = await runChild("rotate", { reads: "files" });
+  assertEquals([rotated.fingerprint256, rotated.isDegraded], [second.fingerprint256, true]);
+  assertMatch(rotated.degraded, /^Cannot watch ".*certs": Deno needs --allow-read=\S*certs$/);
+});
+
+test("Reloader.watch() goes by events where Deno may read the folder of the files, and none above it", {
+  skip: !deno && "only Deno has permissions",
+}, async () => {
+  const [rotated] = await runChild("rotate", { reads: "folder", watch: BY_EVENTS });
+  assertEquals([rotated.fingerprint256, rotated.isDegraded], [second.fingerprint256, false]);
+});
 
 test("Reloader.watch() goes on after the limit of open files was reached", { skip: NO_LIMITS }, async () => {
   const steps = await runChild("starve", { prefix: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"] });

@@ -1,0 +1,49 @@
+/**
+ * The message that Deno has in place of the code `ENOSPC` (2.8 to 2.9.6, from the crate notify, `ErrorKind::MaxFilesWatch`).
+ * "Reloader.watch() polls, and names the fix, where max_inotify_watches is 0" fails where it changes.
+ */
+const DENO_NO_WATCHES = "OS file watch limit reached";
+
+/** A directory that cannot be watched. */
+export interface WatchFailure {
+  readonly directory: string;
+  readonly error: Error;
+}
+
+/** Why a directory cannot be watched, and how to fix it. */
+export function unwatchedSpot({ directory, error }: WatchFailure): string {
+  return `Cannot watch "${directory}": ${reasonOf(directory, error)}`;
+}
+
+/** A file that was mounted alone keeps its inode for ever. The host has deleted that inode: it has no name any more. */
+export function replacedMountSpot(path: string): string {
+  return `Cannot see changes of "${path}": it is mounted as a single file, and the mounted file was replaced; mount ` +
+    "the folder instead";
+}
+
+/** A FIFO has no content until something writes to it. */
+export function fifoSpot(path: string): string {
+  return `Cannot see changes of "${path}": it is a FIFO, which can be loaded but not watched; write a regular file, or ` +
+    "reload by a signal";
+}
+
+/** The poll has found a change, and no event came. */
+export function silentSpot(paths: readonly string[]): string {
+  const names = paths.map((path) => `"${path}"`).join(", ");
+  return `Cannot see changes of ${names} at once: the system reported none when they changed, as network and FUSE file ` +
+    "systems do; shorten 'pollIntervalMs', or reload by a signal";
+}
+
+function reasonOf(directory: string, error: Error): string {
+  const { code, name, message } = error as NodeJS.ErrnoException;
+  if (name === "NotCapable") return `Deno needs --allow-read=${directory}`;
+  if (code === "ENOSPC" || message.startsWith(DENO_NO_WATCHES)) {
+    return "the limit of inotify watches is reached; raise it with: sysctl fs.inotify.max_user_watches=524288";
+  }
+  if (code === "EMFILE") {
+    return "the limit of inotify instances or of open files is reached; raise it with: " +
+      "sysctl fs.inotify.max_user_instances=1024, or ulimit -n";
+  }
+  if (code === "EACCES" || code === "EPERM") return "the process needs permission to read and search the folder";
+  return message;
+}

@@ -1,0 +1,43 @@
+import type { ExpiryAlarm } from "./expiry_alarms.ts";
+import type { WatchStatus } from "./status.ts";
+
+/** Renewal tools replace a certificate when two thirds of its life have passed. */
+const RENEWAL_SHARE = 2 / 3;
+const UNITS: readonly (readonly [string, number])[] = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000]];
+
+/**
+ * The text of an alarm: what expires when, what did not come, and where it was expected.
+ *
+ * @param alarm The alarm.
+ * @param watches The watched files.
+ * @param lastSwap When a configuration was last swapped in.
+ */
+export function expiryMessage(alarm: ExpiryAlarm, watches: readonly WatchStatus[], lastSwap: Date | undefined): string {
+  const { role, certificate, remainingMs } = alarm;
+  const verb = remainingMs <= 0 ? `expired ${duration(-remainingMs)} ago` : `expires in ${duration(remainingMs)}`;
+  const time = `${verb}, at ${certificate.notAfter.toISOString()}`;
+  if (role === "client authority") {
+    return `The client authority "${certificate.subject}" ${time}: clients whose certificates it issued are refused ` +
+      "from then on; add the authority that follows it to the client CA file";
+  }
+  const source = [...watches.map(changes), lastSwap && `the last swap was at ${lastSwap.toISOString()}`];
+  const seen = source.filter((each) => each !== undefined).map((each) => `; ${each}`).join("");
+  if (role === "intermediate") {
+    return `The intermediate certificate "${certificate.subject}" ${time}: no chain with another one has come${seen}`;
+  }
+  const names = [...certificate.dnsNames, ...certificate.ipAddresses].join(", ") || certificate.subject;
+  const [begin, end] = [certificate.notBefore.getTime(), certificate.notAfter.getTime()];
+  const due = new Date(begin + (end - begin) * RENEWAL_SHARE).toISOString();
+  return `The certificate for ${names} ${time}: its renewal was due at ${due} and has not come${seen}`;
+}
+
+function changes({ paths, changedAt }: WatchStatus): string {
+  const names = paths.map((path) => `"${path}"`).join(", ");
+  return `${names} last changed ${changedAt ? `at ${changedAt.toISOString()}` : "at an unknown time"}`;
+}
+
+function duration(ms: number): string {
+  const [unit, unitMs] = UNITS.find(([, unitMs]) => ms >= unitMs) ?? ["second", 1_000];
+  const count = Math.floor(ms / unitMs);
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,58 @@
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { TlsReloadError } from "../errors.ts";
+import { readPemFile } from "../x509/pem_file.ts";
+import { fifoSpot, replacedMountSpot } from "./blind_spots.ts";
+
+/** Files that belong together, and what was last read of them. All fields are of the same reading. */
+export class FileSet {
+  /** The files, as absolute paths. */
+  readonly paths: readonly string[];
+  /** A digest of the bytes. */
+  digest = "";
+  /** The files that do not exist. */
+  missing: readonly string[] = [];
+  /** When the newest of the files was modified, as the file system says. */
+  changedAt: Date | undefined;
+  /** Why changes of a file cannot be noticed. */
+  blindSpots: readonly string[] = [];
+  /** When the files were read. */
+  readAt: Date | undefined;
+
+  /** @param paths The files, relative to the working directory of now. */
+  constructor(paths: readonly string[]) {
+    this.paths = paths.map((path) => resolve(path));
+  }
+
+  /** Reads the files. An error counts as content: a file that becomes readable is a change. */
+  async read(): Promise<string> {
+    const hash = createHash("sha256");
+    const [missing, blindSpots]: [string[], string[]] = [[], []];
+    let changedAt = 0;
+    for (const path of this.paths) {
+      const stats = await stat(path).catch(() => undefined);
+      changedAt = Math.max(changedAt, stats?.mtimeMs ?? 0);
+      if (stats?.isFIFO()) {
+        // To read it would take from `load` what was written.
+        blindSpots.push(fifoSpot(path));
+        continue;
+      }
+      if (stats?.isFile() && stats.nlink === 0) blindSpots.push(replacedMountSpot(path));
+      try {
+        const { bytes } = await readPemFile(path);
+        hash.update(`${bytes.length} `).update(bytes);
+      } catch (error) {
+        const { code, message } = error as TlsReloadError;
+        if (code === "FILE_NOT_FOUND") missing.push(path);
+        hash.update(`${message} `);
+      }
+    }
+    this.digest = hash.digest("hex");
+    this.missing = missing;
+    this.blindSpots = blindSpots;
+    this.changedAt = changedAt > 0 ? new Date(changedAt) : undefined;
+    this.readAt = new Date();
+    return this.digest;
+  }
+}

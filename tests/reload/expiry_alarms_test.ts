@@ -1,0 +1,202 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import test from "node:test";
+import type { TlsConfig } from "../../mod.ts";
+import { type ExpiryAlarm, ExpiryAlarms, type ExpiryLevels } from "../../src/reload/expiry_alarms.ts";
+import { expiryMessage } from "../../src/reload/expiry_message.ts";
+import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
+import { configOf } from "../support/peers.ts";
+import { until } from "../support/tcp.ts";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+const realNow = Date.now;
+/** A whole second, as the times of certificates are. */
+const START = Math.floor(realNow() / 1000) * 1000;
+
+/** Runs with a clock that a test sets, in milliseconds since the start. */
+function withClock<T>(body: (setClock: (ms: number) => void) => T): T {
+  try {
+    return body((ms) => {
+      Date.now = () => START + ms;
+    });
+  } finally {
+    Date.now = realNow;
+  }
+}
+
+const from = (beginMs: number, endMs: number) => ({
+  notBefore: new Date(START + beginMs),
+  notAfter: new Date(START + endMs),
+});
+
+/** Alarms that a test looks at by itself, and those that were raised. */
+function alarmsOf(levels: ExpiryLevels = {}) {
+  const raised: ExpiryAlarm[] = [];
+  const alarms = new ExpiryAlarms(levels, (alarm) => raised.push(alarm));
+  return { alarms, raised };
+}
+
+const hourlong = configOf(await issueServer("an hour", from(0, HOUR_MS)));
+
+/** How many alarms have been raised of a certificate that lives from minute 0 to 60, at each of these minutes. */
+function countsAt(...minutes: readonly number[]): readonly number[] {
+  return withClock((setClock) => {
+    const { alarms, raised } = alarmsOf();
+    alarms.watch(hourlong);
+    const counts = minutes.map((minute) => {
+      setClock(minute * MINUTE_MS);
+      for (let looks = 0; looks < 3; looks++) alarms.look();
+      return raised.length;
+    });
+    alarms.close();
+    return counts;
+  });
+}
+
+for (
+  const [title, minutes, counts] of [
+    ["once at a fifth, at a tenth and at the end of a life", [0, 47, 49, 53, 55, 59, 61, 90], [0, 0, 1, 1, 2, 2, 3, 3]],
+    ["one alarm for all levels that passed while the machine slept", [0, 59, 59, 62, 62], [0, 1, 1, 2, 2]],
+    ["at the right time, where the clock was behind at first", [-50, 39, 49, 55], [0, 0, 1, 2]],
+    ["again at the right time, where the clock was ahead at first", [61, 10, 49, 55], [1, 1, 2, 3]],
+  ] as const
+) {
+  test(`ExpiryAlarms raises ${title}`, () => assertEquals(countsAt(...minutes), counts));
+}
+
+test("ExpiryAlarms raises alarms by itself, of the last configuration only", async () => {
+  const [first, second] = [
+    configOf(await issueServer("first", from(-HOUR_MS, -1_000))),
+    configOf(await issueServer("second", from(-HOUR_MS, -1_000))),
+  ];
+  const { alarms, raised } = alarmsOf();
+  alarms.watch(first);
+  alarms.watch(second);
+  assertEquals(raised, []);
+  await until(() => raised.length > 0);
+  alarms.close();
+  assertEquals(raised.map(({ certificate }) => certificate.fingerprint256), [second.leaf.fingerprint256]);
+});
+
+test("ExpiryAlarms takes shares and times as levels, and refuses others", () =>
+  withClock((setClock) => {
+    const { alarms, raised } = alarmsOf({ remainingShares: [0.5], remainingMs: [20 * MINUTE_MS] });
+    alarms.watch(hourlong);
+    const levels = [29, 31, 39, 41, 61].map((minute) => {
+      setClock(minute * MINUTE_MS);
+      alarms.look();
+      return raised.at(-1)?.level;
+    });
+    assertEquals(levels, [undefined, 1, 1, 2, 2]);
+    alarms.close();
+    for (const bad of [NaN, -1, "1" as never]) {
+      assertThrows(() => alarmsOf({ remainingShares: [bad] }), TypeError, "number from 0");
+      assertThrows(() => alarmsOf({ remainingMs: [bad] }), TypeError, "number from 0");
+    }
+  }));
+
+test("ExpiryAlarms watches intermediates and client authorities, and raises each level once across renewals", async () => {
+  const root = await issueCa("root", from(0, 1_000 * DAY_MS));
+  const intermediate = await issueCa("intermediate", { issuer: root, ...from(0, 100 * DAY_MS) });
+  const authority = await issueCa("clients", from(0, 50 * DAY_MS));
+  const renewals = await Promise.all([0, 1, 2].map((count) => {
+    return issueServer("server", { issuer: intermediate, ...from(count * 40 * DAY_MS, (count * 40 + 60) * DAY_MS) });
+  }));
+  const clientAuth = { mode: "required", ca: authority.cert } as const;
+  const configs = renewals.map((issued) => configOf(issued, { clientAuth }));
+  const { alarms, raised } = alarmsOf();
+  const told = withClock((setClock) => {
+    for (let day = 0; day < 119; day++) {
+      setClock(day * DAY_MS);
+      if (day % 40 === 0) alarms.watch(configs[day / 40]!);
+      alarms.look();
+    }
+    // A rollback to certificates of which alarms have been raised already.
+    alarms.watch(configs[0]!);
+    alarms.look();
+    alarms.watch(configs[2]!);
+    alarms.look();
+    return raised.map(({ role, level }) => `${role} ${level}`);
+  });
+  alarms.close();
+  assertEquals(told, [
+    ...["client authority 1", "client authority 2", "client authority 3"],
+    ...["intermediate 1", "intermediate 2", "intermediate 3"],
+    "server 3", // the first certificate, which had expired by the rollback
+  ]);
+});
+
+/** A simulated year of looks each hour, with renewals at a share of the life of a certificate, one of them missed. */
+async function yearOf(lifeMs: number, renewedAt: number, missed: number): Promise<readonly string[]> {
+  const stepMs = lifeMs * renewedAt;
+  const begins = Array.from({ length: Math.ceil(365 * DAY_MS / stepMs) }, (_, index) => index * stepMs);
+  const issued: (TlsConfig | undefined)[] = [];
+  for (const [index, begin] of begins.entries()) {
+    if (index !== missed) issued[index] = configOf(await issueServer("yearly", from(begin, begin + lifeMs)));
+  }
+  return withClock((setClock) => {
+    const { alarms, raised } = alarmsOf();
+    const told: string[] = [];
+    let next = 0;
+    for (let ms = 0; ms < 365 * DAY_MS; ms += HOUR_MS) {
+      setClock(ms);
+      for (; next < begins.length && begins[next]! <= ms; next++) {
+        const config = issued[next];
+        if (config) alarms.watch(config);
+      }
+      alarms.look();
+      for (const { level, remainingMs } of raised.splice(0)) {
+        told.push(`${level} at ${(remainingMs / lifeMs).toFixed(2)}`);
+      }
+    }
+    alarms.close();
+    return told;
+  });
+}
+
+for (const days of [90, 6]) {
+  for (const [title, renewedAt] of [["2/3", 2 / 3], ["1/2", 1 / 2]] as const) {
+    test(`ExpiryAlarms is silent for a year of ${days}-day certificates renewed at ${title} of their life`, async () => {
+      assertEquals(await yearOf(days * DAY_MS, renewedAt, -1), []);
+    });
+  }
+  test(`ExpiryAlarms raises each level once where one renewal of ${days}-day certificates is missed`, async () => {
+    const levels = async (renewedAt: number) => {
+      return (await yearOf(days * DAY_MS, renewedAt, 2)).map((each) => each.slice(0, 1));
+    };
+    // Renewed at 2/3, a certificate expires before the renewal after the missed one. At 0.44 it has 0.12 left then.
+    assertEquals(await levels(2 / 3), ["1", "2", "3"]);
+    assertEquals(await levels(0.44), ["1"]);
+  });
+}
+
+test("expiryMessage() says what expires when, what did not come, and where it was expected", async () => {
+  const root = await issueCa("Root", from(0, 90 * DAY_MS));
+  const intermediate = await issueCa("Intermediate", { issuer: root, ...from(0, 90 * DAY_MS) });
+  const server: Issued = await issueServer("server", { issuer: intermediate, ...from(0, 90 * DAY_MS) });
+  const config = configOf(server, { clientAuth: { mode: "required", ca: root.cert } });
+  const changedAt = new Date(START);
+  const watch = { paths: ["/certs/tls.crt", "/certs/tls.key"], missing: [], changedAt, checkedAt: undefined };
+  const messages = withClock((setClock) => {
+    const { alarms, raised } = alarmsOf();
+    alarms.watch(config);
+    for (const day of [73, 91]) {
+      setClock(day * DAY_MS);
+      alarms.look();
+    }
+    alarms.close();
+    return raised.map((alarm) => expiryMessage(alarm, [{ ...watch, degraded: undefined }], changedAt));
+  });
+  const [end, due, begin] = [90, 60, 0].map((day) => new Date(START + day * DAY_MS).toISOString());
+  const source = `"/certs/tls.crt", "/certs/tls.key" last changed at ${begin}; the last swap was at ${begin}`;
+  assertEquals(messages.slice(0, 3), [
+    `The certificate for localhost, 127.0.0.1 expires in 17 days, at ${end}: its renewal was due at ${due} and has not ` +
+    `come; ${source}`,
+    `The intermediate certificate "CN=Intermediate" expires in 17 days, at ${end}: no chain with another one has come; ` +
+    source,
+    `The client authority "CN=Root" expires in 17 days, at ${end}: clients whose certificates it issued are refused ` +
+    "from then on; add the authority that follows it to the client CA file",
+  ]);
+  assert(messages[3]!.startsWith(`The certificate for localhost, 127.0.0.1 expired 1 day ago, at ${end}: `));
+});
