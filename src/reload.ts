@@ -18,12 +18,15 @@
  * @module
  */
 export {
+  type Disconnect,
   type ExpiryNotice,
   type ReloaderEventMap,
   type ReloaderListener,
   type ReloaderListenerOptions,
 } from "./reload/events.ts";
 export { type CertificateRole, type ExpiryAlarm, type ExpiryLevels } from "./reload/expiry_alarms.ts";
-export { Reloader, type ReloaderOptions, type WatchOptions } from "./reload/reloader.ts";
+export { type FollowOptions, type Subscribe } from "./reload/follow.ts";
+export { type ReloaderOptions, type WatchOptions } from "./reload/options.ts";
+export { Reloader } from "./reload/reloader.ts";
 export { type ReloadOptions, type ReloadResult } from "./reload/reload_result.ts";
-export { type ReloaderStatus, type ReloadFailure, type WatchStatus } from "./reload/status.ts";
+export { type FollowStatus, type ReloaderStatus, type ReloadFailure, type WatchStatus } from "./reload/status.ts";

@@ -26,6 +26,11 @@ export class Announcer {
     if (!this.#dispatch("expiring", { ...alarm, message })) warn(message);
   }
 
+  /** Announces that a followed stream has ended, and when it is subscribed to again. */
+  disconnect(error: unknown, retryMs: number): void {
+    this.#dispatch("disconnect", { error, retryMs });
+  }
+
   /** Dispatches an event, and tells whether a listener has called `preventDefault()`. */
   #dispatch<Type extends keyof ReloaderEventMap>(type: Type, detail: ReloaderEventMap[Type]["detail"]): boolean {
     return !this.#target.dispatchEvent(new CustomEvent(type, { detail, cancelable: true }));

@@ -38,6 +38,7 @@ export class ReloadAttempts {
   readonly #pendingLimitMs: number;
   readonly #pending = new PendingSwap((config) => this.#swapPending(config));
   readonly #flight = new SingleFlight(() => this.#attempt());
+  #replacedLoad: (() => Promise<TlsConfig>) | undefined;
   #isNextForced = false;
   #loadedDigest: string | undefined;
 
@@ -69,6 +70,11 @@ export class ReloadAttempts {
     return this.#flight.run();
   }
 
+  /** Loads by this function from now on; by the one of the constructor again, if it is `undefined`. */
+  replaceLoad(load: (() => Promise<TlsConfig>) | undefined): void {
+    this.#replacedLoad = load;
+  }
+
   /** Forgets what is pending, and resolves when the attempts that were asked for until now have ended. */
   async close(): Promise<void> {
     this.#pending.clear();
@@ -95,7 +101,7 @@ export class ReloadAttempts {
   }
 
   async #resultOf(isForced: boolean): Promise<ReloadResult> {
-    const { config, digests } = await loadWhole(this.#load, [...this.watches]);
+    const { config, digests } = await loadWhole(this.#replacedLoad ?? this.#load, [...this.watches]);
     const result = await this.#swap(config, isForced);
     for (const [watch, digest] of digests) watch.markLoaded(digest);
     return result;

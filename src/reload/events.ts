@@ -13,6 +13,16 @@ export interface ReloaderEventMap {
   readonly pending: CustomEvent<Extract<ReloadResult, { outcome: "pending" }>>;
   /** A certificate in use comes to its end. Dispatched once for each certificate and level. */
   readonly expiring: CustomEvent<ExpiryNotice>;
+  /** A followed stream has ended or failed. */
+  readonly disconnect: CustomEvent<Disconnect>;
+}
+
+/** The details of a `disconnect` event. */
+export interface Disconnect {
+  /** The error of the stream; `undefined` if it has ended. */
+  readonly error: unknown;
+  /** How soon the stream is subscribed to again. */
+  readonly retryMs: number;
 }
 
 /** The details of an `expiring` event. */

@@ -6,34 +6,46 @@ const FIRST_RETRY_MS = 1_000;
 /** Keeps the processes of a fleet from loading all at once. */
 const JITTER = 0.1;
 
+/** The pauses of an {@linkcode IntervalTrigger}. */
+export interface IntervalPauses {
+  /** The pause after a success. `Infinity` reloads only after rejections. */
+  readonly intervalMs: number;
+  /** The longest pause after a rejection. */
+  readonly lastRetryMs: number;
+}
+
 /**
- * Reloads after a pause, again and again: the interval after a success, a shorter pause after a rejection. A timer is
- * set whenever no reload of this trigger runs, until `close()`.
+ * Reloads after a pause, counted from the end of the last reload, whatever triggered that one. From `start()` to
+ * `close()`, either a reload runs or the timer is set.
  */
 export class IntervalTrigger {
-  readonly #intervalMs: number;
-  readonly #reload: () => Promise<unknown>;
-  readonly #failuresInARow: () => number;
+  readonly #pauses: IntervalPauses;
+  readonly #reload: () => void;
   #timer: NodeJS.Timeout | undefined;
   #isOpen = true;
 
-  constructor(intervalMs: number, reload: () => Promise<unknown>, failuresInARow: () => number) {
-    this.#intervalMs = intervalMs;
+  constructor(pauses: IntervalPauses, reload: () => void) {
+    this.#pauses = pauses;
     this.#reload = reload;
-    this.#failuresInARow = failuresInARow;
-    this.#schedule();
+  }
+
+  /**
+   * Sets the timer. Called at the start, and after each reload.
+   *
+   * @param failuresInARow How many reloads have been rejected since the last success.
+   */
+  start(failuresInARow: number): void {
+    const { intervalMs, lastRetryMs } = this.#pauses;
+    clearTimeout(this.#timer);
+    if (!this.#isOpen || (failuresInARow === 0 && intervalMs === Infinity)) return;
+    const pauseMs = failuresInARow === 0
+      ? retryPauseMs(0, { firstMs: intervalMs, lastMs: intervalMs, jitter: JITTER })
+      : retryPauseMs(failuresInARow - 1, { firstMs: FIRST_RETRY_MS, lastMs: lastRetryMs, jitter: JITTER });
+    this.#timer = setTimeout(this.#reload, pauseMs).unref();
   }
 
   close(): void {
     this.#isOpen = false;
     clearTimeout(this.#timer);
-  }
-
-  #schedule(): void {
-    if (!this.#isOpen) return;
-    const failures = this.#failuresInARow();
-    const firstMs = failures === 0 ? this.#intervalMs : FIRST_RETRY_MS;
-    const pauseMs = retryPauseMs(Math.max(failures - 1, 0), { firstMs, lastMs: this.#intervalMs, jitter: JITTER });
-    this.#timer = setTimeout(() => void this.#reload().then(() => this.#schedule()), pauseMs).unref();
   }
 }

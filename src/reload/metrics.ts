@@ -7,6 +7,7 @@ type Value = number | boolean | Date | undefined;
 /** The status in the text format of Prometheus, version 0.0.4. Unknown values are left out. */
 export function metricsOf(status: ReloaderStatus): string {
   const { swapped, unchanged, pending, rejected } = status.reloads;
+  const { streams } = status;
   const labels = `{fingerprint256="${status.fingerprint256}",names="${escapeLabel(status.names.join(","))}"}`;
   const checkedAt = Math.min(...status.watches.map(({ checkedAt }) => Number(checkedAt)));
   const metrics: readonly Metric[] = [
@@ -42,6 +43,15 @@ export function metricsOf(status: ReloaderStatus): string {
     ["watch_checked_timestamp_seconds", "gauge", "When files were last looked at, of several sets the longest ago", {
       "": Number.isFinite(checkedAt) ? checkedAt / 1000 : undefined,
     }],
+    ["stream_connected", "gauge", "Whether all followed streams are connected", {
+      "": streams.length > 0 ? streams.every(({ connected }) => connected !== false) : undefined,
+    }],
+    ["stream_items_total", "counter", "Items of followed streams", {
+      "": streams.length > 0 ? sum(streams.map(({ items }) => items)) : undefined,
+    }],
+    ["stream_reconnects_total", "counter", "Renewed subscriptions of followed streams", {
+      "": streams.length > 0 ? sum(streams.map(({ reconnects }) => reconnects)) : undefined,
+    }],
   ];
   return metrics.flatMap(linesOf).map((line) => `${line}\n`).join("");
 }
@@ -54,6 +64,10 @@ function linesOf([name, type, help, values]: Metric): string[] {
     `# TYPE tls_reload_${name} ${type}`,
     ...known.map(([labels, value]) => `tls_reload_${name}${labels} ${numberOf(value)}`),
   ];
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 function numberOf(value: Value): number {

@@ -5,49 +5,19 @@ import { filePath } from "../x509/pem_file.ts";
 import { Announcer } from "./announcer.ts";
 import { ReloadAttempts } from "./attempts.ts";
 import type { ReloaderEventMap, ReloaderListener, ReloaderListenerOptions } from "./events.ts";
-import { ExpiryAlarms, type ExpiryLevels } from "./expiry_alarms.ts";
+import { ExpiryAlarms } from "./expiry_alarms.ts";
 import { expiryMessage } from "./expiry_message.ts";
-import { FileWatch } from "./file_watch.ts";
-import { IntervalTrigger } from "./interval.ts";
+import type { FollowOptions, Subscribe } from "./follow.ts";
 import { metricsOf } from "./metrics.ts";
+import type { ReloaderOptions, WatchOptions } from "./options.ts";
 import type { ReloadOptions, ReloadResult } from "./reload_result.ts";
-import { listenToSignal } from "./signals.ts";
 import type { ReloaderStatus } from "./status.ts";
 import { statusOf } from "./status_of.ts";
+import { Triggers } from "./triggers.ts";
 
 const DAY_MS = 86_400_000;
-
-/** The options of a {@linkcode Reloader}. */
-export interface ReloaderOptions {
-  /** Closes the reloader when aborted. */
-  readonly signal?: AbortSignal | undefined;
-  /**
-   * How far ahead the validity of a certificate may begin. Such a certificate is kept, and swapped in when it becomes
-   * valid. Beyond the limit it is rejected.
-   *
-   * @default {86_400_000}
-   */
-  readonly pendingLimitMs?: number | undefined;
-  /** When the `expiring` event is dispatched. By default at 1/5 and 1/10 of a certificate's life, and at its expiry. */
-  readonly expiryAlarms?: ExpiryLevels | undefined;
-}
-
-/** The options of {@linkcode Reloader.watch}. */
-export interface WatchOptions {
-  /**
-   * How often the files are read, whatever the system reports. `Infinity` relies on its reports.
-   *
-   * @default {10_000}
-   */
-  readonly pollIntervalMs?: number | undefined;
-  /**
-   * The pause between the first report of a change and the reading, so that a change of several files is complete.
-   * `Infinity` leaves it to the poll.
-   *
-   * @default {250}
-   */
-  readonly settleMs?: number | undefined;
-}
+/** The longest pause before a rejected reload of a followed source is retried. */
+const LAST_RETRY_MS = 30_000;
 
 /** The typed forms of the methods that every `EventTarget` has. */
 export interface Reloader {
@@ -108,10 +78,10 @@ export interface Reloader {
  * ```
  */
 export class Reloader extends EventTarget implements AsyncDisposable {
-  // Every open trigger has its closer in #closers. After close() the set is empty, and new triggers close at once.
   readonly #state: TlsState;
   readonly #attempts: ReloadAttempts;
-  readonly #closers = new Set<() => unknown>();
+  readonly #triggers: Triggers;
+  readonly #announcer: Announcer;
   #closed: Promise<void> | undefined;
 
   /**
@@ -124,26 +94,25 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    */
   constructor(state: TlsState, load: () => Promise<TlsConfig>, options: ReloaderOptions = {}) {
     super();
-    this.#state = state;
-    const { pendingLimitMs = DAY_MS, expiryAlarms = {} } = options;
+    const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal } = options;
     requireMs("pendingLimitMs", pendingLimitMs);
-    const announcer = new Announcer(this);
+    this.#state = state;
+    this.#announcer = new Announcer(this);
     const onEnd = (result: ReloadResult, isNews: boolean) => {
-      if (isNews) announcer.reload(result);
+      this.#triggers.onReload();
+      if (isNews) this.#announcer.reload(result);
     };
     this.#attempts = new ReloadAttempts(state, load, { pendingLimitMs, onEnd });
-    const alarms = new ExpiryAlarms(expiryAlarms, (alarm) => {
-      const { watches, lastSwap } = this.status();
-      announcer.expiring(alarm, expiryMessage(alarm, watches, lastSwap));
-    });
-    alarms.watch(state.current());
-    this.#open(() => alarms.close());
-    const subscription = state.subscribe(({ config }) => alarms.watch(config));
-    this.#open(() => subscription[Symbol.dispose]());
-    const { signal } = options;
+    this.#triggers = new Triggers(this.#attempts);
+    this.#watchExpiry(
+      new ExpiryAlarms(expiryAlarms, (alarm) => {
+        const { watches, lastSwap } = this.status();
+        this.#announcer.expiring(alarm, expiryMessage(alarm, watches, lastSwap));
+      }),
+    );
     const onAbort = () => void this.close();
     signal?.addEventListener("abort", onAbort);
-    this.#open(() => signal?.removeEventListener("abort", onAbort));
+    this.#triggers.add(() => signal?.removeEventListener("abort", onAbort));
     if (signal?.aborted) onAbort();
   }
 
@@ -180,12 +149,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
     if (paths.length === 0) throw new TypeError("Cannot watch files: 'paths' must name at least one");
     requireMs("pollIntervalMs", pollIntervalMs);
     requireMs("settleMs", settleMs);
-    const watch = new FileWatch(paths.map(filePath), { pollIntervalMs, settleMs }, () => this.reload());
-    this.#attempts.watches.add(watch);
-    return this.#open(() => {
-      this.#attempts.watches.delete(watch);
-      return watch.close();
-    });
+    return this.#triggers.watch(paths.map(filePath), { pollIntervalMs, settleMs });
   }
 
   /**
@@ -199,8 +163,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @throws {TlsReloadError} `UNSUPPORTED` in a worker thread, on Windows, or for a signal that cannot be caught.
    */
   onSignal(signal: NodeJS.Signals): Disposable {
-    const listening = listenToSignal(signal, () => void this.reload());
-    return this.#open(() => listening[Symbol.dispose]());
+    return this.#triggers.onSignal(signal);
   }
 
   /**
@@ -213,15 +176,44 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    */
   every(intervalMs: number): Disposable {
     requireMs("intervalMs", intervalMs);
-    if (intervalMs === Infinity) return this.#open(() => {});
-    const failuresInARow = () => this.#attempts.history.failuresInARow;
-    const interval = new IntervalTrigger(intervalMs, () => this.reload(), failuresInARow);
-    return this.#open(() => interval.close());
+    if (intervalMs === Infinity) return this.#triggers.add(() => {});
+    return this.#triggers.repeat({ intervalMs, lastRetryMs: intervalMs });
+  }
+
+  /**
+   * Reloads at each item of a stream, such as a watch of etcd, a channel of Redis, or a WebSocket: an item means that
+   * the source may have changed.
+   *
+   * Items that come during a reload share the next one. Every subscription is followed by a reload at once, because what
+   * changed before it is unknown; a source should yield once when its subscription stands. When the stream ends or
+   * fails, it is subscribed to again after 1 second, and after twice the time each more in a row, up to 30 seconds, give
+   * or take a fifth. A rejected reload is retried. `close()` aborts the signal and does not wait for the source.
+   *
+   * @param subscribe Subscribes to the source.
+   * @param options How to make a configuration of an item, the splay, and the poll beside the stream.
+   * @returns Ends the subscription when disposed of.
+   * @throws {TypeError} If an option is not a number of milliseconds.
+   */
+  follow<Item>(subscribe: Subscribe<Item>, options: FollowOptions<Item> = {}): Disposable {
+    const { toConfig, splayMs = 0, pollIntervalMs = toConfig ? Infinity : 30_000 } = options;
+    if (splayMs !== 0) requireMs("splayMs", splayMs);
+    requireMs("pollIntervalMs", pollIntervalMs);
+    const lastRetryMs = Math.min(pollIntervalMs, LAST_RETRY_MS);
+    const polls = this.#triggers.repeat({ intervalMs: pollIntervalMs, lastRetryMs });
+    const stream = this.#triggers.follow(subscribe, options, (error, retryMs) => {
+      this.#announcer.disconnect(error, retryMs);
+    });
+    return {
+      [Symbol.dispose]() {
+        polls[Symbol.dispose]();
+        stream[Symbol.dispose]();
+      },
+    };
   }
 
   /** The status, read now. */
   status(): ReloaderStatus {
-    return statusOf(this.#state, this.#attempts);
+    return statusOf(this.#state, this.#attempts, this.#triggers);
   }
 
   /**
@@ -242,18 +234,16 @@ export class Reloader extends EventTarget implements AsyncDisposable {
     return this.close();
   }
 
-  #open(closer: () => unknown): Disposable {
-    this.#closers.add(closer);
-    const dispose = () => {
-      if (this.#closers.delete(closer)) closer();
-    };
-    if (this.#closed) dispose();
-    return { [Symbol.dispose]: dispose };
+  async #close(): Promise<void> {
+    await Promise.all([this.#triggers.close(), this.#attempts.close()]);
   }
 
-  async #close(): Promise<void> {
-    const closing = [...this.#closers].map((closer) => closer());
-    this.#closers.clear();
-    await Promise.all([this.#attempts.close(), ...closing]);
+  #watchExpiry(alarms: ExpiryAlarms): void {
+    alarms.watch(this.#state.current());
+    const subscription = this.#state.subscribe(({ config }) => alarms.watch(config));
+    this.#triggers.add(() => {
+      subscription[Symbol.dispose]();
+      alarms.close();
+    });
   }
 }

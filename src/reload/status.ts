@@ -38,6 +38,24 @@ export interface ReloaderStatus {
   readonly pending: { readonly fingerprint256: string; readonly validFrom: Date } | undefined;
   /** The watched sets of files. */
   readonly watches: readonly WatchStatus[];
+  /** The followed streams. */
+  readonly streams: readonly FollowStatus[];
+}
+
+/** The state of a followed stream. */
+export interface FollowStatus {
+  /** Whether the stream is connected. `undefined` from a subscription until its first item: the source may be trying. */
+  readonly connected: boolean | undefined;
+  /** When the last subscription began. */
+  readonly since: Date | undefined;
+  /** How many items there have been. */
+  readonly items: number;
+  /** When the last item came. */
+  readonly lastItem: Date | undefined;
+  /** How many times the stream was subscribed to again. */
+  readonly reconnects: number;
+  /** Why the last subscription ended. Kept when the next one succeeds. */
+  readonly lastError: string | undefined;
 }
 
 /** The error of a rejected reload. */

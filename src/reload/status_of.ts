@@ -1,9 +1,10 @@
 import type { TlsState } from "../accept/tls_state.ts";
 import type { ReloadAttempts } from "./attempts.ts";
 import type { ReloaderStatus } from "./status.ts";
+import type { Triggers } from "./triggers.ts";
 
 /** The status of a reloader, read now. */
-export function statusOf(state: TlsState, attempts: ReloadAttempts): ReloaderStatus {
+export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Triggers): ReloaderStatus {
   const { leaf } = state.current();
   const { notBefore, notAfter } = leaf;
   const { lastAttempt, lastSuccess, lastSwap, lastError, failuresInARow, counts } = attempts.history;
@@ -27,5 +28,6 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts): ReloaderSta
     inSync: hasRead ? inSync : undefined,
     pending: pending && { fingerprint256: pending.config.leaf.fingerprint256, validFrom: pending.validFrom },
     watches: watches.map(({ status }) => status),
+    streams: triggers.streams,
   };
 }

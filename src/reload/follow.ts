@@ -1,0 +1,149 @@
+import { clearTimeout, setTimeout } from "node:timers";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { Backoff } from "../backoff.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import { messageOf } from "../warnings.ts";
+import type { FollowStatus } from "./status.ts";
+
+/** The options of {@linkcode Reloader.follow}. */
+export interface FollowOptions<Item> {
+  /**
+   * Makes the configuration from an item that holds all of it: certificate, key, client authorities. The source must
+   * yield its current value first. From the first item on, every reload uses the latest item in place of `load`.
+   */
+  readonly toConfig?: ((item: Item) => TlsConfig | Promise<TlsConfig>) | undefined;
+  /**
+   * The longest delay between an item and its reload, chosen at random. It spreads the processes of a fleet. The first
+   * reload is not delayed.
+   *
+   * @default {0}
+   */
+  readonly splayMs?: number | undefined;
+  /**
+   * How often to reload without an item. `Infinity` is never, and the default with `toConfig`.
+   *
+   * @default {30_000}
+   */
+  readonly pollIntervalMs?: number | undefined;
+}
+
+/** Subscribes to a source. The signal is aborted when the subscription is no longer wanted. */
+export type Subscribe<Item> = (signal: AbortSignal) => AsyncIterable<Item>;
+
+/** What a {@linkcode StreamTrigger} calls. */
+export interface StreamListener<Item> {
+  /** Called when a reload is due: with the latest item, or with `undefined` after a subscription. */
+  readonly onDue: (latest: { readonly item: Item } | undefined) => void;
+  /** Called when a subscription has ended: with the error, if there was one, and the pause before the next one. */
+  readonly onDisconnect: (error: unknown, retryMs: number) => void;
+}
+
+const BACKOFF = { firstMs: 1_000, lastMs: 30_000, jitter: 0.2 };
+
+/**
+ * Follows a stream of changes. While it is open, either a subscription is read or a timer for the next one is set. At
+ * most one reload waits for its splay: items that come meanwhile only replace the item that it will use.
+ */
+export class StreamTrigger<Item> {
+  readonly #subscribe: Subscribe<Item>;
+  readonly #splayMs: number;
+  readonly #reloadsOnSubscribe: boolean;
+  readonly #listener: StreamListener<Item>;
+  readonly #backoff = new Backoff(BACKOFF);
+  readonly #status = { items: 0, reconnects: -1 };
+  #connected: boolean | undefined;
+  #since: Date | undefined;
+  #lastItem: Date | undefined;
+  #lastError: string | undefined;
+  #latest: { readonly item: Item } | undefined;
+  #subscription: AbortController | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #splayTimer: NodeJS.Timeout | undefined;
+  #isOpen = true;
+
+  constructor(subscribe: Subscribe<Item>, options: FollowOptions<Item>, listener: StreamListener<Item>) {
+    this.#subscribe = subscribe;
+    this.#splayMs = options.splayMs ?? 0;
+    this.#reloadsOnSubscribe = options.toConfig === undefined;
+    this.#listener = listener;
+    // Not at once: what `follow()` returns can be disposed of in time.
+    this.#retryTimer = setTimeout(() => void this.#run(), 0).unref();
+  }
+
+  /** The status, read now. */
+  get status(): FollowStatus {
+    const { items, reconnects } = this.#status;
+    return {
+      connected: this.#connected,
+      since: this.#since,
+      items,
+      lastItem: this.#lastItem,
+      reconnects: Math.max(reconnects, 0),
+      lastError: this.#lastError,
+    };
+  }
+
+  /** Aborts the subscription. Does not wait for the source. */
+  close(): void {
+    this.#isOpen = false;
+    this.#connected = false;
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#splayTimer);
+    this.#subscription?.abort();
+  }
+
+  async #run(): Promise<void> {
+    this.#status.reconnects++;
+    const subscription = new AbortController();
+    this.#subscription = subscription;
+    const error = await this.#read(subscription.signal).catch((error) => ({ thrown: error }));
+    // The source may hold connections and timers of its own.
+    subscription.abort();
+    if (!this.#isOpen) return;
+    const retryMs = this.#backoff.nextPauseMs();
+    this.#connected = false;
+    this.#lastError = error ? messageOf(error.thrown) : "the stream has ended";
+    this.#retryTimer = setTimeout(() => void this.#run(), retryMs).unref();
+    this.#listener.onDisconnect(error?.thrown, retryMs);
+  }
+
+  async #read(signal: AbortSignal): Promise<undefined> {
+    const iterator = this.#subscribe(signal)[Symbol.asyncIterator]();
+    const end = () => {
+      // Not awaited: a source that hangs would hold up the close.
+      void (async () => await iterator.return?.())().catch(() => {});
+    };
+    signal.addEventListener("abort", end, { once: true });
+    const first = iterator.next();
+    this.#connected = undefined;
+    this.#since = new Date();
+    // What changed before the subscription is unknown.
+    if (this.#reloadsOnSubscribe) this.#schedule();
+    for (let next = await first; !next.done && this.#isOpen; next = await iterator.next()) {
+      this.#onItem(next.value);
+      // A source that is never empty must not block the process.
+      await nextTurn();
+    }
+  }
+
+  #onItem(item: Item): void {
+    this.#backoff.reset();
+    this.#connected = true;
+    this.#lastItem = new Date();
+    this.#status.items++;
+    this.#latest = { item };
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#splayTimer !== undefined) return;
+    const isFirst = this.#status.reconnects === 0 && this.#status.items <= 1;
+    const ms = isFirst ? 0 : Math.random() * this.#splayMs;
+    const fire = () => {
+      this.#splayTimer = undefined;
+      this.#listener.onDue(this.#latest);
+    };
+    if (ms === 0) fire();
+    else this.#splayTimer = setTimeout(fire, ms).unref();
+  }
+}

@@ -1,0 +1,33 @@
+import type { ExpiryLevels } from "./expiry_alarms.ts";
+
+/** The options of a {@linkcode Reloader}. */
+export interface ReloaderOptions {
+  /** Closes the reloader when aborted. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * How far ahead the validity of a certificate may begin. Such a certificate is kept, and swapped in when it becomes
+   * valid. Beyond the limit it is rejected.
+   *
+   * @default {86_400_000}
+   */
+  readonly pendingLimitMs?: number | undefined;
+  /** When the `expiring` event is dispatched. By default at 1/5 and 1/10 of a certificate's life, and at its expiry. */
+  readonly expiryAlarms?: ExpiryLevels | undefined;
+}
+
+/** The options of {@linkcode Reloader.watch}. */
+export interface WatchOptions {
+  /**
+   * How often the files are read, whatever the system reports. `Infinity` relies on its reports.
+   *
+   * @default {10_000}
+   */
+  readonly pollIntervalMs?: number | undefined;
+  /**
+   * The pause between the first report of a change and the reading, so that a change of several files is complete.
+   * `Infinity` leaves it to the poll.
+   *
+   * @default {250}
+   */
+  readonly settleMs?: number | undefined;
+}
