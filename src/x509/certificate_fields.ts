@@ -47,7 +47,7 @@ const ATTRIBUTES: Readonly<Record<string, string>> = {
 };
 
 /** The string types of X.680 section 8.4. */
-const STRINGS: Readonly<Record<number, (bytes: Buffer) => string>> = {
+export const STRINGS: Readonly<Record<number, (bytes: Buffer) => string>> = {
   0x0c: (bytes) => bytes.toString("utf8"), // UTF8String
   0x12: (bytes) => bytes.toString("latin1"), // NumericString
   0x13: (bytes) => bytes.toString("latin1"), // PrintableString
@@ -139,7 +139,7 @@ function hexadecimal(value: bigint): string {
 }
 
 /** RFC 5280 section 4.1.2.5: a year of two digits lies between 1950 and 2049. */
-function time(field: "notBefore" | "notAfter", value: DerValue | undefined): number {
+export function time(field: "notBefore" | "notAfter", value: DerValue | undefined): number {
   const isShort = value?.tag === Tag.utcTime;
   if (!isShort && value?.tag !== Tag.generalizedTime) throw new InvalidField(`its ${field} is not a time`);
   const text = latin1(value.content);

@@ -10,6 +10,8 @@ export interface CertificateStructure {
   readonly serialNumber: Uint8Array;
   /** The Name of the issuer. */
   readonly issuer: DerValue;
+  /** The first and the last moment of the validity. */
+  readonly validity: DerValue;
   /** The Name of the subject. */
   readonly subject: DerValue;
   /** The SubjectPublicKeyInfo. */
@@ -40,13 +42,14 @@ export function readStructure(der: Uint8Array): CertificateStructure {
   const [signed, algorithm, signature, ...more] = readChildren(certificate);
   const fields = readChildren(signed);
   const version = fields[0]?.tag === Tag.version ? readVersion(fields.shift()) : 1;
-  const [serial, signedAlgorithm, issuer, , subject, publicKey, ...optional] = fields;
+  const [serial, signedAlgorithm, issuer, validity, subject, publicKey, ...optional] = fields;
   if (more.length > 0) throw new RangeError("something follows the signature");
   return {
     signed: signed!.encoded,
     version,
     serialNumber: contentOf(serial, DerTag.integer),
     issuer: required(issuer),
+    validity: required(validity),
     subject: required(subject),
     publicKey: required(publicKey),
     signedAlgorithm: required(signedAlgorithm),

@@ -75,7 +75,7 @@ export interface NameConstraints {
 }
 
 /** The context-specific tags within the extensions. */
-const Tag = { first: 0xa0, second: 0xa1, keyIdentifier: 0x80, issuer: 0xa1, serialNumber: 0x82 } as const;
+const Tag = { permitted: 0xa0, excluded: 0xa1, minimum: 0x80, keyIdentifier: 0x80, issuer: 0xa1, serialNumber: 0x82 };
 const BOOLEAN = 0x01;
 const BIT_STRING = 0x03;
 
@@ -178,26 +178,31 @@ export function extensionsOf(certificate: Certificate): CertificateExtensions {
 
 function readExtension(value: DerValue): Extension {
   const [id, ...rest] = readChildren(value);
-  const critical = rest[0]?.tag === BOOLEAN ? contentOf(rest.shift(), BOOLEAN) : undefined;
+  const isCritical = rest[0]?.tag === BOOLEAN && readBoolean(rest.shift());
   if (rest.length !== 1) throw new RangeError("an extension of the certificate is broken");
-  return { id: readOid(id), isCritical: isTrue(critical), value: contentOf(rest[0], DerTag.octetString) };
+  return { id: readOid(id), isCritical, value: contentOf(rest[0], DerTag.octetString) };
 }
 
 function readBasicConstraints(value: Uint8Array): BasicConstraints {
   const fields = readChildren(one(value));
-  const isCa = fields[0]?.tag === BOOLEAN ? isTrue(contentOf(fields.shift(), BOOLEAN)) : false;
+  const isCa = fields[0]?.tag === BOOLEAN && readBoolean(fields.shift());
   const maxPathLength = fields.length > 0 ? Number(readInteger(fields.shift())) : undefined;
   if (fields.length > 0 || (maxPathLength ?? 0) < 0) throw new RangeError("basicConstraints is broken");
   return { isCa, maxPathLength };
 }
 
 function readKeyUsage(value: Uint8Array): ReadonlySet<KeyUsage> {
-  const [, ...bytes] = contentOf(one(value), BIT_STRING);
-  return new Set(KEY_USAGES.filter((_, bit) => (bytes[bit >> 3] ?? 0) & (0x80 >> (bit & 7))));
+  const [unused = 8, ...bytes] = contentOf(one(value), BIT_STRING);
+  const length = 8 * bytes.length - unused;
+  if (unused > 7 || length < 0) throw new RangeError("keyUsage is broken");
+  return new Set(KEY_USAGES.filter((_, bit) => bit < length && bytes[bit >> 3]! & (0x80 >> (bit & 7))));
 }
 
 function readAuthorityKeyIdentifier(value: Uint8Array): AuthorityKeyIdentifier {
   const fields = readChildren(one(value));
+  if (fields.some(({ tag }) => tag !== Tag.keyIdentifier && tag !== Tag.issuer && tag !== Tag.serialNumber)) {
+    throw new RangeError("authorityKeyIdentifier is broken");
+  }
   const contentAt = (tag: number) => fields.find((field) => field.tag === tag)?.content;
   const [keyIdentifier, issuer, serialNumber] = [Tag.keyIdentifier, Tag.issuer, Tag.serialNumber].map(contentAt);
   return {
@@ -209,25 +214,29 @@ function readAuthorityKeyIdentifier(value: Uint8Array): AuthorityKeyIdentifier {
 
 function readNameConstraints(value: Uint8Array): NameConstraints {
   const fields = nonEmpty(readChildren(one(value)));
-  if (fields.some(({ tag }) => tag !== Tag.first && tag !== Tag.second)) {
+  if (fields.some(({ tag }) => tag !== Tag.permitted && tag !== Tag.excluded)) {
     throw new RangeError("nameConstraints is broken");
   }
   const subtrees = (tag: number) => fields.filter((field) => field.tag === tag).flatMap((field) => readSubtrees(field));
-  return { permitted: subtrees(Tag.first), excluded: subtrees(Tag.second) };
+  return { permitted: subtrees(Tag.permitted), excluded: subtrees(Tag.excluded) };
 }
 
-/** RFC 5280 section 4.2.1.10: minimum is 0, which DER leaves out, and maximum is absent. */
+/** RFC 5280 section 4.2.1.10: minimum is 0 and maximum is absent. */
 function readSubtrees({ content }: DerValue): GeneralName[] {
   return nonEmpty(readDer(content)).map((subtree) => {
     const [base, ...limits] = readChildren(subtree);
-    if (!base || limits.length > 0) throw new RangeError("nameConstraints has a distance");
+    if (!base || limits.some(({ tag, content }) => tag !== Tag.minimum || content.some((byte) => byte !== 0))) {
+      throw new RangeError("nameConstraints has a distance");
+    }
     return readGeneralName(base);
   });
 }
 
-/** X.690 section 8.2.2: everything but zero is true. */
-function isTrue(content: Uint8Array | undefined): boolean {
-  return content !== undefined && content[0] !== 0;
+/** X.690 section 8.2: one byte, of which everything but zero is true. */
+function readBoolean(value: DerValue | undefined): boolean {
+  const content = contentOf(value, BOOLEAN);
+  if (content.length !== 1) throw new RangeError("a BOOLEAN in the certificate is broken");
+  return content[0] !== 0;
 }
 
 function one(der: Uint8Array): DerValue | undefined {

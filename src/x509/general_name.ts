@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { distinguishedName, ipAddress } from "./certificate_fields.ts";
-import { type DerValue, readDer } from "./der.ts";
+import { DerTag, type DerValue, readDer, readOid } from "./der.ts";
 
 /** A name by which a certificate says whom it is for, or an authority whom it issues for (RFC 5280 section 4.2.1.6). */
 export type GeneralName =
@@ -31,9 +31,11 @@ export type GeneralName =
     readonly bytes: Uint8Array;
   };
 
+const OTHER_NAME = 0xa0;
+const REGISTERED_ID = 0x88;
 /** The context-specific tags of RFC 5280 appendix A.2. */
 const KINDS: Readonly<Record<number, GeneralName["kind"]>> = {
-  0xa0: "other", // otherName
+  [OTHER_NAME]: "other",
   0x81: "email",
   0x82: "dns",
   0xa3: "other", // x400Address
@@ -41,7 +43,7 @@ const KINDS: Readonly<Record<number, GeneralName["kind"]>> = {
   0xa5: "other", // ediPartyName
   0x86: "uri",
   0x87: "ip",
-  0x88: "other", // registeredID
+  [REGISTERED_ID]: "other",
 };
 
 /**
@@ -66,8 +68,19 @@ export function readGeneralName({ tag, content }: DerValue): GeneralName {
       return { kind, value: distinguishedName(name), name };
     }
     case "other":
+      requireWellFormed(tag, content);
       return { kind, tag, bytes: content };
     default:
       throw new RangeError("a name in the certificate is of no known kind");
+  }
+}
+
+function requireWellFormed(tag: number, content: Uint8Array): void {
+  if (tag === REGISTERED_ID) return void readOid({ tag: DerTag.oid, content, encoded: content });
+  const [type, value, ...rest] = readDer(content);
+  if (tag !== OTHER_NAME) return;
+  readOid(type);
+  if (value?.tag !== 0xa0 || rest.length > 0 || readDer(value.content).length !== 1) {
+    throw new RangeError("an otherName in the certificate is broken");
   }
 }

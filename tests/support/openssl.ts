@@ -32,3 +32,27 @@ export function openssl(command: string | readonly string[], file: string | Uint
 export function opensslText(command: string | readonly string[], file?: string | Uint8Array, config?: string): string {
   return openssl(command, file, config).toString("utf8");
 }
+
+/** Whether `openssl verify` lets a client in, at its default flags. */
+export function opensslVerifies(
+  leaf: { readonly pem: string },
+  intermediates: readonly { readonly pem: string }[],
+  anchors: readonly { readonly pem: string }[],
+): boolean {
+  const cwd = mkdtempSync(join(tmpdir(), "tls-reload-"));
+  const write = (name: string, certificates: readonly { readonly pem: string }[]) =>
+    writeFileSync(join(cwd, name), certificates.map(({ pem }) => pem).join(""));
+  try {
+    write("anchors", anchors);
+    write("intermediates", intermediates);
+    write("leaf", [leaf]);
+    const untrusted = intermediates.length > 0 ? ["-untrusted", "intermediates"] : [];
+    const args = ["verify", "-purpose", "sslclient", "-no-CApath", "-no-CAstore", "-CAfile", "anchors", ...untrusted];
+    const { status, stderr, error } = spawnSync("openssl", [...args, "leaf"], { cwd, encoding: "utf8" });
+    if (error) throw error;
+    if (status !== 0 && !stderr.includes("verification failed")) throw new Error(`openssl verify failed: ${stderr}`);
+    return status === 0;
+  } finally {
+    rmSync(cwd, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,206 @@
+import { Buffer } from "node:buffer";
+import { defectOf, isNetscapeClient } from "./certificate_defects.ts";
+import { KeyPurpose, type KeyUsage } from "./extensions.ts";
+import { type ComparisonBudget, violationOf } from "./name_constraints.ts";
+import { fitsKey, type PathCertificate } from "./path_certificate.ts";
+import { isVerified, signatureFault, weaknessOf } from "./signatures.ts";
+import type { TrustAnchors } from "./trust_anchors.ts";
+
+/** What a certificate is used for. */
+export type Purpose = "clientAuth" | "serverAuth";
+
+/** What a path must satisfy. */
+export interface PathOptions {
+  /** The moment at which every certificate must be valid, in milliseconds since 1970. */
+  readonly at: number;
+  /** What the first certificate is used for. */
+  readonly purpose: Purpose;
+}
+
+/** A path from a certificate to an authority, or why there is none. */
+export type PathResult =
+  | { readonly path: readonly PathCertificate[]; readonly reason?: undefined }
+  | { readonly path?: undefined; readonly reason: string };
+
+/** The longest path, both ends included. Runtimes end at 8 to 100. */
+const MAX_LENGTH = 10;
+/** How many certificates of a peer are looked at, and how often one of them is tried as an issuer. */
+const MAX_INTERMEDIATES = 32;
+const MAX_STEPS = 1_000;
+/** How many signatures are verified that were not before: one takes up to a millisecond. */
+const MAX_SIGNATURES = 32;
+/** How many names are compared with constraints: about 20 ms. */
+const MAX_COMPARISONS = 100_000;
+
+/** The usages of which a key needs one, as OpenSSL asks for them. */
+const USAGES: Readonly<Record<Purpose, readonly KeyUsage[]>> = {
+  clientAuth: ["digitalSignature", "keyAgreement"],
+  serverAuth: ["digitalSignature", "keyAgreement", "keyEncipherment"],
+};
+
+/**
+ * Finds a path from a certificate to a trust anchor that RFC 5280 section 6 lets pass, and that OpenSSL lets pass as
+ * well: the anchor must be self-signed, and is held to its own validity, purposes and constraints.
+ *
+ * Where several certificates may have issued another, the choice is OpenSSL's: anchors before those that the peer has
+ * sent, and of these the first that is valid, without a second attempt. Anchors of one name are all tried, so that the
+ * answer does not depend on the order in which a configuration lists them.
+ *
+ * @param leaf The certificate at the beginning.
+ * @param intermediates Certificates that may stand between, in the order of the peer; those of no use are ignored.
+ * @param anchors Where a path may end.
+ * @param options Moment and purpose.
+ * @returns The path, leaf first, or the reason why there is none.
+ */
+export function findPath(
+  leaf: PathCertificate,
+  intermediates: readonly PathCertificate[],
+  anchors: TrustAnchors,
+  options: PathOptions,
+): PathResult {
+  const fault = leafFault(leaf, options);
+  if (fault !== undefined) return { reason: `the certificate of the peer is refused: ${fault}` };
+  if (anchors.has(leaf) && leaf.isSelfSigned) return { path: [leaf] };
+  return new PathSearch(intermediates.slice(0, MAX_INTERMEDIATES), anchors, options).run(leaf);
+}
+
+/** One search, depth first. Its limits are for all paths that it tries. */
+class PathSearch {
+  readonly #intermediates: readonly PathCertificate[];
+  readonly #anchors: TrustAnchors;
+  readonly #options: PathOptions;
+  readonly #budget: ComparisonBudget = { comparisons: MAX_COMPARISONS };
+  #steps = MAX_STEPS;
+  #signatures = MAX_SIGNATURES;
+  /** What ended the longest of the paths that were tried. */
+  #reason = "no authority of the configuration has issued the certificate of the peer";
+  #reasonLength = 0;
+
+  constructor(intermediates: readonly PathCertificate[], anchors: TrustAnchors, options: PathOptions) {
+    this.#intermediates = intermediates;
+    this.#anchors = anchors;
+    this.#options = options;
+  }
+
+  run(leaf: PathCertificate): PathResult {
+    const path = this.#extend([leaf]);
+    return path ? { path } : { reason: this.#reason };
+  }
+
+  #extend(path: readonly PathCertificate[]): readonly PathCertificate[] | undefined {
+    for (const issuer of this.#issuersOf(path)) {
+      if (path.includes(issuer) || this.#wasPassed(path, issuer)) continue;
+      const longer = [...path, issuer];
+      const isEnd = this.#anchors.has(issuer) && issuer.isSelfSigned;
+      const fault = this.#fault(path, issuer) ?? (isEnd ? constraintFault(longer, this.#budget) : undefined);
+      if (fault !== undefined) {
+        this.#note(longer.length, fault);
+        continue;
+      }
+      const found = isEnd ? longer : this.#extend(longer);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  /** The certificates that may have issued a child: all anchors that may, else the first other one. */
+  #issuersOf(path: readonly PathCertificate[]): PathCertificate[] {
+    const { at } = this.#options;
+    const child = path.at(-1)!;
+    const mayIssue = (each: PathCertificate) =>
+      child.namesIssuer(each) && fitsKey(child.signatureAlgorithm, each.publicKey);
+    const preferred = (named: readonly PathCertificate[]) => {
+      const eligible = named.filter(mayIssue);
+      const valid = eligible.filter((each) => validityFault(each, at) === undefined);
+      return valid.length > 0 ? valid : eligible;
+    };
+    const anchors = preferred(this.#anchors.bySubject(child.issuerKey));
+    // Those at which the path ends come first.
+    if (anchors.length > 0) {
+      return anchors.toSorted((one, other) => Number(other.isSelfSigned) - Number(one.isSelfSigned));
+    }
+    // Above an anchor nothing counts that the peer has sent.
+    if (path.length > 1 && this.#anchors.has(child)) return [];
+    return preferred(this.#intermediates.filter(({ subjectKey }) => subjectKey === child.issuerKey)).slice(0, 1);
+  }
+
+  /** Whether an anchor of the same name and key stands on the path: what lies between them is a detour (RFC 4158). */
+  #wasPassed(path: readonly PathCertificate[], { subjectKey, structure: { publicKey } }: PathCertificate): boolean {
+    return path.slice(1).some((each) =>
+      each.subjectKey === subjectKey && this.#anchors.has(each) &&
+      Buffer.from(each.structure.publicKey.encoded).equals(publicKey.encoded)
+    );
+  }
+
+  #fault(path: readonly PathCertificate[], issuer: PathCertificate): string | undefined {
+    const child = path.at(-1)!;
+    const name = this.#anchors.has(issuer) ? `the authority ${issuer.subject}` : "an intermediate certificate";
+    if (--this.#steps < 0) return "there are too many paths to be tried";
+    const fault = issuerFault(path, issuer, this.#options);
+    if (fault !== undefined) return `${name} is refused: ${fault}`;
+    if (!isVerified(child, issuer) && --this.#signatures < 0) return "there are too many signatures to be verified";
+    const signature = signatureFault(child, issuer);
+    return signature && `a certificate that names ${name} as its issuer is refused: ${signature}`;
+  }
+
+  #note(length: number, reason: string): void {
+    if (length <= this.#reasonLength) return;
+    this.#reasonLength = length;
+    this.#reason = reason;
+  }
+}
+
+function leafFault(leaf: PathCertificate, options: PathOptions): string | undefined {
+  const fault = commonFault(leaf, options);
+  if (fault !== undefined) return fault;
+  const { keyUsage, subjectAltNames } = leaf.extensions;
+  if (keyUsage && !USAGES[options.purpose].some((usage) => keyUsage.has(usage))) {
+    return "its keyUsage does not let it authenticate";
+  }
+  if (options.purpose === "clientAuth" && !isNetscapeClient(leaf)) return "its nsCertType is not that of a client";
+  return leaf.subjectKey === "" && !subjectAltNames?.length ? "it has no name" : undefined;
+}
+
+/** What an issuer must satisfy on a path of which everything below it is known. */
+function issuerFault(path: readonly PathCertificate[], issuer: PathCertificate, options: PathOptions) {
+  const fault = commonFault(issuer, options) ?? weaknessOf(issuer);
+  if (fault !== undefined) return fault;
+  const { basicConstraints, keyUsage } = issuer.extensions;
+  if (issuer.structure.version !== 3) return "it is not of version 3";
+  if (!basicConstraints?.isCa) return "it is not an authority";
+  if (keyUsage && !keyUsage.has("keyCertSign")) return "its keyUsage does not let it sign certificates";
+  if (issuer.subjectKey === "") return "it has no name";
+  if (path.length >= MAX_LENGTH) return "the path is too long";
+  // RFC 5280 section 4.2.1.9: those that are self-issued do not count, nor does the last one.
+  const between = path.slice(1).filter(({ isSelfIssued }) => !isSelfIssued).length;
+  return between > (basicConstraints.maxPathLength ?? Infinity) ? "the path below it is too long" : undefined;
+}
+
+/** What every certificate of a path must satisfy. */
+function commonFault(certificate: PathCertificate, { at, purpose }: PathOptions): string | undefined {
+  const fault = validityFault(certificate, at) ?? defectOf(certificate);
+  if (fault !== undefined) return fault;
+  const { extendedKeyUsage } = certificate.extensions;
+  return extendedKeyUsage && !extendedKeyUsage.includes(KeyPurpose[purpose])
+    ? `its extendedKeyUsage lacks ${purpose}`
+    : undefined;
+}
+
+/** As OpenSSL, the last second does not count. */
+function validityFault({ notBefore, notAfter }: PathCertificate, at: number): string | undefined {
+  if (at < notBefore) return "it is not yet valid";
+  return at < notAfter ? undefined : "it has expired";
+}
+
+/** RFC 5280 section 6.1.4 (b) to (g): constraints bind everything below, self-issued intermediates excepted. */
+function constraintFault(path: readonly PathCertificate[], budget: ComparisonBudget): string | undefined {
+  for (const [index, { extensions: { nameConstraints } }] of path.entries()) {
+    if (!nameConstraints) continue;
+    for (const [below, certificate] of path.slice(0, index).entries()) {
+      if (below > 0 && certificate.isSelfIssued) continue;
+      const violation = violationOf(certificate, nameConstraints, { isLeaf: below === 0, budget });
+      if (violation !== undefined) return `a name constraint of an authority is violated: ${violation}`;
+    }
+  }
+  return undefined;
+}

@@ -1,0 +1,197 @@
+import { attributeText, canonicalName, readName } from "./canonical_name.ts";
+import type { NameConstraints } from "./extensions.ts";
+import type { GeneralName } from "./general_name.ts";
+import type { PathCertificate } from "./path_certificate.ts";
+
+/** How many more comparisons a search for a path may make. */
+export interface ComparisonBudget {
+  comparisons: number;
+}
+
+const EMAIL_ADDRESS = "2a864886f70d010901";
+const COMMON_NAME = "550403";
+const IA5_STRING = 0x16;
+/** The identifier of SmtpUTF8Mailbox (RFC 8398), as an otherName begins with it. */
+const SMTP_UTF8_MAILBOX = "06082b06010505070809";
+
+const LABEL = "[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?";
+const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`, "i");
+/** A common name of two labels or more: clients of old take it for a DNS name. */
+const HOST_IN_COMMON_NAME = new RegExp(`^${LABEL}(?:\\.${LABEL})+$`, "i");
+/** RFC 3986 section 3: scheme, host and port. What else may stand before the path is not supported. */
+const URI = /^[a-z][a-z0-9+.-]*:\/\/([a-z0-9_.-]+)(?::\d*)?(?:\/.*)?$/is;
+
+/** A name or a constraint in the form in which they are compared. */
+interface Comparable {
+  readonly kind: GeneralName["kind"];
+  readonly name: GeneralName;
+  /** What is compared without regard to case, in lower case: the name, or its host. */
+  readonly host: string;
+  /** The relative distinguished names of a directory name. */
+  readonly rdns: readonly string[];
+}
+
+/**
+ * Finds why a certificate breaks the name constraints of an authority above it (RFC 5280 section 4.2.1.10).
+ *
+ * @param certificate The certificate.
+ * @param constraints What the authority may issue for.
+ * @param isLeaf Whether the certificate is the client's own: then its common name counts if it has no DNS name.
+ * @param budget Counted down; when it is used up, the certificate is refused.
+ * @returns The reason, or `undefined` if there is none.
+ */
+export function violationOf(
+  certificate: PathCertificate,
+  constraints: NameConstraints,
+  { isLeaf, budget }: { readonly isLeaf: boolean; readonly budget: ComparisonBudget },
+): string | undefined {
+  const permitted = constraints.permitted.map((limit) => comparable(limit, hostOfLimit(limit)));
+  const excluded = constraints.excluded.map((limit) => comparable(limit, hostOfLimit(limit)));
+  const unusable = [...permitted, ...excluded].find((limit) => !isUsable(limit));
+  if (unusable) return `a name constraint is not supported: ${unusable.kind}`;
+  const names = namesOf(certificate, isLeaf).map((name) => comparable(name, hostOf(name)));
+  budget.comparisons -= names.length * (permitted.length + excluded.length);
+  if (budget.comparisons < 0) return "the name constraints are too many to be compared";
+  for (const name of names) {
+    const ownPermitted = permitted.filter((limit) => isOfKind(name.name, limit.name));
+    const ownExcluded = excluded.filter((limit) => isOfKind(name.name, limit.name));
+    if (ownPermitted.length + ownExcluded.length === 0) continue;
+    if (!isComparable(name)) return `a name cannot be compared with the name constraints: ${name.kind}`;
+    if (ownPermitted.length > 0 && !ownPermitted.some((limit) => lies(name, limit))) {
+      return `a name lies outside of the name constraints: ${name.kind}`;
+    }
+    if (ownExcluded.some((limit) => lies(name, limit))) return `a name is excluded: ${name.kind}`;
+  }
+  return undefined;
+}
+
+function comparable(name: GeneralName, host: string): Comparable {
+  return {
+    kind: name.kind,
+    name,
+    host: lower(host),
+    rdns: name.kind === "directory" ? canonicalName(name.name) : [],
+  };
+}
+
+/** Of a URI it is empty if there is none that a constraint could be compared with. */
+function hostOf(name: GeneralName): string {
+  switch (name.kind) {
+    case "dns":
+      return name.value;
+    case "email":
+      return name.value.slice(name.value.lastIndexOf("@") + 1);
+    case "uri":
+      return URI.exec(name.value)?.[1] ?? "";
+    default:
+      return "";
+  }
+}
+
+/** A constraint of URIs is a host, not a URI. */
+function hostOfLimit(limit: GeneralName): string {
+  return limit.kind === "uri" ? limit.value : hostOf(limit);
+}
+
+/** Everything that a certificate says whom it is for, the addresses and host names of its subject included. */
+function namesOf({ structure: { subject }, extensions }: PathCertificate, isLeaf: boolean): GeneralName[] {
+  const alternative = extensions.subjectAltNames ?? [];
+  const hasDnsName = alternative.some(({ kind }) => kind === "dns");
+  const attributes = readName(subject).flat();
+  const names: GeneralName[] = attributes.length > 0 ? [{ kind: "directory", value: "", name: subject }] : [];
+  for (const { type, value } of attributes) {
+    if (type === EMAIL_ADDRESS) {
+      // RFC 5280 section 4.1.2.6: an address is an IA5String. What is none cannot be compared.
+      names.push({ kind: "email", value: value.tag === IA5_STRING ? attributeText(value)! : "" });
+    }
+    if (type !== COMMON_NAME || !isLeaf || hasDnsName) continue;
+    const text = (attributeText(value) ?? "").replace(/\0+$/, "");
+    if (HOST_IN_COMMON_NAME.test(text) || text.includes("\0")) names.push({ kind: "dns", value: text });
+  }
+  return [...names, ...alternative];
+}
+
+function isOfKind(name: GeneralName, limit: GeneralName): boolean {
+  if (name.kind !== "other") return name.kind === limit.kind;
+  return limit.kind === "other" ? name.tag === limit.tag : limit.kind === "email" && isMailbox(name.bytes);
+}
+
+function isMailbox(bytes: Uint8Array): boolean {
+  return SMTP_UTF8_MAILBOX === [...bytes.subarray(0, 10)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Whether it can be told what a constraint means: one that matches nothing would exclude nothing. */
+function isUsable({ name, host }: Comparable): boolean {
+  switch (name.kind) {
+    case "dns":
+      return host === "" || HOST.test(host.replace(/^\./, ""));
+    case "uri":
+    case "email":
+      return HOST.test(host.replace(/^\./, ""));
+    case "ip":
+      return isMasked(name.bytes);
+    default:
+      return true;
+  }
+}
+
+/** RFC 5280 section 4.2.1.10: an address and a mask, whose ones come first as in RFC 4632. */
+function isMasked(bytes: Uint8Array): boolean {
+  if (bytes.length !== 8 && bytes.length !== 32) return false;
+  const mask = [...bytes.subarray(bytes.length / 2)].map((byte) => byte.toString(2).padStart(8, "0")).join("");
+  return !mask.includes("01");
+}
+
+function isComparable({ name, host }: Comparable): boolean {
+  switch (name.kind) {
+    case "dns":
+      return HOST.test(host.replace(/^\*\./, ""));
+    case "email":
+      return name.value.includes("@");
+    case "uri":
+      return !/^[\d.]*$/.test(host);
+    case "ip":
+      return name.value !== "";
+    default:
+      return name.kind === "directory";
+  }
+}
+
+/** Whether a name lies within a subtree of the same kind. */
+function lies({ name, host, rdns }: Comparable, limit: Comparable): boolean {
+  switch (name.kind) {
+    case "directory":
+      return limit.rdns.every((rdn, index) => rdn === rdns[index]);
+    case "ip":
+      return limit.name.kind === "ip" && liesInNetwork(name.bytes, limit.name.bytes);
+    case "dns":
+      return host === limit.host || host.endsWith(/^\.|^$/.test(limit.host) ? limit.host : `.${limit.host}`);
+    case "email":
+      return liesInHosts(host, limit.host) && hasLocalPart(name.value, limit.name);
+    default:
+      return liesInHosts(host, limit.host);
+  }
+}
+
+/** A host is meant alone; with a dot in front, what is below it. */
+function liesInHosts(host: string, limit: string): boolean {
+  return limit.startsWith(".") ? host.length > limit.length && host.endsWith(limit) : host === limit;
+}
+
+/** RFC 5280 section 4.2.1.6: what stands before the `@` is compared as it is. */
+function hasLocalPart(mailbox: string, limit: GeneralName): boolean {
+  if (limit.kind !== "email") return false;
+  const at = limit.value.lastIndexOf("@");
+  return at <= 0 || limit.value.slice(0, at) === mailbox.slice(0, mailbox.lastIndexOf("@"));
+}
+
+function liesInNetwork(address: Uint8Array, network: Uint8Array): boolean {
+  const { length } = address;
+  return 2 * length === network.length &&
+    address.every((byte, index) => ((byte ^ network[index]!) & network[length + index]!) === 0);
+}
+
+/** In ASCII: the texts are read as `latin1`, whose other letters mean nothing to the DNS. */
+function lower(text: string): string {
+  return text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase());
+}
