@@ -6,7 +6,7 @@
  */
 export { Certificate, type CertificateFacts, parseCertificates } from "./src/x509/certificate.ts";
 export { TlsReloadError, type TlsReloadErrorCode, type TlsReloadErrorOptions } from "./src/errors.ts";
-export { loadTlsConfig } from "./src/config/load_tls_config.ts";
+export { type CertifiedKeyFiles, type LoadOptions, loadTlsConfig } from "./src/config/load_tls_config.ts";
 export { encodePem, parsePem, type PemFile, type PemInput, type PemSection } from "./src/x509/pem.ts";
 export { pemFromEnv } from "./src/x509/pem_from_env.ts";
 export { parsePrivateKey } from "./src/x509/private_key.ts";
@@ -20,14 +20,16 @@ export {
   warmNativeRoots,
 } from "./src/roots.ts";
 export { type AcceptOptions, type TlsAcceptor } from "./src/accept/tls_acceptor.ts";
-export { type CertifiedKey } from "./src/config/certified_key.ts";
+export { type ClientHello } from "./src/accept/client_hello.ts";
+export { type CertifiedKey, type CertifiedKeyFacts, type CertifiedKeyInit } from "./src/config/certified_key.ts";
 export {
   type ClientAuth,
   type ClientAuthMode,
   type TlsConfigInit,
   type TlsConfigOptions,
   type TlsVersion,
+  type UnknownName,
 } from "./src/config/options.ts";
 export { type TlsServerOptions } from "./src/config/server_options.ts";
 export { TlsConfig, type TlsConfigFacts } from "./src/config/tls_config.ts";
-export { TlsState, type TlsSwap } from "./src/accept/tls_state.ts";
+export { TlsState, type TlsStateOptions, type TlsSwap } from "./src/accept/tls_state.ts";

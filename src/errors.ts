@@ -23,6 +23,7 @@
  * | `HANDSHAKE_TIMEOUT` | a peer did not complete it in time |
  * | `CLIENT_UNAUTHORIZED` | the client's certificate is missing or not to be trusted |
  * | `STALE_CERTIFICATE` | a server could not take over the current configuration, and serves an older one |
+ * | `CHALLENGE_ANSWERED` | the connection was an ACME challenge of `answerAlpnChallenge()`, and has been answered |
  * | `NATIVE_ROOTS_UNAVAILABLE` | the system's trusted roots cannot be read, or there are none |
  * | `UNSUPPORTED` | the runtime cannot do this; the message says which one and what to use instead |
  */
@@ -47,6 +48,7 @@ export type TlsReloadErrorCode =
   | "HANDSHAKE_TIMEOUT"
   | "CLIENT_UNAUTHORIZED"
   | "STALE_CERTIFICATE"
+  | "CHALLENGE_ANSWERED"
   | "NATIVE_ROOTS_UNAVAILABLE"
   | "UNSUPPORTED";
 

@@ -1,17 +1,27 @@
+import { Buffer } from "node:buffer";
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
+import type { Server, TlsOptions, TLSSocket } from "node:tls";
+import type { CertifiedKey } from "../config/certified_key.ts";
+import { settingsDigestOf } from "../config/digests.ts";
+import { encodeProtocols } from "../config/options.ts";
 import { serverOptions } from "../config/server_options.ts";
-import type { TlsConfig } from "../config/tls_config.ts";
-import { TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
-import { hideKey, socketUnder } from "../node_internals.ts";
+import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
+import { TlsReloadError } from "../errors.ts";
+import { ACME_PROTOCOL, type AlpnChallenges } from "./alpn_challenges.ts";
+import type { ClientHello } from "./client_hello.ts";
 import { admissionRefusal, ClientVerification, resetConnection, type VerifiedClients } from "./client_verification.ts";
+import { createInnerServer, failure, forget, handOver, type Pending } from "./inner_server.ts";
+import { readClientHello } from "./read_client_hello.ts";
+import type { RecentServers } from "./recent_servers.ts";
 
 /** What one handshake is made with. */
 export interface HandshakeOptions {
   readonly signal?: AbortSignal | undefined;
   readonly handshakeTimeoutMs: number;
   readonly noDelay: boolean;
+  /** Called with the ClientHello before it is answered. An error that it throws refuses the client. */
+  readonly onClientHello?: ((hello: ClientHello) => void) | undefined;
 }
 
 /** Where a handshake ends. One of the two is called, once, in the same turn as the event of the runtime. */
@@ -30,27 +40,26 @@ export interface HandshakeOutcome {
 /** The generations that a {@linkcode HandshakeServer} belongs to: those of a state, or of an attached server. */
 export interface Lineage {
   readonly verifiedClients: VerifiedClients;
+  readonly challenges: AlpnChallenges;
+  /** The servers of several certified keys; with one key, each generation has its own. */
+  readonly servers: RecentServers;
   /** The generation that is current now. */
   current(): HandshakeServer;
 }
 
-/** One handshake in progress. */
-interface Pending {
-  /** Why it was ended by us, once it is. */
-  refusal: TlsReloadError | undefined;
-  succeed(secure: TLSSocket): void;
-  fail(error: unknown, secure?: TLSSocket): void;
-}
-
-/** What the `tls.Server` of a {@linkcode HandshakeServer} is made with. */
+/** What the `tls.Server`s of a {@linkcode HandshakeServer} are made with. */
 export interface ServerSetup {
-  /** Its options, asked for when it is made. */
-  options(config: TlsConfig): TlsOptions;
-  /** Called with the server before any connection, so that its listeners are called before those of the handshakes. */
+  /** The options of a server, asked for when it is made. */
+  options(config: TlsConfig, certifiedKey: CertifiedKey): TlsOptions;
+  /** Called with a server before any connection, so that its listeners are called before those of the handshakes. */
   prepare(server: Server): void;
+  /** Called with a server before each connection. */
+  use(server: Server, certifiedKey: CertifiedKey): void;
 }
 
-const PLAIN_SETUP: ServerSetup = { options: serverOptions, prepare: () => {} };
+const PLAIN_SETUP: ServerSetup = { options: serverOptions, prepare: () => {}, use: () => {} };
+/** A fatal alert in a record of its own (RFC 8446 section 6.2). */
+const UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
 
 /**
  * Makes the handshakes of one configuration with a `tls.Server` that never listens, because `tls.Server` verifies
@@ -64,8 +73,8 @@ export class HandshakeServer {
   readonly config: TlsConfig;
   readonly #lineage: Lineage;
   readonly #setup: ServerSetup;
-  readonly #pending = new WeakMap<Duplex, Pending>();
   #server: Server | undefined;
+  #settingsDigest: string | undefined;
   #verification: ClientVerification | undefined;
 
   constructor(config: TlsConfig, lineage: Lineage, setup: ServerSetup = PLAIN_SETUP) {
@@ -81,12 +90,6 @@ export class HandshakeServer {
     return this.#verification;
   }
 
-  /** The `tls.Server`, made at the first call. */
-  get server(): Server {
-    this.#server ??= this.#createServer(socketUnder);
-    return this.#server;
-  }
-
   /**
    * Begins a handshake.
    *
@@ -95,21 +98,21 @@ export class HandshakeServer {
    * @param outcome Where it ends.
    */
   begin(socket: Duplex, options: HandshakeOptions, outcome: HandshakeOutcome): void {
-    const { signal, handshakeTimeoutMs, noDelay } = options;
-    let isPending = true;
+    const { signal, handshakeTimeoutMs } = options;
+    let isOpen = true;
     const end = () => {
-      if (!isPending) return false;
-      isPending = false;
+      if (!isOpen) return false;
+      isOpen = false;
       clearTimeout(timer);
       signal?.removeEventListener("abort", onAbort);
       socket.removeListener("close", onClose);
-      this.#pending.delete(socket);
+      forget(socket);
       return true;
     };
     const pending: Pending = {
       refusal: undefined,
-      succeed: (secure) => {
-        if (end()) outcome.succeed(secure);
+      admit: (secure) => {
+        if (this.#isAdmitted(secure, pending) && end()) outcome.succeed(secure);
       },
       fail: (error, secure) => {
         if (!end()) return;
@@ -130,73 +133,93 @@ export class HandshakeServer {
     };
     const timer = handshakeTimeoutMs < Infinity ? setTimeout(onTimeout, handshakeTimeoutMs) : undefined;
 
-    this.#pending.set(socket, pending);
     socket.on("error", ignore).once("close", onClose);
     signal?.addEventListener("abort", onAbort);
     if (signal?.aborted) onAbort();
     else if (socket.destroyed) onClose();
-    else this.#start(socket, noDelay, pending);
+    else this.#start(socket, options, pending);
   }
 
-  #start(socket: Duplex, noDelay: boolean, pending: Pending): void {
+  #start(socket: Duplex, options: HandshakeOptions, pending: Pending): void {
+    if (options.noDelay && socket instanceof Socket) socket.setNoDelay(true);
+    const { certifiedKeys, unknownName } = this.config;
+    const isHelloNeeded = certifiedKeys.length > 1 || unknownName === "refuse" ||
+      !this.#lineage.challenges.isEmpty || options.onClientHello !== undefined;
+    if (!isHelloNeeded) {
+      this.#serve(socket, pending, certifiedKeys[0]!);
+      return;
+    }
+    readClientHello(socket).then((hello) => {
+      if (socket.destroyed) return;
+      options.onClientHello?.(hello);
+      this.#answer(socket, pending, hello);
+    }).catch((error) => {
+      const isOurs = error instanceof TlsReloadError;
+      pending.fail(
+        pending.refusal ?? (isOurs ? error : failure("HANDSHAKE_FAILED", "onClientHello refuses it", error)),
+      );
+    });
+  }
+
+  #answer(socket: Duplex, pending: Pending, hello: ClientHello): void {
+    const challenge = this.#lineage.challenges.find(hello);
+    if (challenge) {
+      this.#answerChallenge(socket, pending, challenge);
+      return;
+    }
+    const certifiedKey = certifiedKeyForClient(this.config, hello, (socket as Partial<Socket>).localAddress);
+    if (certifiedKey) {
+      this.#serve(socket, pending, certifiedKey);
+      return;
+    }
+    const error = failure("HANDSHAKE_FAILED", "no certificate holds the name that the client asks for");
+    socket.end(UNRECOGNIZED_NAME, () => pending.fail(error));
+  }
+
+  /** RFC 8737 section 3: the handshake is all there is, and nothing is exchanged after it. */
+  #answerChallenge(socket: Duplex, pending: Pending, certifiedKey: CertifiedKey): void {
+    const { cert, key, secureOptions } = serverOptions(this.config, certifiedKey);
+    const options = { cert, key, secureOptions, ALPNProtocols: encodeProtocols([ACME_PROTOCOL]) };
+    const answered = failure("CHALLENGE_ANSWERED", "it was an ACME challenge, which has been answered");
+    pending.admit = (secure) => void secure.end(() => pending.fail(answered));
+    this.#handOver(socket, pending, () => createInnerServer(options, () => {}, socket));
+  }
+
+  #handOver(socket: Duplex, pending: Pending, server: () => Server): void {
     try {
-      if (noDelay && socket instanceof Socket) socket.setNoDelay(true);
-      // Nothing leads from an encrypted socket to a Duplex under it, so a Duplex gets a server of its own.
-      const server = socket instanceof Socket ? this.server : this.#createServer(() => socket);
-      server.emit("connection", socket);
+      handOver(server(), socket, pending);
     } catch (cause) {
       pending.fail(failure("HANDSHAKE_FAILED", "the runtime refuses the connection", cause));
     }
   }
 
-  #createServer(under: (secure: TLSSocket) => Duplex | undefined): Server {
-    const pendingOf = (secure: TLSSocket) => this.#pending.get(under(secure)!);
-    // No time limit but that of begin(): Deno keeps every socket whose handshake has failed until the server's ends.
-    const server = hideKey(createServer({ ...this.#setup.options(this.config), handshakeTimeout: -1 }));
-    this.#setup.prepare(server);
-    server.on("secureConnection", (secure) => this.#admit(secure, pendingOf(secure)));
-    server.on("tlsClientError", (cause: NodeJS.ErrnoException, secure) => {
-      const pending = pendingOf(secure);
-      pending?.fail(pending.refusal ?? failureOf(cause, secure), secure);
+  #serve(socket: Duplex, pending: Pending, certifiedKey: CertifiedKey): void {
+    this.#handOver(socket, pending, () => {
+      const server = socket instanceof Socket ? this.#serverOf(certifiedKey) : this.#createServer(certifiedKey, socket);
+      this.#setup.use(server, certifiedKey);
+      return server;
     });
-    return server;
   }
 
-  #admit(secure: TLSSocket, pending: Pending | undefined): void {
-    hideKey(secure).on("error", () => closeAfterError(secure));
+  #serverOf(certifiedKey: CertifiedKey): Server {
+    if (this.config.certifiedKeys.length === 1) return this.#server ??= this.#createServer(certifiedKey);
+    const settingsDigest = this.#settingsDigest ??= settingsDigestOf(this.config);
+    return this.#lineage.servers.get(certifiedKey, settingsDigest, () => this.#createServer(certifiedKey));
+  }
+
+  #createServer(certifiedKey: CertifiedKey, duplex?: Duplex): Server {
+    return createInnerServer(this.#setup.options(this.config, certifiedKey), this.#setup.prepare, duplex);
+  }
+
+  #isAdmitted(secure: TLSSocket, pending: Pending): boolean {
     const reason = admissionRefusal(secure, this.verification, this.#lineage.current().verification);
-    if (reason === undefined && pending) {
-      pending.succeed(secure);
-      return;
-    }
+    if (reason === undefined) return true;
     resetConnection(secure);
-    if (reason === undefined) return;
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.
-    setImmediate(() => pending?.fail(failure("CLIENT_UNAUTHORIZED", reason), secure));
+    setImmediate(() => pending.fail(failure("CLIENT_UNAUTHORIZED", reason), secure));
+    return false;
   }
 }
 
 /** A peer may end a connection in any way at any time. What follows arrives as `"close"`. */
 function ignore(): void {}
-
-/**
- * RFC 8446 section 6.2: a fatal error ends the connection. The runtimes emit the error of a record that does not decrypt,
- * and leave the socket open.
- */
-function closeAfterError(secure: TLSSocket): void {
-  // Deferred: the runtime has not sent its alert yet, and destroying inside the event crashes Node.
-  setImmediate(() => secure.destroy());
-}
-
-function failureOf(cause: NodeJS.ErrnoException, { authorizationError }: TLSSocket): TlsReloadError {
-  if (cause.code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") {
-    return failure("CLIENT_UNAUTHORIZED", "the client sent no certificate", cause);
-  }
-  return authorizationError
-    ? failure("CLIENT_UNAUTHORIZED", String(authorizationError), cause)
-    : failure("HANDSHAKE_FAILED", cause.code ?? cause.message, cause);
-}
-
-function failure(code: TlsReloadErrorCode, reason: string, cause?: unknown): TlsReloadError {
-  return new TlsReloadError(code, `Cannot accept connection: ${reason}`, { cause });
-}

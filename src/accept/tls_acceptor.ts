@@ -4,7 +4,10 @@ import { kindOf, requireOptions } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
 import { VerifiedClients } from "./client_verification.ts";
+import { AlpnChallenges } from "./alpn_challenges.ts";
+import type { ClientHello } from "./client_hello.ts";
 import { type HandshakeOptions, HandshakeServer, type Lineage } from "./handshake_server.ts";
+import { RecentServers } from "./recent_servers.ts";
 
 /** The options of {@linkcode TlsAcceptor.accept}. */
 export interface AcceptOptions {
@@ -23,9 +26,14 @@ export interface AcceptOptions {
    * @default {true}
    */
   readonly noDelay?: boolean | undefined;
+  /**
+   * Called with what the client offers and asks for, before the handshake. An error that it throws refuses the client.
+   * The names and protocols are the client's claims, and may hold any characters.
+   */
+  readonly onClientHello?: ((hello: ClientHello) => void) | undefined;
 }
 
-const OPTION_NAMES = ["signal", "handshakeTimeoutMs", "noDelay"];
+const OPTION_NAMES = ["signal", "handshakeTimeoutMs", "noDelay", "onClientHello"];
 
 /** The handshakes of an acceptor. */
 export let handshakesOf: (acceptor: TlsAcceptor) => HandshakeServer;
@@ -57,7 +65,12 @@ export class TlsAcceptor {
   constructor(config: TlsConfig, generation = 0, lineage?: Lineage) {
     this.config = config;
     this.generation = generation;
-    const alone: Lineage = { verifiedClients: new VerifiedClients(), current: () => this.#handshakes };
+    const alone: Lineage = {
+      verifiedClients: new VerifiedClients(),
+      challenges: new AlpnChallenges(),
+      servers: new RecentServers(),
+      current: () => this.#handshakes,
+    };
     this.#handshakes = new HandshakeServer(config, lineage ?? alone);
   }
 
@@ -72,14 +85,17 @@ export class TlsAcceptor {
    * the bytes that were read too far. A `Duplex` that is not a `net.Socket` costs a context of its own and does not
    * resume sessions.
    *
+   * With several certified keys the client gets the one that is for the name it asks for and that it can verify. Only
+   * then, with `onClientHello`, and while `TlsState.answerAlpnChallenge()` waits, is its first message read beforehand.
+   *
    * An `"error"` of the returned socket closes the connection, also without a listener (RFC 8446 section 6.2). To close
    * the connection, destroy the returned socket only: destroying both sockets in one turn can crash Node.
    *
    * @param socket The accepted connection. It belongs to the acceptor from here on.
    * @param options A signal, a time limit, and whether small packets are sent at once.
    * @returns The encrypted connection.
-   * @throws {TlsReloadError} `HANDSHAKE_FAILED`, `HANDSHAKE_TIMEOUT`, or `CLIENT_UNAUTHORIZED`; the reason of the signal
-   * if it is aborted.
+   * @throws {TlsReloadError} `HANDSHAKE_FAILED`, `HANDSHAKE_TIMEOUT`, `CLIENT_UNAUTHORIZED`, or `CHALLENGE_ANSWERED`; the
+   * reason of the signal if it is aborted.
    * @throws {TypeError} If the socket is not a `Duplex`, or an option is unknown or is none of its allowed values.
    *
    * @example
@@ -115,7 +131,7 @@ export class TlsAcceptor {
 
 function checked(options: AcceptOptions): HandshakeOptions {
   requireOptions("accept()", options, OPTION_NAMES);
-  const { signal, handshakeTimeoutMs = 10_000, noDelay = true } = options;
+  const { signal, handshakeTimeoutMs = 10_000, noDelay = true, onClientHello } = options;
   requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
-  return { signal, handshakeTimeoutMs, noDelay };
+  return { signal, handshakeTimeoutMs, noDelay, onClientHello };
 }

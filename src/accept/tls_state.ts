@@ -1,9 +1,12 @@
-import { kindOf } from "../arguments.ts";
+import { kindOf, requireOptions } from "../arguments.ts";
 import { tlsOptions, type TlsServerOptions } from "../config/server_options.ts";
-import { TlsConfig } from "../config/tls_config.ts";
+import type { CertifiedKeyInit } from "../config/certified_key.ts";
+import { requireOneKey, TlsConfig } from "../config/tls_config.ts";
 import { warn } from "../warnings.ts";
+import { AlpnChallenges } from "./alpn_challenges.ts";
 import { VerifiedClients } from "./client_verification.ts";
 import type { Lineage } from "./handshake_server.ts";
+import { MAX_CONTEXTS, RecentServers } from "./recent_servers.ts";
 import { handshakesOf, TlsAcceptor } from "./tls_acceptor.ts";
 
 /** A swap, as the listeners of {@linkcode TlsState.subscribe} get it. */
@@ -23,9 +26,31 @@ export interface Follower {
    * `swap()` throws the same error, and nothing has changed.
    */
   requireServable(next: TlsConfig): void;
+  /** Throws `UNSUPPORTED` if the server cannot answer ACME challenges. */
+  requireAlpnChallenges?(): void;
   /** Called after the state has changed, before `swap()` returns and before the listeners of `subscribe()`. */
   follow(swap: TlsSwap): void;
 }
+
+/** The options of {@linkcode TlsState}. */
+export interface TlsStateOptions {
+  /**
+   * How many contexts are kept for configurations of several certified keys: one for each key that clients have asked
+   * for, the last ones. Others are made again when a client asks. On Node each takes about 41 KiB.
+   *
+   * @default {1_000}
+   */
+  readonly maxContexts?: number | undefined;
+}
+
+/** What a state shares with the servers that follow it. */
+export interface Shared {
+  readonly challenges: AlpnChallenges;
+  readonly maxContexts: number;
+}
+
+/** What a state shares with the servers that follow it. */
+export let sharedBy: (state: TlsState) => Shared;
 
 /** Makes a server follow a state, until the returned disposer is disposed of. */
 export let addFollower: (state: TlsState, follower: Follower) => Disposable;
@@ -56,15 +81,14 @@ export let addFollower: (state: TlsState, follower: Follower) => Disposable;
  * ```
  */
 export class TlsState {
-  readonly #lineage: Lineage = {
-    verifiedClients: new VerifiedClients(),
-    current: () => handshakesOf(this.#acceptor),
-  };
+  readonly #shared: Shared;
+  readonly #lineage: Lineage;
   #acceptor: TlsAcceptor;
   readonly #followers = new Set<Follower>();
   readonly #listeners = new Set<{ readonly notify: (swap: TlsSwap) => void }>();
 
   static {
+    sharedBy = (state) => state.#shared;
     addFollower = (state, follower) => {
       state.#followers.add(follower);
       return { [Symbol.dispose]: () => void state.#followers.delete(follower) };
@@ -75,10 +99,23 @@ export class TlsState {
    * Makes a state.
    *
    * @param config The first configuration, generation 0.
-   * @throws {TypeError} If it is not a `TlsConfig`.
+   * @param options How many contexts are kept.
+   * @throws {TypeError} If it is not a `TlsConfig`, or an option is unknown or is none of its allowed values.
    */
-  constructor(config: TlsConfig) {
+  constructor(config: TlsConfig, options: TlsStateOptions = {}) {
     requireConfig("make TlsState", config);
+    requireOptions("TlsState", options, ["maxContexts"]);
+    const { maxContexts = MAX_CONTEXTS } = options;
+    if (!Number.isInteger(maxContexts) || maxContexts < 1) {
+      throw new TypeError(`Cannot make TlsState: 'maxContexts' must be a positive integer: ${String(maxContexts)}`);
+    }
+    this.#shared = { challenges: new AlpnChallenges(), maxContexts };
+    this.#lineage = {
+      verifiedClients: new VerifiedClients(),
+      challenges: this.#shared.challenges,
+      servers: new RecentServers(maxContexts),
+      current: () => handshakesOf(this.#acceptor),
+    };
     this.#acceptor = new TlsAcceptor(config, 0, this.#lineage);
   }
 
@@ -104,9 +141,13 @@ export class TlsState {
    * Such a server reads its options once. To change them later, see `@x/tls-reload/node`. The object holds the private
    * key and hides it when it is logged, alone or in a copy, but not from `structuredClone()` and `console.dir()`, which
    * ignore how an object shows itself.
+   *
+   * @throws {TlsReloadError} `UNSUPPORTED` if there are several certified keys, or unknown names are to be refused.
    */
   get tls(): TlsServerOptions {
-    return tlsOptions(this.#acceptor.config);
+    const { config } = this.#acceptor;
+    const alternative = "use serve() or attach(), or tlsOptions() of ./bun";
+    return tlsOptions(config, requireOneKey(config, "give state.tls", alternative));
   }
 
   /**
@@ -124,6 +165,7 @@ export class TlsState {
     const previous = this.#acceptor.config;
     const acceptor = new TlsAcceptor(next, this.#acceptor.generation + 1, this.#lineage);
     this.#acceptor = acceptor;
+    this.#lineage.servers.retain(next.certifiedKeys);
     const swap: TlsSwap = { config: next, previous, generation: acceptor.generation };
     for (const follower of [...this.#followers]) guarded(() => follower.follow(swap));
     for (const listener of [...this.#listeners]) {
@@ -132,6 +174,22 @@ export class TlsState {
       listener.notify(swap);
     }
     return previous;
+  }
+
+  /**
+   * Answers a challenge `tls-alpn-01` of ACME (RFC 8737): while the disposable lives, clients that offer `acme-tls/1`
+   * alone and ask for the name get this certificate, on connections of `acceptor()` and of `attach()`. They never reach
+   * the application: `accept()` rejects with `CHALLENGE_ANSWERED`. It needs no swap.
+   *
+   * @param name The name that is validated.
+   * @param certifiedKey The certificate that the ACME client has made for the challenge, and its key, in PEM.
+   * @returns Ends the answers when disposed of.
+   * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone, `UNSUPPORTED` if a server
+   * that follows the state cannot answer challenges, and what {@linkcode TlsConfig} throws for a certificate and a key.
+   */
+  answerAlpnChallenge(name: string, certifiedKey: CertifiedKeyInit): Disposable {
+    for (const follower of this.#followers) follower.requireAlpnChallenges?.();
+    return this.#shared.challenges.answer(name, certifiedKey);
   }
 
   /**

@@ -2,7 +2,9 @@ import type { Duplex } from "node:stream";
 import { createSecureContext, type Server, type TLSSocket } from "node:tls";
 import { type ClientVerification, VerifiedClients } from "../accept/client_verification.ts";
 import { type HandshakeOptions, HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
-import { addFollower, type Follower, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import { RecentServers } from "../accept/recent_servers.ts";
+import { addFollower, type Follower, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import type { CertifiedKey } from "../config/certified_key.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { handshakeTimeoutOf, hideKey, replaceAcceptingListener, replaceMethod, settingsOf } from "../node_internals.ts";
@@ -38,9 +40,9 @@ export class AcceptingServer implements Attachment, Follower {
   readonly #handshakeOptions: HandshakeOptions;
   readonly #inherited: InheritedOptions;
   readonly #ticketKeys: TicketKeys;
-  readonly #lineage: Lineage = { verifiedClients: new VerifiedClients(), current: () => this.#handshakes };
+  readonly #lineage: Lineage;
   #handshakes: HandshakeServer;
-  #givenTicketKeys: Uint8Array | undefined;
+  readonly #givenTicketKeys = new WeakMap<Server, Uint8Array | undefined>();
   #disposables: Disposable[] = [];
 
   static {
@@ -57,6 +59,10 @@ export class AcceptingServer implements Attachment, Follower {
     this.#inherited = new InheritedOptions(server, config);
     this.requireServable(config);
     this.#ticketKeys = new TicketKeys(server, config);
+    const { challenges, maxContexts } = sharedBy(state);
+    const servers = new RecentServers(maxContexts);
+    const verifiedClients = new VerifiedClients();
+    this.#lineage = { verifiedClients, challenges, servers, current: () => this.#handshakes };
     this.#handshakes = this.#handshakesOf(config);
     hideKey(server);
     this.#disposables = [
@@ -83,6 +89,7 @@ export class AcceptingServer implements Attachment, Follower {
 
   follow({ config }: TlsSwap): void {
     this.#ticketKeys.follow(config);
+    this.#lineage.servers.retain(config.certifiedKeys);
     this.#handshakes = this.#handshakesOf(config);
   }
 
@@ -92,25 +99,36 @@ export class AcceptingServer implements Attachment, Follower {
   }
 
   #handshakesOf(config: TlsConfig): HandshakeServer {
-    this.#givenTicketKeys = undefined;
     return new HandshakeServer(config, this.#lineage, {
-      options: () => ({ ...this.#inherited.with(config), pauseOnConnect: settingsOf(this.#server).pauseOnConnect }),
+      options: (config, certifiedKey) => {
+        const { pauseOnConnect } = settingsOf(this.#server);
+        return { ...this.#inherited.with(config, certifiedKey), pauseOnConnect };
+      },
       prepare: (inner) => this.#passOn(inner),
+      use: (inner, certifiedKey) => this.#prepareConnection(inner, config, certifiedKey),
     });
   }
 
   #accept(socket: Duplex): void {
-    const handshakes = this.#handshakes;
-    const { server: inner } = handshakes;
-    this.#givenTicketKeys = this.#ticketKeys.giveTo(inner, this.#givenTicketKeys);
-    this.#passOnHandshakeEvents(inner);
-    handshakes.begin(socket, this.#handshakeOptions, {
+    this.#handshakes.begin(socket, this.#handshakeOptions, {
       succeed: (secure) => this.#emit("secureConnection", this.#claim(secure)),
       fail: (error, secure) => this.#refuse(error as TlsReloadError, secure),
     });
   }
 
+  #prepareConnection(inner: Server, config: TlsConfig, certifiedKey: CertifiedKey): void {
+    const given = this.#ticketKeys.giveTo(
+      inner,
+      this.#givenTicketKeys.get(inner),
+      config,
+      certifiedKey,
+    );
+    this.#givenTicketKeys.set(inner, given);
+    this.#passOnHandshakeEvents(inner);
+  }
+
   #refuse(error: TlsReloadError, secure: TLSSocket | undefined): void {
+    if (error.code === "CHALLENGE_ANSWERED") return;
     // The runtime has emitted its own errors, and our time limit with them; it knows nothing of a client that we refuse.
     const isEmitted = error.cause !== undefined || error.code !== "CLIENT_UNAUTHORIZED";
     if (secure && !isEmitted) this.#emit("tlsClientError", error, this.#claim(secure));

@@ -7,7 +7,7 @@ import {
 } from "../accept/client_verification.ts";
 import { addFollower, type Follower, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
 import { serverOptions } from "../config/server_options.ts";
-import type { TlsConfig } from "../config/tls_config.ts";
+import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { hideKey, replaceMethod, settingsOf } from "../node_internals.ts";
 import { requireVersion, unsupported } from "../unsupported.ts";
@@ -78,7 +78,7 @@ export class ContextServer implements Attachment, Follower {
 
   requireServable(next: TlsConfig): void {
     const { requestCert, rejectUnauthorized, ALPNProtocols } = settingsOf(this.#server);
-    const options = serverOptions(next);
+    const options = serverOptions(next, requireOneKey(next, "attach to server", "use state.acceptor() with node:http"));
     const isSame = requestCert === options.requestCert &&
       (!requestCert || rejectUnauthorized === options.rejectUnauthorized) &&
       (!options.ALPNProtocols || String(ALPNProtocols) === String(options.ALPNProtocols));
@@ -87,6 +87,10 @@ export class ContextServer implements Attachment, Follower {
       "attach to server",
       "a server cannot change its client authentication or ALPN; create a new one with state.tls",
     );
+  }
+
+  requireAlpnChallenges(): void {
+    throw unsupported("answer ALPN challenge", "its servers choose their certificate themselves; use state.acceptor()");
   }
 
   follow({ config }: TlsSwap): void {

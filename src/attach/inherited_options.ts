@@ -1,4 +1,5 @@
 import type { Server, TlsOptions } from "node:tls";
+import type { CertifiedKey } from "../config/certified_key.ts";
 import { serverOptions } from "../config/server_options.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { callbacksOf, keptOptions, settingsOf } from "../node_internals.ts";
@@ -20,7 +21,7 @@ export class InheritedOptions {
    * @param config The configuration that is current when the server is attached.
    */
   constructor(server: Server, config: TlsConfig) {
-    const ofConfig: Readonly<Record<string, unknown>> = { ...serverOptions(config) };
+    const ofConfig: Readonly<Record<string, unknown>> = { ...serverOptions(config, config.certifiedKeys[0]!) };
     const kept = Object.entries(keptOptions(server)).filter(([name, value]) => value !== ofConfig[name]);
     const { ALPNProtocols } = settingsOf(server);
     this.#kept = { ...Object.fromEntries(kept), ...(ALPNProtocols && { ALPNProtocols }) };
@@ -35,10 +36,11 @@ export class InheritedOptions {
    * The options that a server with a configuration is created with: those of the configuration win.
    *
    * @param config The configuration.
+   * @param certifiedKey One of its certified keys.
    * @returns The options.
    */
-  with(config: TlsConfig): TlsOptions {
-    const { minVersion, maxVersion, secureOptions, ...options } = serverOptions(config);
+  with(config: TlsConfig, certifiedKey: CertifiedKey = config.certifiedKeys[0]!): TlsOptions {
+    const { minVersion, maxVersion, secureOptions, ...options } = serverOptions(config, certifiedKey);
     const kept = this.#kept;
     return {
       ...kept,

@@ -1,6 +1,7 @@
-import { randomBytes } from "node:crypto";
+import { hkdfSync, randomBytes } from "node:crypto";
 import type { Server } from "node:tls";
 import { sessionDigestOf } from "../config/digests.ts";
+import type { CertifiedKey } from "../config/certified_key.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { hasTicketKeys } from "../node_internals.ts";
 
@@ -39,12 +40,21 @@ export class TicketKeys {
    *
    * @param server The server that encrypts tickets.
    * @param given The keys that it was given before.
+   * @param config The configuration that it serves with.
+   * @param certifiedKey The certified key that it serves.
    * @returns The keys that it has now.
    */
-  giveTo(server: Server, given: Uint8Array | undefined): Uint8Array | undefined {
+  giveTo(
+    server: Server,
+    given: Uint8Array | undefined,
+    config: TlsConfig,
+    certifiedKey: CertifiedKey,
+  ): Uint8Array | undefined {
     const own = this.#own();
     const isSet = hasTicketKeys(this.#server) || !isSame(own, this.#first);
-    const keys = isSet ? own : this.#drawn;
+    const shared = isSet ? own : this.#drawn;
+    // A session of one name must not be resumed under another one, whose certificate the client would not be shown.
+    const keys = shared && config.certifiedKeys.length > 1 ? derived(shared, certifiedKey) : shared;
     if (keys && !isSame(keys, given)) server.setTicketKeys(keys as Parameters<Server["setTicketKeys"]>[0]);
     return keys;
   }
@@ -52,6 +62,11 @@ export class TicketKeys {
   #own(): Uint8Array | undefined {
     return this.#server.getTicketKeys?.();
   }
+}
+
+/** The same for the same certified key in every process that shares the keys. */
+function derived(keys: Uint8Array, certifiedKey: CertifiedKey): Uint8Array {
+  return new Uint8Array(hkdfSync("sha256", keys, certifiedKey.leaf.fingerprint256, "ticket keys", TICKET_KEYS_BYTES));
 }
 
 function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {

@@ -1,17 +1,25 @@
+import type { Buffer } from "node:buffer";
 import process from "node:process";
 import { connect } from "node:tls";
 import { TlsReloadError } from "../errors.ts";
 import { servedFingerprint } from "../config/proof.ts";
-import { tlsOptions as serverTlsOptions, type TlsServerOptions } from "../config/server_options.ts";
+import type { TlsServerOptions } from "../config/server_options.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import { unsupported } from "../unsupported.ts";
 import { type BunClient, listenBun } from "./bun_carrier.ts";
+import { namedEntries } from "./named_entries.ts";
 import { type Backend, Front, type FrontOptions, type Generation } from "../native/front.ts";
 import { type Peer, peerAt } from "../native/peers.ts";
 
-/** What `Bun.serve({ tls })` takes. */
-export interface BunTlsOptions extends Omit<TlsServerOptions, "minVersion"> {
+/** What `Bun.serve({ tls })` takes, once or in a list. */
+export interface BunTlsOptions extends Omit<TlsServerOptions, "cert" | "key" | "minVersion"> {
+  /** The name that the entry is for, such as `*.example.com`; absent in the default entry. */
+  readonly serverName?: string;
+  /** The chain as PEM; a list if there are several keys. */
+  readonly cert: string | string[];
+  /** The private key as plain PKCS#8 PEM; a list if there are several keys. */
+  readonly key: Buffer | Buffer[];
   /** The lowest protocol version as its number on the wire (RFC 8446 section 4.2.1). */
   readonly minVersion?: number;
 }
@@ -133,12 +141,17 @@ const PROOF_TIMEOUT_MS = 10_000;
  * A configuration as `Bun.serve({ tls })` takes it. Bun reads it once: its own `reload({ tls })` changes nothing, and
  * says nothing. To change the certificate of a server, see {@linkcode serve}.
  *
+ * Of several certified keys each name gets an entry: a client gets the key of the name that it can verify, and the first
+ * key where no name is sent or known.
+ *
  * @param config What to serve with.
- * @returns The options. They hold the private key, and hide it when printed.
+ * @returns The options, a list of them for several certified keys. They hold the private keys, and hide them when printed.
  * @throws {TlsReloadError} `UNSUPPORTED` for optional client authentication, as `Bun.serve` would let in clients with bad
- * certificates, for `maxVersion`, `ciphers` and `ecdhCurve`, and before Bun 1.4.3 for any client authentication and for a `minVersion` of TLS 1.3.
+ * certificates, for `maxVersion`, `ciphers` and `ecdhCurve`, and before Bun 1.4.3 for any client authentication and for a
+ * `minVersion` of TLS 1.3; for unknown names that are to be refused; for an address in any certificate but the default's,
+ * as `Bun.serve` does not choose by the local address.
  */
-export function tlsOptions(config: TlsConfig): BunTlsOptions {
+export function tlsOptions(config: TlsConfig): BunTlsOptions | BunTlsOptions[] {
   if (config.clientAuth?.mode === "optional") {
     const alternative = 'use mode "required", or state.acceptor() with node:http';
     throw unsupported("serve", `Bun.serve lets in clients with bad certificates if they are optional; ${alternative}`);
@@ -149,10 +162,12 @@ export function tlsOptions(config: TlsConfig): BunTlsOptions {
       "before Bun 1.4.3 client authentication and minVersion are not to be relied on; upgrade Bun",
     );
   }
-  const { minVersion, maxVersion, ciphers, ecdhCurve, ...options } = serverTlsOptions(config);
-  const refused = Object.entries({ maxVersion, ciphers, ecdhCurve }).find(([, value]) => value !== undefined);
-  if (refused) throw unsupported("serve", `Bun.serve has no ${refused[0]}; use state.acceptor() with node:http`);
-  return { ...options, ...(minVersion && { minVersion: TLS_1_3 }) };
+  const entries = namedEntries(config).map(({ minVersion, maxVersion, ciphers, ecdhCurve, ...options }) => {
+    const refused = Object.entries({ maxVersion, ciphers, ecdhCurve }).find(([, value]) => value !== undefined);
+    if (refused) throw unsupported("serve", `Bun.serve has no ${refused[0]}; use state.acceptor() with node:http`);
+    return { ...options, ...(minVersion && { minVersion: TLS_1_3 }) };
+  });
+  return config.certifiedKeys.length > 1 ? entries : entries[0]!;
 }
 
 /**

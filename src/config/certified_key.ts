@@ -1,11 +1,32 @@
-import type { KeyObject } from "node:crypto";
+import { createHash, type KeyObject } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
-import { type Certificate, parseCertificates } from "../x509/certificate.ts";
+import { type Certificate, type CertificateFacts, parseCertificates } from "../x509/certificate.ts";
 import { encodePem, pathOf, type PemInput } from "../x509/pem.ts";
 import { parsePrivateKey } from "../x509/private_key.ts";
 
+/** What a {@linkcode CertifiedKey} is made of: PEM in memory. */
+export interface CertifiedKeyInit {
+  /** The certificate chain, the server's own certificate first (RFC 8446 section 4.4.2). */
+  readonly cert: PemInput;
+  /** The private key of the first certificate. */
+  readonly key: PemInput;
+  /**
+   * The passphrase of an encrypted private key. Decryption takes as long as the key was made to take, usually a part of
+   * a second, and blocks the process for that time.
+   */
+  readonly passphrase?: string | undefined;
+}
+
+/** The public facts of a certified key, as {@linkcode CertifiedKey.toJSON} gives them. */
+export interface CertifiedKeyFacts {
+  /** The certificates that are sent, the server's own first. */
+  readonly chain: readonly CertificateFacts[];
+}
+
 /** The private key of a certified key as plain PKCS#8 PEM. */
 export let keyPemOf: (certifiedKey: CertifiedKey) => string;
+/** SHA-256 of chain and key, so that two certified keys can be compared. Never shown. */
+export let certifiedKeyDigestOf: (certifiedKey: CertifiedKey) => string;
 
 /**
  * A certificate chain and its private key.
@@ -16,28 +37,81 @@ export let keyPemOf: (certifiedKey: CertifiedKey) => string;
 export class CertifiedKey {
   /** The certificates that are sent, the server's own first. */
   readonly chain: readonly Certificate[];
+  /** The file that the chain was read from; `undefined` if it was not read from a file. */
+  readonly path: string | undefined;
   readonly #keyPem: string;
+  #digest: string | undefined;
 
   static {
     keyPemOf = (certifiedKey) => certifiedKey.#keyPem;
+    certifiedKeyDigestOf = (certifiedKey) => certifiedKey.#digest ??= certifiedKey.#digestOfAll();
   }
 
   /**
    * Parses a chain and its key.
    *
-   * @param cert The chain in PEM.
-   * @param key The private key in PEM.
-   * @param passphrase Decrypts the key.
+   * @param init Chain and key in PEM, and the passphrase of the key.
    * @throws {TlsReloadError} `PEM_INVALID`, `NO_CERTIFICATE`, `CERTIFICATE_INVALID`, `NO_PRIVATE_KEY`,
    * `MULTIPLE_PRIVATE_KEYS`, `KEY_UNSUPPORTED`, `KEY_ENCRYPTED`, `PASSPHRASE_WRONG`, or `KEY_MISMATCH`.
    */
-  constructor(cert: PemInput, key: PemInput, passphrase?: string) {
+  constructor({ cert, key, passphrase }: CertifiedKeyInit) {
+    this.path = pathOf(cert);
     this.chain = Object.freeze(parseCertificates(cert));
     const privateKey = parsePrivateKey(key, passphrase);
-    requireMatch(this.chain, privateKey, pathOf(cert), pathOf(key));
+    requireMatch(this.chain, privateKey, this.path, pathOf(key));
     this.#keyPem = encodePem({ label: "PRIVATE KEY", der: privateKey.export({ type: "pkcs8", format: "der" }) });
     Object.freeze(this);
   }
+
+  /** The server's own certificate, the first of the chain. It holds the names that the key is for. */
+  get leaf(): Certificate {
+    return this.chain[0]!;
+  }
+
+  /** The public facts as a plain object. */
+  toJSON(): CertifiedKeyFacts {
+    return { chain: this.chain.map((certificate) => certificate.toJSON()) };
+  }
+
+  #digestOfAll(): string {
+    return sha256([...this.chain.map(({ pem }) => pem), this.#keyPem]);
+  }
+}
+
+/** Every certified key that is in use anywhere in the process, by the digest of its input. */
+const known = new Map<string, WeakRef<CertifiedKey>>();
+const forgotten = new FinalizationRegistry<string>((digest) => {
+  if (known.get(digest)?.deref() === undefined) known.delete(digest);
+});
+
+/**
+ * Parses a chain and its key, unless the same input has been parsed before and is still in use: what has not changed
+ * since the last load is not parsed again.
+ *
+ * @param init Chain and key in PEM, and the passphrase of the key.
+ * @returns The certified key.
+ * @throws {TlsReloadError} Every error of {@linkcode CertifiedKey}.
+ */
+export function certifiedKeyOf(init: CertifiedKeyInit): CertifiedKey {
+  const { cert, key, passphrase } = init;
+  const digest = sha256([pathOf(cert) ?? "", textOf(cert), textOf(key), passphrase ?? ""]);
+  const same = known.get(digest)?.deref();
+  if (same) return same;
+  const certifiedKey = new CertifiedKey(init);
+  known.set(digest, new WeakRef(certifiedKey));
+  forgotten.register(certifiedKey, digest);
+  return certifiedKey;
+}
+
+function textOf(input: PemInput): string | Uint8Array {
+  return typeof input === "object" && "bytes" in input ? input.bytes : input;
+}
+
+/** Of each part and its length, so that two lists of parts never look alike. */
+function sha256(parts: readonly (string | Uint8Array)[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  return hash.digest("hex");
 }
 
 function requireMatch(

@@ -63,7 +63,15 @@ const KINDS: Readonly<Record<string, KeyKind>> = {
     suites: RSA_SUITES,
   },
 };
-const kinds = new WeakMap<Certificate, KeyKind>();
+/** A client that can verify every kind of key. */
+export const ABLE_CLIENT: ClientAbilities = {
+  versions: ["TLSv1.3", "TLSv1.2"],
+  signatureAlgorithms: Object.values(KINDS).flatMap(({ tls13, tls12 }) => [...tls13, ...tls12]),
+  cipherSuites: [...ECDSA_SUITES, ...RSA_SUITES],
+  supportedGroups: [],
+};
+
+const kinds = new WeakMap<Certificate, string>();
 
 /**
  * Chooses one of the keys of a name: one that the client can verify, before one that it cannot; one that is valid, before
@@ -85,7 +93,8 @@ export function chooseKey<Key extends Named>(
   if (keys.length === 1) return keys[0]!;
   const version = maxVersion === "TLSv1.3" && client.versions.includes("TLSv1.3") ? "TLSv1.3" : "TLSv1.2";
   const cost = ({ chain: [leaf] }: Key) => {
-    const kind = kindOf(leaf!);
+    // No other kind is in a configuration.
+    const kind = KINDS[keyKindOf(leaf!)]!;
     return (canVerify(client, kind, version) ? 0 : 100) + (leaf!.isValidAt(at) ? 0 : 10) + kind.rank;
   };
   return keys.map((key) => ({ key, cost: cost(key) })).reduce((best, next) => next.cost < best.cost ? next : best).key;
@@ -100,11 +109,17 @@ function canVerify(client: ClientAbilities, kind: KeyKind, version: "TLSv1.2" | 
   return hasScheme && hasGroup && cipherSuites.some((suite) => kind.suites.has(suite));
 }
 
-function kindOf(leaf: Certificate): KeyKind {
+/**
+ * Names the kind of key that a certificate holds.
+ *
+ * @param leaf The certificate.
+ * @returns The name of its curve, else of its type.
+ */
+export function keyKindOf(leaf: Certificate): string {
   let kind = kinds.get(leaf);
-  if (!kind) {
-    const { asymmetricKeyType: type = "", asymmetricKeyDetails } = leaf.x509.publicKey;
-    kind = KINDS[type === "ec" ? asymmetricKeyDetails?.namedCurve ?? "" : type] ?? KINDS["rsa"]!;
+  if (kind === undefined) {
+    const { asymmetricKeyType = "", asymmetricKeyDetails } = leaf.x509.publicKey;
+    kind = asymmetricKeyDetails?.namedCurve ?? asymmetricKeyType;
     kinds.set(leaf, kind);
   }
   return kind;

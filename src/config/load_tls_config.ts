@@ -1,9 +1,61 @@
 import { requireOptions, requirePath } from "../arguments.ts";
+import { Turns } from "../turns.ts";
+import type { PemFile } from "../x509/pem.ts";
 import { filePath, readPemFile } from "../x509/pem_file.ts";
-import { OPTION_HINTS, OPTION_NAMES, requireSettings, type TlsConfigOptions } from "./options.ts";
+import { CertifiedKey, certifiedKeyOf } from "./certified_key.ts";
+import { OPTION_HINTS, OPTION_NAMES, requirePassphrase, requireSettings, type TlsConfigOptions } from "./options.ts";
 import { proveTlsConfig } from "./proof.ts";
 import { TlsConfig } from "./tls_config.ts";
 
+/** Where a certified key is. */
+export interface CertifiedKeyFiles {
+  /** The chain in PEM, the server's own certificate first. */
+  readonly cert: string | URL;
+  /** The private key in PEM; the same path as `cert` if one file holds both. */
+  readonly key: string | URL;
+  /** The passphrase of an encrypted private key. */
+  readonly passphrase?: string | undefined;
+}
+
+/** The options of {@linkcode loadTlsConfig} for one certified key. */
+export interface LoadOptions extends TlsConfigOptions<string | URL> {
+  /** The passphrase of an encrypted private key. */
+  readonly passphrase?: string | undefined;
+}
+
+const KEY_OPTION_NAMES = ["cert", "key", "passphrase"];
+/** How many certified keys are read at once: enough to keep the disk busy, and few to parse in one turn. */
+const READERS = 8;
+
+/**
+ * Reads several certified keys, for servers of several names, or of one name with an RSA and an ECDSA key. A client gets
+ * the one whose certificate holds the name that it asks for. What is unchanged since an earlier load, and still in use,
+ * is neither parsed nor proved again.
+ *
+ * @param certifiedKeys Where they are, the default first; a `CertifiedKey` of another configuration is taken as it is.
+ * @param options ALPN, versions, cipher suites, groups, what unknown names get, and client authentication.
+ * @returns The configuration.
+ * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, `FILE_TOO_LARGE`, every error of {@linkcode TlsConfig},
+ * with the path, and those of {@linkcode proveTlsConfig}.
+ * @throws {TypeError} If there is no certified key, a path is none, or an option is unknown or is none of its allowed
+ * values.
+ *
+ * @example
+ * ```ts ignore
+ * import { loadTlsConfig, TlsState } from "@x/tls-reload";
+ *
+ * const state = new TlsState(
+ *   await loadTlsConfig([
+ *     { cert: "www.crt", key: "www.key" },
+ *     { cert: "mail.crt", key: "mail.key" },
+ *   ], { unknownName: "refuse" }),
+ * );
+ * ```
+ */
+export async function loadTlsConfig(
+  certifiedKeys: readonly (CertifiedKeyFiles | CertifiedKey)[],
+  options?: TlsConfigOptions<string | URL>,
+): Promise<TlsConfig>;
 /**
  * Reads a certificate chain and its private key, checks them, and proves by a handshake in memory that they can serve.
  * The same path twice reads one file that holds both. Needs read access to the files and nothing else.
@@ -26,23 +78,72 @@ import { TlsConfig } from "./tls_config.ts";
 export async function loadTlsConfig(
   certPath: string | URL,
   keyPath: string | URL,
-  options: TlsConfigOptions<string | URL> = {},
+  options?: LoadOptions,
+): Promise<TlsConfig>;
+export async function loadTlsConfig(
+  first: string | URL | readonly (CertifiedKeyFiles | CertifiedKey)[],
+  second: string | URL | TlsConfigOptions<string | URL> = {},
+  third: LoadOptions = {},
 ): Promise<TlsConfig> {
-  requirePath("loadTlsConfig", "certPath", certPath);
-  requirePath("loadTlsConfig", "keyPath", keyPath);
+  if (Array.isArray(first)) return await loadAll(first, second as TlsConfigOptions<string | URL>);
+  requirePath("loadTlsConfig", "certPath", first);
+  requirePath("loadTlsConfig", "keyPath", second);
+  requireOptions("loadTlsConfig", third, ["passphrase", ...OPTION_NAMES], OPTION_HINTS);
+  const { passphrase, ...options } = third;
+  const files = { cert: first as string | URL, key: second as string | URL, passphrase };
+  return await loadAll([files], options);
+}
+
+async function loadAll(
+  entries: readonly (CertifiedKeyFiles | CertifiedKey)[],
+  options: TlsConfigOptions<string | URL>,
+): Promise<TlsConfig> {
   requireOptions("loadTlsConfig", options, OPTION_NAMES, OPTION_HINTS);
   requireSettings(options);
   const { clientAuth, ...rest } = options;
   if (clientAuth) requirePath("loadTlsConfig", "clientAuth.ca", clientAuth.ca);
+  for (const entry of entries) requireFiles(entry);
 
-  const cert = await readPemFile(certPath);
-  const key = filePath(keyPath) === cert.path ? cert : await readPemFile(keyPath);
+  const certifiedKeys = await loadCertifiedKeys(entries);
   const config = new TlsConfig({
     ...rest,
-    cert,
-    key,
+    certifiedKeys,
     ...(clientAuth && { clientAuth: { ...clientAuth, ca: await readPemFile(clientAuth.ca) } }),
   });
   await proveTlsConfig(config);
   return config;
+}
+
+/** Reads several at once and parses them one after another, so that no turn of the event loop takes long. */
+async function loadCertifiedKeys(entries: readonly (CertifiedKeyFiles | CertifiedKey)[]): Promise<CertifiedKey[]> {
+  const certifiedKeys: CertifiedKey[] = [];
+  const turns = new Turns();
+  const queue = entries.entries();
+  const read = async () => {
+    for (const [index, entry] of queue) {
+      if (entry instanceof CertifiedKey) {
+        certifiedKeys[index] = entry;
+        continue;
+      }
+      const files = await readPair(entry);
+      await turns.next();
+      certifiedKeys[index] = certifiedKeyOf({ ...files, passphrase: entry.passphrase });
+    }
+  };
+  await Promise.all(Array.from({ length: READERS }, read));
+  return certifiedKeys;
+}
+
+/** Reads the files of one certified key. */
+export async function readPair({ cert, key }: CertifiedKeyFiles): Promise<{ cert: PemFile; key: PemFile }> {
+  const chain = await readPemFile(cert);
+  return { cert: chain, key: filePath(key) === chain.path ? chain : await readPemFile(key) };
+}
+
+function requireFiles(entry: CertifiedKeyFiles | CertifiedKey): void {
+  if (entry instanceof CertifiedKey) return;
+  requireOptions("loadTlsConfig", entry, KEY_OPTION_NAMES);
+  requirePath("loadTlsConfig", "cert", entry.cert);
+  requirePath("loadTlsConfig", "key", entry.key);
+  requirePassphrase(entry.passphrase);
 }

@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import type { Certificate } from "../x509/certificate.ts";
 import { kindOf, requireOptions } from "../arguments.ts";
 import type { PemInput } from "../x509/pem.ts";
+import type { CertifiedKey, CertifiedKeyInit } from "./certified_key.ts";
 import { isCipherSuite, isNamedGroup, isTls13Suite } from "./parameters.ts";
 
 /** A protocol version of TLS that all three runtimes serve. */
@@ -10,13 +11,14 @@ export type TlsVersion = "TLSv1.2" | "TLSv1.3";
 /** Whether clients must show a certificate, or may. A certificate that is shown must always be good. */
 export type ClientAuthMode = "required" | "optional";
 
-/** What a configuration holds beside certificate and key. */
+/**
+ * What a client gets that asks for a name that no certificate holds: the default certificate, or the alert
+ * `unrecognized_name`.
+ */
+export type UnknownName = "default" | "refuse";
+
+/** What a configuration holds beside its certified keys. */
 export interface TlsConfigOptions<Source> {
-  /**
-   * The passphrase of an encrypted private key. Decryption takes as long as the key was made to take, usually a part of
-   * a second, and blocks the process for that time.
-   */
-  readonly passphrase?: string | undefined;
   /**
    * The protocols offered by ALPN (RFC 7301), the preferred one first, such as `["h2", "http/1.1"]`.
    *
@@ -51,7 +53,17 @@ export interface TlsConfigOptions<Source> {
    * @default The groups of the runtime.
    */
   readonly ecdhCurve?: string | undefined;
-  /** Asks clients for a certificate. Without this option clients are not asked. */
+  /**
+   * What a client gets that asks for a name that no certificate holds. A client that sends no name gets the certificate
+   * that holds the local address of the connection, else the default.
+   *
+   * @default {"default"}
+   */
+  readonly unknownName?: UnknownName | undefined;
+  /**
+   * Asks clients for a certificate. Without this option clients are not asked. It holds for the whole configuration, not
+   * for one name: the name is the client's claim.
+   */
   readonly clientAuth?: {
     /** The certificate authorities of the clients: one source that may hold several certificates. */
     readonly ca: Source;
@@ -60,13 +72,10 @@ export interface TlsConfigOptions<Source> {
   } | undefined;
 }
 
-/** What a `TlsConfig` is made of: PEM in memory. */
-export interface TlsConfigInit extends TlsConfigOptions<PemInput> {
-  /** The certificate chain, the server's own certificate first (RFC 8446 section 4.4.2). */
-  readonly cert: PemInput;
-  /** The private key of the first certificate. */
-  readonly key: PemInput;
-}
+/** What a `TlsConfig` is made of: PEM in memory, of one certified key or of several, the default first. */
+export type TlsConfigInit =
+  & TlsConfigOptions<PemInput>
+  & (CertifiedKeyInit | { readonly certifiedKeys: readonly (CertifiedKeyInit | CertifiedKey)[] });
 
 /** Which clients get in. */
 export interface ClientAuth {
@@ -84,17 +93,18 @@ export interface TlsSettings {
   readonly ciphers: string | undefined;
   readonly ecdhCurve: string | undefined;
   readonly clientAuth: ClientAuth | undefined;
+  readonly unknownName: UnknownName;
 }
 
 /** The options of a configuration, for {@linkcode requireOptions}. */
 export const OPTION_NAMES: readonly string[] = [
-  "passphrase",
   "alpnProtocols",
   "minVersion",
   "maxVersion",
   "ciphers",
   "ecdhCurve",
   "clientAuth",
+  "unknownName",
 ];
 
 /** The options of `node:tls` that a configuration calls otherwise, and those that it does not have. */
@@ -120,14 +130,14 @@ const VERSIONS: readonly string[] = ["TLSv1.2", "TLSv1.3"];
  * @throws {TypeError} If an option is none of its allowed values.
  */
 export function requireSettings(options: TlsConfigOptions<unknown>): void {
-  const { passphrase, alpnProtocols = [], minVersion = "TLSv1.2", maxVersion = "TLSv1.3" } = options;
-  const { ciphers, ecdhCurve, clientAuth } = options;
-  if (passphrase !== undefined && typeof passphrase !== "string") throw refusal("passphrase", "a string", passphrase);
+  const { alpnProtocols = [], minVersion = "TLSv1.2", maxVersion = "TLSv1.3" } = options;
+  const { ciphers, ecdhCurve, clientAuth, unknownName = "default" } = options;
   requireChoice("minVersion", minVersion, VERSIONS);
   requireChoice("maxVersion", maxVersion, VERSIONS);
   if (minVersion > maxVersion) {
     throw new TypeError(`Cannot use TLS config: 'maxVersion' must not be below 'minVersion': ${maxVersion}`);
   }
+  requireChoice("unknownName", unknownName, ["default", "refuse"]);
   if (clientAuth !== undefined) {
     requireOptions("clientAuth", clientAuth, CLIENT_AUTH_NAMES);
     requireChoice("clientAuth.mode", clientAuth.mode, ["required", "optional"]);
@@ -135,6 +145,11 @@ export function requireSettings(options: TlsConfigOptions<unknown>): void {
   requireProtocols(alpnProtocols);
   if (ciphers !== undefined) requireCiphers(ciphers, minVersion);
   if (ecdhCurve !== undefined) requireNames("ecdhCurve", ecdhCurve, isNamedGroup);
+}
+
+/** Refuses a passphrase that is not one. */
+export function requirePassphrase(passphrase: unknown): void {
+  if (passphrase !== undefined && typeof passphrase !== "string") throw refusal("passphrase", "a string", passphrase);
 }
 
 /** The list of protocols as ALPN carries it (RFC 7301 section 3.1). */

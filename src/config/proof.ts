@@ -1,8 +1,13 @@
+import { Buffer } from "node:buffer";
+import { sign, verify } from "node:crypto";
 import { once } from "node:events";
 import { type Duplex, duplexPair } from "node:stream";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
-import { TlsReloadError } from "../errors.ts";
+import { location, TlsReloadError } from "../errors.ts";
 import { hideKey } from "../node_internals.ts";
+import { Turns } from "../turns.ts";
+import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
+import { keyKindOf } from "./key_choice.ts";
 import { requireOptionsHonored } from "./option_proof.ts";
 import { serverOptions } from "./server_options.ts";
 import type { TlsConfig } from "./tls_config.ts";
@@ -11,12 +16,17 @@ import type { TlsConfig } from "./tls_config.ts";
 const TIMEOUT_MS = 10_000;
 /** Configurations never change, so each one is proved once. */
 const proved = new WeakSet<TlsConfig>();
+/** The certified keys that have signed what their certificate verifies: they need no second proof in another one. */
+const provedKeys = new WeakSet<CertifiedKey>();
+/** What a key signs to prove itself. */
+const SAMPLE = Buffer.from("proof");
 
 /**
  * Proves that a configuration can serve: completes one TLS handshake in memory and compares the certificate that the
  * client receives. Runtimes accept configurations with which every handshake fails. Then offers the server what its
- * versions, cipher suites and groups forbid: runtimes silently ignore options. A configuration that has been proved is
- * not proved again.
+ * versions, cipher suites and groups forbid: runtimes silently ignore options. Of several certified keys the default, and
+ * the first new one of each kind, make a handshake; each other new one signs what its certificate verifies. What has been
+ * proved is not proved again.
  *
  * @param config The configuration to prove.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE`, with the error of the handshake as its cause; `UNSUPPORTED` if the runtime
@@ -25,14 +35,56 @@ const proved = new WeakSet<TlsConfig>();
 export async function proveTlsConfig(config: TlsConfig): Promise<void> {
   if (proved.has(config)) return;
   try {
-    const served = await leafServedInMemory(config);
-    if (served !== config.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
-    await requireOptionsHonored(() => proofServer(config), config);
+    const [first] = config.certifiedKeys as [CertifiedKey];
+    await proveByHandshake(config, first);
+    provedKeys.add(first);
+    await requireOptionsHonored(() => proofServer(config, first), config);
+    await proveOthers(config);
   } catch (cause) {
     if (cause instanceof TlsReloadError) throw cause;
-    throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot use TLS config: no handshake succeeds with it", { cause });
+    throw unusable(undefined, "no handshake succeeds with it", cause);
   }
   proved.add(config);
+}
+
+async function proveOthers(config: TlsConfig): Promise<void> {
+  const kinds = new Set([keyKindOf(config.leaf)]);
+  const turns = new Turns();
+  for (const certifiedKey of config.certifiedKeys) {
+    if (provedKeys.has(certifiedKey)) continue;
+    await turns.next();
+    const kind = keyKindOf(certifiedKey.leaf);
+    try {
+      // Deno serves with P-521 keys, but `node:crypto` cannot sign with them.
+      if (kinds.has(kind) && kind !== "secp521r1") proveBySignature(certifiedKey);
+      else await proveByHandshake(config, certifiedKey);
+    } catch (cause) {
+      throw unusable(certifiedKey.path, `no handshake succeeds with ${certifiedKey.leaf.subject}`, cause);
+    }
+    kinds.add(kind);
+    provedKeys.add(certifiedKey);
+  }
+}
+
+async function proveByHandshake(config: TlsConfig, certifiedKey: CertifiedKey): Promise<void> {
+  const served = await leafServedInMemory(config, certifiedKey);
+  if (served !== certifiedKey.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
+}
+
+function proveBySignature(certifiedKey: CertifiedKey): void {
+  const { publicKey } = certifiedKey.leaf.x509;
+  const hash = publicKey.asymmetricKeyType === "ed25519" ? undefined : "sha256";
+  const signature = sign(hash, SAMPLE, keyPemOf(certifiedKey));
+  if (!verify(hash, SAMPLE, publicKey, signature)) {
+    throw new Error("the certificate does not verify what the key signs");
+  }
+}
+
+function unusable(path: string | undefined, reason: string, cause: unknown): TlsReloadError {
+  return new TlsReloadError("CONFIG_UNUSABLE", `Cannot use TLS config${location({ path })}: ${reason}`, {
+    cause,
+    path,
+  });
 }
 
 /**
@@ -51,16 +103,18 @@ export function servedFingerprint(client: TLSSocket, timeoutMs: number): Promise
 }
 
 /** A server that does not listen. The client of the proof has no certificate, so the server does not require one. */
-function proofServer(config: TlsConfig): Server {
-  return hideKey(createServer({ ...serverOptions(config), rejectUnauthorized: false, handshakeTimeout: -1 }));
+function proofServer(config: TlsConfig, certifiedKey: CertifiedKey): Server {
+  return hideKey(
+    createServer({ ...serverOptions(config, certifiedKey), rejectUnauthorized: false, handshakeTimeout: -1 }),
+  );
 }
 
-async function leafServedInMemory(config: TlsConfig): Promise<string | undefined> {
+async function leafServedInMemory(config: TlsConfig, certifiedKey: CertifiedKey): Promise<string | undefined> {
   const [near, far] = duplexPair();
   // Deno keeps a TLS socket until the socket itself is destroyed.
   const opened: Duplex[] = [near, far];
   try {
-    const server = proofServer(config);
+    const server = proofServer(config, certifiedKey);
     const accepted = once(server, "secureConnection").then(([secure]) => opened.unshift(secure));
     const failed = once(server, "tlsClientError").then(([error]) => Promise.reject(error));
     failed.catch(() => {}); // not awaited once the handshake has succeeded

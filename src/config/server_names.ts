@@ -56,6 +56,12 @@ export class ServerNameIndex<Key extends Named> {
     return this.#defaults;
   }
 
+  /** Every DNS name with its keys, wildcards as `*.example.com`. */
+  *dnsNames(): Iterable<readonly [name: string, keys: readonly Key[]]> {
+    yield* this.#exact;
+    for (const [parent, keys] of this.#wildcards) yield [`*.${parent}`, keys];
+  }
+
   /**
    * Finds the keys of a name.
    *

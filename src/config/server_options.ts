@@ -30,18 +30,15 @@ export interface TlsServerOptions {
   readonly ecdhCurve?: string;
 }
 
-/** What of a configuration a server is created with. */
-export type ServedConfig = TlsSettings & { readonly certifiedKeys: readonly CertifiedKey[] };
-
 /**
- * A configuration in the shape that the servers of all runtimes take.
+ * A configuration with one of its certified keys, in the shape that the servers of all runtimes take.
  *
- * @param config The configuration.
+ * @param settings The configuration.
+ * @param certifiedKey The certified key.
  * @returns The options, made afresh. They hold the private key, and hide it when printed.
  */
-export function tlsOptions(config: ServedConfig): TlsServerOptions {
-  const { alpnProtocols, minVersion, maxVersion, ciphers, ecdhCurve, clientAuth } = config;
-  const [certifiedKey] = config.certifiedKeys as [CertifiedKey];
+export function tlsOptions(settings: TlsSettings, certifiedKey: CertifiedKey): TlsServerOptions {
+  const { alpnProtocols, minVersion, maxVersion, ciphers, ecdhCurve, clientAuth } = settings;
   return {
     cert: certifiedKey.chain.map(({ pem }) => pem).join(""),
     // Servers keep the options where `console.log(socket)` finds them.
@@ -62,10 +59,11 @@ export function tlsOptions(config: ServedConfig): TlsServerOptions {
 /**
  * The same for `node:tls`, whose default versions a command-line flag may have changed.
  *
- * @param config The configuration.
+ * @param settings The configuration.
+ * @param certifiedKey The certified key.
  * @returns The options.
  */
-export function serverOptions(config: ServedConfig): TlsServerOptions {
-  const { minVersion, maxVersion } = config;
-  return { ...tlsOptions(config), minVersion, maxVersion };
+export function serverOptions(settings: TlsSettings, certifiedKey: CertifiedKey): TlsServerOptions {
+  const { minVersion, maxVersion } = settings;
+  return { ...tlsOptions(settings, certifiedKey), minVersion, maxVersion };
 }

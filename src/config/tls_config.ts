@@ -1,10 +1,11 @@
 import { createSecureContext, type SecureContext } from "node:tls";
 import { requireOptions } from "../arguments.ts";
 import { location, TlsReloadError } from "../errors.ts";
+import { unsupported } from "../unsupported.ts";
 import { HIDDEN_CONTEXT, showAs } from "../redaction.ts";
 import { type Certificate, type CertificateFacts, parseCertificates } from "../x509/certificate.ts";
-import { pathOf } from "../x509/pem.ts";
-import { CertifiedKey } from "./certified_key.ts";
+import type { CertifiedKey, CertifiedKeyFacts, CertifiedKeyInit } from "./certified_key.ts";
+import { CertifiedKeys, type KeyRequest, parseCertifiedKeys } from "./certified_keys.ts";
 import {
   type ClientAuth,
   type ClientAuthMode,
@@ -13,6 +14,7 @@ import {
   requireSettings,
   type TlsConfigInit,
   type TlsVersion,
+  type UnknownName,
 } from "./options.ts";
 import { serverOptions } from "./server_options.ts";
 
@@ -20,6 +22,10 @@ import { serverOptions } from "./server_options.ts";
 export interface TlsConfigFacts {
   /** The certificates that are sent, the server's own first. */
   readonly chain: readonly CertificateFacts[];
+  /** Every certified key, the default first; absent if there is one. */
+  readonly certifiedKeys?: readonly CertifiedKeyFacts[];
+  /** What a client gets that asks for a name that no certificate holds; absent if there is one certified key. */
+  readonly unknownName?: UnknownName;
   /** The protocols offered by ALPN. */
   readonly alpnProtocols: readonly string[];
   /** The lowest protocol version. */
@@ -35,6 +41,20 @@ export interface TlsConfigFacts {
 }
 
 let contextOf: (config: TlsConfig) => SecureContext;
+
+/**
+ * Chooses the certified key for one client.
+ *
+ * @param config The configuration.
+ * @param client What the client asks for and can verify.
+ * @param localAddress The address that the client has connected to.
+ * @returns The certified key; `undefined` if the client must be refused with `unrecognized_name`.
+ */
+export let certifiedKeyForClient: (
+  config: TlsConfig,
+  client: KeyRequest,
+  localAddress: string | undefined,
+) => CertifiedKey | undefined;
 
 /**
  * What a server serves TLS with: chain, private key, client authorities, ALPN, versions, cipher suites and groups, as one
@@ -55,7 +75,7 @@ let contextOf: (config: TlsConfig) => SecureContext;
  * ```
  */
 export class TlsConfig {
-  /** The certificates that are sent, the server's own first. At least one. */
+  /** The certificates that are sent, the server's own first. At least one. Of several certified keys, the default's. */
   readonly chain: readonly Certificate[];
   /** The protocols offered by ALPN, the preferred one first. */
   readonly alpnProtocols: readonly string[];
@@ -69,11 +89,14 @@ export class TlsConfig {
   readonly ecdhCurve: string | undefined;
   /** Which clients get in; `undefined` if clients are not asked for a certificate. */
   readonly clientAuth: ClientAuth | undefined;
-  readonly #certifiedKeys: readonly CertifiedKey[];
+  /** What a client gets that asks for a name that no certificate holds. */
+  readonly unknownName: UnknownName;
+  readonly #certifiedKeys: CertifiedKeys;
   readonly #context: SecureContext;
 
   static {
     contextOf = (config) => config.#context;
+    certifiedKeyForClient = (config, client, localAddress) => config.#certifiedKeys.forClient(client, localAddress);
   }
 
   /**
@@ -86,24 +109,27 @@ export class TlsConfig {
    * @throws {TypeError} If an option is unknown or is none of its allowed values.
    */
   constructor(init: TlsConfigInit) {
-    requireOptions("TlsConfig", init, ["cert", "key", ...OPTION_NAMES], OPTION_HINTS);
+    const hasList = Object.hasOwn(init ?? {}, "certifiedKeys");
+    const keyNames = hasList ? ["certifiedKeys"] : ["cert", "key", "passphrase"];
+    requireOptions("TlsConfig", init, [...keyNames, ...OPTION_NAMES], OPTION_HINTS);
     requireSettings(init);
-    const { cert, key, passphrase, clientAuth } = init;
+    const { clientAuth, unknownName = "default", maxVersion = "TLSv1.3" } = init;
 
-    const certifiedKey = new CertifiedKey(cert, key, passphrase);
-    this.#certifiedKeys = Object.freeze([certifiedKey]);
-    this.chain = certifiedKey.chain;
+    const certifiedKeys = parseCertifiedKeys("certifiedKeys" in init ? init.certifiedKeys : [keyInit(init)]);
+    this.#certifiedKeys = new CertifiedKeys(certifiedKeys, { unknownName, maxVersion });
+    this.unknownName = unknownName;
+    this.chain = certifiedKeys[0]!.chain;
     this.alpnProtocols = Object.freeze([...init.alpnProtocols ?? []]);
     this.minVersion = init.minVersion ?? "TLSv1.2";
-    this.maxVersion = init.maxVersion ?? "TLSv1.3";
+    this.maxVersion = maxVersion;
     this.ciphers = init.ciphers;
     this.ecdhCurve = init.ecdhCurve;
     this.clientAuth = clientAuth &&
       Object.freeze({ mode: clientAuth.mode, ca: Object.freeze(parseCertificates(clientAuth.ca)) });
     try {
-      this.#context = showAs(createSecureContext(serverOptions(this)), () => HIDDEN_CONTEXT);
+      this.#context = showAs(createSecureContext(serverOptions(this, certifiedKeys[0]!)), () => HIDDEN_CONTEXT);
     } catch (cause) {
-      const path = pathOf(cert);
+      const { path } = certifiedKeys[0]!;
       const message = `Cannot use TLS config${location({ path })}: the runtime refuses it`;
       throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause, path });
     }
@@ -117,14 +143,26 @@ export class TlsConfig {
 
   /** The certificate chains with their private keys, the default first. */
   get certifiedKeys(): readonly CertifiedKey[] {
-    return this.#certifiedKeys;
+    return this.#certifiedKeys.all;
+  }
+
+  /**
+   * Chooses a certified key as for a client that can verify all of them.
+   *
+   * @param name A DNS name or an address.
+   * @returns The certified key; `undefined` if the name is unknown and clients that ask for it are refused.
+   */
+  certifiedKeyFor(name: string): CertifiedKey | undefined {
+    return this.#certifiedKeys.forName(name);
   }
 
   /** The public facts as a plain object. */
   toJSON(): TlsConfigFacts {
-    const { chain, alpnProtocols, minVersion, maxVersion, ciphers, ecdhCurve, clientAuth } = this;
+    const { chain, certifiedKeys, unknownName, alpnProtocols, minVersion, maxVersion, ciphers, ecdhCurve, clientAuth } =
+      this;
     return {
       chain: chain.map((certificate) => certificate.toJSON()),
+      ...(certifiedKeys.length > 1 && { certifiedKeys: certifiedKeys.map((each) => each.toJSON()), unknownName }),
       alpnProtocols,
       minVersion,
       maxVersion,
@@ -140,7 +178,31 @@ export class TlsConfig {
  *
  * @param config The configuration.
  * @returns The context.
+ * @throws {TlsReloadError} `UNSUPPORTED` if the configuration has several certified keys: a context holds one.
  */
 export function secureContext(config: TlsConfig): SecureContext {
+  requireOneKey(config, "make a context", "use attach(), serve() or state.acceptor()");
   return contextOf(config);
+}
+
+/**
+ * Refuses a configuration whose certified keys would be lost but for the first.
+ *
+ * @param config The configuration.
+ * @param action What was asked for.
+ * @param alternative What to use instead.
+ * @returns The only certified key.
+ * @throws {TlsReloadError} `UNSUPPORTED` if there are several, or unknown names are to be refused.
+ */
+export function requireOneKey(config: TlsConfig, action: string, alternative: string): CertifiedKey {
+  const [certifiedKey, second] = config.certifiedKeys;
+  if (second) throw unsupported(action, `it takes one certified key, not several; ${alternative}`);
+  if (config.unknownName === "refuse") throw unsupported(action, `it cannot refuse unknown names; ${alternative}`);
+  return certifiedKey!;
+}
+
+/** The part of the options that makes a certified key. */
+function keyInit(init: Extract<TlsConfigInit, CertifiedKeyInit>): CertifiedKeyInit {
+  const { cert, key, passphrase } = init;
+  return { cert, key, passphrase };
 }

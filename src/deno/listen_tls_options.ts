@@ -1,6 +1,6 @@
 import { HIDDEN_KEY, showAs } from "../redaction.ts";
 import { keyPemOf } from "../config/certified_key.ts";
-import type { TlsConfig } from "../config/tls_config.ts";
+import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
 
 /** What `Deno.listenTls` and `Deno.serve` take for TLS. */
@@ -27,10 +27,11 @@ export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
   if (missing) {
     throw unsupported("serve", `its native servers have no ${missing}; use listenTls() or serve() of ./deno`);
   }
+  const certifiedKey = requireOneKey(config, "serve", "use listenTls() or serve() of ./deno");
   const { chain, alpnProtocols } = config;
   const options = {
     cert: chain.map(({ pem }) => pem).join(""),
-    key: keyPemOf(config.certifiedKeys[0]!),
+    key: keyPemOf(certifiedKey),
     ...(alpnProtocols.length > 0 && { alpnProtocols: [...alpnProtocols] }),
   };
   return showAs(options, () => ({ ...options, key: HIDDEN_KEY }));

@@ -3,7 +3,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
 import { proveTlsConfig } from "../config/proof.ts";
 import { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import { tlsOptions } from "../config/server_options.ts";
 import { TlsConfig } from "../config/tls_config.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import {
@@ -267,11 +266,11 @@ class HandlerInfo implements DenoServeHandlerInfo {
 function forHttp(acceptor: TlsAcceptor): TlsAcceptor {
   const { config, generation } = acceptor;
   if (config.alpnProtocols.length > 0) return acceptor;
-  const { minVersion, maxVersion, ciphers, ecdhCurve, clientAuth } = config;
-  const { cert, key, ca = [] } = tlsOptions(config);
-  const auth = clientAuth && { clientAuth: { mode: clientAuth.mode, ca: ca.join("") } };
-  const settings = { alpnProtocols: HTTP_PROTOCOLS, minVersion, maxVersion, ciphers, ecdhCurve };
-  return new TlsAcceptor(new TlsConfig({ cert, key, ...settings, ...auth }), generation);
+  const { certifiedKeys, unknownName, minVersion, maxVersion, ciphers, ecdhCurve, clientAuth } = config;
+  const auth = clientAuth &&
+    { clientAuth: { mode: clientAuth.mode, ca: clientAuth.ca.map(({ pem }) => pem).join("") } };
+  const settings = { alpnProtocols: HTTP_PROTOCOLS, unknownName, minVersion, maxVersion, ciphers, ecdhCurve };
+  return new TlsAcceptor(new TlsConfig({ certifiedKeys, ...settings, ...auth }), generation);
 }
 
 /** Changed in place: a new `Request` would halve the throughput and could not become a WebSocket. */

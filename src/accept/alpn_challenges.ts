@@ -1,0 +1,58 @@
+import { CertifiedKey, type CertifiedKeyInit } from "../config/certified_key.ts";
+import { normalizeName } from "../config/server_names.ts";
+import { TlsReloadError } from "../errors.ts";
+import type { ClientHello } from "./client_hello.ts";
+
+/** The protocol that a validating server offers, and nothing else (RFC 8737 section 4). */
+export const ACME_PROTOCOL = "acme-tls/1";
+
+/**
+ * The challenges `tls-alpn-01` of ACME (RFC 8737) that are waiting for the certificate authority, by name.
+ *
+ * Invariant: a challenge is answered only while its disposable lives, and only to clients that offer `acme-tls/1` alone.
+ */
+export class AlpnChallenges {
+  readonly #certifiedKeys = new Map<string, CertifiedKey>();
+
+  /** Whether any challenge is waiting. */
+  get isEmpty(): boolean {
+    return this.#certifiedKeys.size === 0;
+  }
+
+  /**
+   * Answers a challenge from now on.
+   *
+   * @param name The name that is validated.
+   * @param init The certificate that the ACME client has made for it, and its key.
+   * @returns Ends the answers when disposed of.
+   * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone; every error of
+   * {@linkcode CertifiedKey}.
+   */
+  answer(name: string, init: CertifiedKeyInit): Disposable {
+    const key = normalizeName(name);
+    const certifiedKey = new CertifiedKey(init);
+    const { dnsNames, ipAddresses } = certifiedKey.leaf;
+    if (String([...dnsNames, ...ipAddresses].map(normalizeName)) !== key) {
+      const message =
+        "Cannot answer ALPN challenge: the certificate must hold the name that is validated, and no other";
+      throw new TlsReloadError("CONFIG_UNUSABLE", message);
+    }
+    this.#certifiedKeys.set(key, certifiedKey);
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#certifiedKeys.get(key) === certifiedKey) this.#certifiedKeys.delete(key);
+      },
+    };
+  }
+
+  /**
+   * The answer to a client.
+   *
+   * @param hello What the client offers and asks for.
+   * @returns What to serve it with; `undefined` if it validates none of the challenges.
+   */
+  find({ serverName, alpnProtocols }: ClientHello): CertifiedKey | undefined {
+    if (serverName === undefined || alpnProtocols.length !== 1 || alpnProtocols[0] !== ACME_PROTOCOL) return undefined;
+    return this.#certifiedKeys.get(serverName);
+  }
+}
