@@ -44,6 +44,7 @@ test("tlsOptions() gives what Bun.serve takes, the key hidden", async () => {
   const options = tlsOptions(
     configOf(await issueServer("options"), { minVersion: "TLSv1.3", clientAuth: { ca: ca.cert, mode: "required" } }),
   );
+  assert(!Array.isArray(options));
   assertEquals([options.minVersion, options.requestCert, options.rejectUnauthorized], [0x0304, true, true]);
   assert(!JSON.stringify(options).includes("BEGIN PRIVATE KEY"));
 });

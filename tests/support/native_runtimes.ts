@@ -117,7 +117,7 @@ class BunServeDriver extends Driver {
 
   listen({ config, generation }: TlsAcceptor, address: ListenAddress & { isFirst: boolean }): TestServer {
     const ended = Promise.withResolvers<void>();
-    const { minVersion: _, ...tls } = tlsOptions(config);
+    const { minVersion: _, ...tls } = tlsOptions(config, config.certifiedKeys[0]!);
     const { isFirst, ...where } = address;
     const native = Bun.serve({
       ...where,
@@ -156,7 +156,7 @@ class DenoServeDriver extends Driver {
 
   listen({ config, generation }: TlsAcceptor, address: ListenAddress & { isFirst: boolean }): TestServer {
     const abort = new AbortController();
-    const { cert, key } = tlsOptions(config);
+    const { cert, key } = tlsOptions(config, config.certifiedKeys[0]!);
     const { isFirst, ...where } = address;
     const native = Deno.serve({
       ...where,
@@ -189,7 +189,7 @@ class DenoListenTlsDriver extends Driver {
   readonly name = "Deno.listenTls";
 
   listen({ config, generation }: TlsAcceptor, address: ListenAddress & { isFirst: boolean }): TestServer {
-    const { cert, key } = tlsOptions(config);
+    const { cert, key } = tlsOptions(config, config.certifiedKeys[0]!);
     const { isFirst: _, ...where } = address;
     const listener = Deno.listenTls({ ...where, cert, key: key.toString() });
     const ended = Promise.withResolvers<void>();
