@@ -6,6 +6,7 @@ import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { location, TlsReloadError } from "../errors.ts";
 import { hideKey } from "../node_internals.ts";
 import { Turns } from "../turns.ts";
+import type { Certificate } from "../x509/certificate.ts";
 import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
 import { keyKindOf } from "./key_choice.ts";
 import { requireOptionsHonored } from "./option_proof.ts";
@@ -16,7 +17,7 @@ import type { TlsConfig } from "./tls_config.ts";
 const TIMEOUT_MS = 10_000;
 /** Configurations never change, so each one is proved once. */
 const proved = new WeakSet<TlsConfig>();
-/** The certified keys that have signed what their certificate verifies: they need no second proof in another one. */
+/** Certified keys never change either; they are carried over from one configuration to the next. */
 const provedKeys = new WeakSet<CertifiedKey>();
 /** What a key signs to prove itself. */
 const SAMPLE = Buffer.from("proof");
@@ -24,9 +25,9 @@ const SAMPLE = Buffer.from("proof");
 /**
  * Proves that a configuration can serve: completes one TLS handshake in memory and compares the certificate that the
  * client receives. Runtimes accept configurations with which every handshake fails. Then offers the server what its
- * versions, cipher suites and groups forbid: runtimes silently ignore options. Of several certified keys the default, and
- * the first new one of each kind, make a handshake; each other new one signs what its certificate verifies. What has been
- * proved is not proved again.
+ * versions, cipher suites and groups forbid: runtimes silently ignore options. Of several certified keys one of each
+ * kind makes a handshake, the default among them; each other one signs what its certificate verifies, unless it has done so
+ * before. A configuration that has been proved is not proved again.
  *
  * @param config The configuration to prove.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE`, with the error of the handshake as its cause; `UNSUPPORTED` if the runtime
@@ -48,22 +49,32 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
 }
 
 async function proveOthers(config: TlsConfig): Promise<void> {
-  const kinds = new Set([keyKindOf(config.leaf)]);
+  const kinds = new Set([proofKindOf(config.leaf)]);
   const turns = new Turns();
-  for (const certifiedKey of config.certifiedKeys) {
-    if (provedKeys.has(certifiedKey)) continue;
+  const isKnown = (certifiedKey: CertifiedKey) => provedKeys.has(certifiedKey);
+  const { certifiedKeys } = config;
+  // The settings may be new to a kind of which every key is known.
+  for (const certifiedKey of [...certifiedKeys.filter((each) => !isKnown(each)), ...certifiedKeys.filter(isKnown)]) {
+    const kind = proofKindOf(certifiedKey.leaf);
+    const isNewKind = !kinds.has(kind);
+    if (!isNewKind && isKnown(certifiedKey)) continue;
     await turns.next();
-    const kind = keyKindOf(certifiedKey.leaf);
     try {
       // Deno serves with P-521 keys, but `node:crypto` cannot sign with them.
-      if (kinds.has(kind) && kind !== "secp521r1") proveBySignature(certifiedKey);
-      else await proveByHandshake(config, certifiedKey);
+      if (isNewKind || kind === "secp521r1") await proveByHandshake(config, certifiedKey);
+      else proveBySignature(certifiedKey);
     } catch (cause) {
       throw unusable(certifiedKey.path, `no handshake succeeds with ${certifiedKey.leaf.subject}`, cause);
     }
     kinds.add(kind);
     provedKeys.add(certifiedKey);
   }
+}
+
+/** Runtimes refuse RSA keys that are too short, so each size is a kind of its own. */
+function proofKindOf(leaf: Certificate): string {
+  const kind = keyKindOf(leaf);
+  return kind === "rsa" ? `rsa ${leaf.x509.publicKey.asymmetricKeyDetails?.modulusLength}` : kind;
 }
 
 async function proveByHandshake(config: TlsConfig, certifiedKey: CertifiedKey): Promise<void> {
