@@ -28,5 +28,6 @@ export { type CertificateRole, type ExpiryAlarm, type ExpiryLevels } from "./rel
 export { type FollowOptions, type Subscribe } from "./reload/follow.ts";
 export { type ReloaderOptions, type WatchOptions } from "./reload/options.ts";
 export { Reloader } from "./reload/reloader.ts";
+export { type ReloadingTls, reloadTls, type ReloadTlsOptions } from "./reload/reload_tls.ts";
 export { type ReloadOptions, type ReloadResult } from "./reload/reload_result.ts";
 export { type FollowStatus, type ReloaderStatus, type ReloadFailure, type WatchStatus } from "./reload/status.ts";

@@ -115,15 +115,15 @@ export class ExpiryAlarms {
 }
 
 /** The certificates that a configuration sends or trusts, each once. */
-function usedCertificates({ chain, clientAuth }: TlsConfig): UsedCertificate[] {
+function usedCertificates({ certifiedKeys, clientAuth }: TlsConfig): UsedCertificate[] {
   const used = new Map<string, UsedCertificate>();
   const add = (role: CertificateRole, certificates: readonly Certificate[]) => {
     for (const certificate of certificates) {
       if (!used.has(certificate.fingerprint256)) used.set(certificate.fingerprint256, { role, certificate });
     }
   };
-  add("server", chain.slice(0, 1));
-  add("intermediate", chain.slice(1));
+  add("server", certifiedKeys.flatMap(({ chain }) => chain.slice(0, 1)));
+  add("intermediate", certifiedKeys.flatMap(({ chain }) => chain.slice(1)));
   add("client authority", clientAuth?.ca ?? []);
   return [...used.values()];
 }

@@ -27,6 +27,9 @@ export interface FollowOptions<Item> {
   readonly pollIntervalMs?: number | undefined;
 }
 
+/** The options of a stream, for `requireOptions()`. */
+export const FOLLOW_OPTION_NAMES: readonly string[] = ["toConfig", "splayMs", "pollIntervalMs"];
+
 /** Subscribes to a source. The signal is aborted when the subscription is no longer wanted. */
 export type Subscribe<Item> = (signal: AbortSignal) => AsyncIterable<Item>;
 

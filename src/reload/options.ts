@@ -31,3 +31,8 @@ export interface WatchOptions {
    */
   readonly settleMs?: number | undefined;
 }
+
+/** The options of a reloader, for `requireOptions()`. */
+export const RELOADER_OPTION_NAMES: readonly string[] = ["signal", "pendingLimitMs", "expiryAlarms"];
+/** The options of a watch, for `requireOptions()`. */
+export const WATCH_OPTION_NAMES: readonly string[] = ["pollIntervalMs", "settleMs"];

@@ -1,4 +1,5 @@
 import type { TlsState } from "../accept/tls_state.ts";
+import { requireOptions } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
 import { filePath } from "../x509/pem_file.ts";
@@ -7,9 +8,9 @@ import { ReloadAttempts } from "./attempts.ts";
 import type { ReloaderEventMap, ReloaderListener, ReloaderListenerOptions } from "./events.ts";
 import { ExpiryAlarms } from "./expiry_alarms.ts";
 import { expiryMessage } from "./expiry_message.ts";
-import type { FollowOptions, Subscribe } from "./follow.ts";
+import { FOLLOW_OPTION_NAMES, type FollowOptions, type Subscribe } from "./follow.ts";
 import { metricsOf } from "./metrics.ts";
-import type { ReloaderOptions, WatchOptions } from "./options.ts";
+import { RELOADER_OPTION_NAMES, type ReloaderOptions, WATCH_OPTION_NAMES, type WatchOptions } from "./options.ts";
 import type { ReloadOptions, ReloadResult } from "./reload_result.ts";
 import type { ReloaderStatus } from "./status.ts";
 import { statusOf } from "./status_of.ts";
@@ -94,6 +95,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    */
   constructor(state: TlsState, load: () => Promise<TlsConfig>, options: ReloaderOptions = {}) {
     super();
+    requireOptions("Reloader", options, RELOADER_OPTION_NAMES);
     const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal } = options;
     requireMs("pendingLimitMs", pendingLimitMs);
     this.#state = state;
@@ -145,6 +147,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @throws {TypeError} If there is no path, or an option is not a number of milliseconds.
    */
   watch(paths: readonly (string | URL)[], options: WatchOptions = {}): Disposable {
+    requireOptions("Reloader.watch", options, WATCH_OPTION_NAMES);
     const { pollIntervalMs = 10_000, settleMs = 250 } = options;
     if (paths.length === 0) throw new TypeError("Cannot watch files: 'paths' must name at least one");
     requireMs("pollIntervalMs", pollIntervalMs);
@@ -195,6 +198,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @throws {TypeError} If an option is not a number of milliseconds.
    */
   follow<Item>(subscribe: Subscribe<Item>, options: FollowOptions<Item> = {}): Disposable {
+    requireOptions("Reloader.follow", options, FOLLOW_OPTION_NAMES);
     const { toConfig, splayMs = 0, pollIntervalMs = toConfig ? Infinity : 30_000 } = options;
     if (splayMs !== 0) requireMs("splayMs", splayMs);
     requireMs("pollIntervalMs", pollIntervalMs);

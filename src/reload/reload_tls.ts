@@ -1,0 +1,71 @@
+import { TlsState } from "../accept/tls_state.ts";
+import { requireOptions, requirePath } from "../arguments.ts";
+import { loadTlsConfig } from "../config/load_tls_config.ts";
+import { OPTION_HINTS, OPTION_NAMES, type TlsConfigOptions } from "../config/options.ts";
+import { RELOADER_OPTION_NAMES, type ReloaderOptions, type WatchOptions } from "./options.ts";
+import { Reloader } from "./reloader.ts";
+import type { ReloaderStatus } from "./status.ts";
+
+/** The options of {@linkcode reloadTls}: of the configuration, of the reloader, and of the watch. */
+export interface ReloadTlsOptions extends TlsConfigOptions<string | URL>, ReloaderOptions {
+  /** The path of the certificate chain in PEM, the server's own certificate first. */
+  readonly cert: string | URL;
+  /** The path of the private key in PEM. The path of the chain again, if one file holds both. */
+  readonly key: string | URL;
+  /** How the files are watched, client authorities included. `false` does not watch them. */
+  readonly watch?: WatchOptions | false | undefined;
+  /** Reloads when the process receives this signal, such as `"SIGHUP"`. */
+  readonly onSignal?: NodeJS.Signals | undefined;
+}
+
+/** What {@linkcode reloadTls} returns. Disposing of it closes the reloader; servers go on with what they have. */
+export interface ReloadingTls extends AsyncDisposable {
+  /** The state, for `attach()`, `serve()`, `listenTls()` or `acceptor()`. */
+  readonly state: TlsState;
+  /** The reloader, for events and further triggers. */
+  readonly reloader: Reloader;
+  /** The status, read now. */
+  status(): ReloaderStatus;
+  /** Closes the reloader. */
+  close(): Promise<void>;
+}
+
+const NAMES = ["cert", "key", "watch", "onSignal", ...OPTION_NAMES, ...RELOADER_OPTION_NAMES];
+
+/**
+ * Loads certificate and key, proves that they can serve, and keeps them in sync with their files. This is
+ * `loadTlsConfig()`, {@linkcode TlsState} and {@linkcode Reloader} in one call.
+ *
+ * @param options The files and everything else.
+ * @returns State and reloader.
+ * @throws {TlsReloadError} Every error of `loadTlsConfig()`, and `UNSUPPORTED` if the signal cannot be caught.
+ * @throws {TypeError} If an option is unknown or is none of its allowed values.
+ *
+ * @example
+ * ```ts ignore
+ * import { serve } from "@x/tls-reload/deno";
+ * import { reloadTls } from "@x/tls-reload/reload";
+ *
+ * const tls = await reloadTls({ cert: "fullchain.pem", key: "privkey.pem", onSignal: "SIGHUP" });
+ * serve(tls.state, { port: 8443 }, () => new Response("hello\n"));
+ * ```
+ */
+export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls> {
+  requireOptions("reloadTls", options, NAMES, OPTION_HINTS);
+  const { cert, key, watch = {}, onSignal, signal, pendingLimitMs, expiryAlarms, ...configOptions } = options;
+  requirePath("reloadTls", "cert", cert);
+  requirePath("reloadTls", "key", key);
+  const load = () => loadTlsConfig(cert, key, configOptions);
+  const state = new TlsState(await load());
+  const reloader = new Reloader(state, load, { signal, pendingLimitMs, expiryAlarms });
+  try {
+    const ca = configOptions.clientAuth?.ca;
+    if (watch !== false) reloader.watch(ca === undefined ? [cert, key] : [cert, key, ca], watch);
+    if (onSignal !== undefined) reloader.onSignal(onSignal);
+  } catch (error) {
+    await reloader.close();
+    throw error;
+  }
+  const close = () => reloader.close();
+  return { state, reloader, status: () => reloader.status(), close, [Symbol.asyncDispose]: close };
+}
