@@ -26,6 +26,7 @@ export {
 } from "./reload/events.ts";
 export { type CertificateRole, type ExpiryAlarm, type ExpiryLevels } from "./reload/expiry_alarms.ts";
 export { type FollowOptions, type Subscribe } from "./reload/follow.ts";
+export { type Logger } from "./reload/logger.ts";
 export { type ReloaderOptions, type WatchOptions } from "./reload/options.ts";
 export { Reloader } from "./reload/reloader.ts";
 export { type ReloadingTls, reloadTls, type ReloadTlsOptions } from "./reload/reload_tls.ts";

@@ -1,38 +1,51 @@
+import { channel } from "node:diagnostics_channel";
 import { warn } from "../warnings.ts";
-import type { ReloaderEventMap } from "./events.ts";
+import type { EventDetails } from "./events.ts";
 import type { ExpiryAlarm } from "./expiry_alarms.ts";
+import { logEvent, type Logger } from "./logger.ts";
 import type { ReloadResult } from "./reload_result.ts";
 
 /** The events of the outcomes. */
 const EVENTS = { swapped: "swap", unchanged: "unchanged", pending: "pending", rejected: "reject" } as const;
 
-/** Makes what happens in a reloader known: as an event, and as a process warning where an event is not handled. */
+/**
+ * Makes what happens in a reloader known: as an event, as a message of the diagnostics channel `tls-reload:EVENT`, and to
+ * the logger. Without a logger, a failure that no listener handles is emitted as a process warning.
+ */
 export class Announcer {
   readonly #target: EventTarget;
+  readonly #logger: Logger | undefined;
 
-  /** @param target Dispatches the events. */
-  constructor(target: EventTarget) {
+  /**
+   * @param target Dispatches the events.
+   * @param logger Gets a line for each event.
+   */
+  constructor(target: EventTarget, logger: Logger | undefined) {
     this.#target = target;
+    this.#logger = logger;
   }
 
   /** Announces the outcome of a reload. */
   reload(result: ReloadResult): void {
-    const isHandled = this.#dispatch(EVENTS[result.outcome], result);
-    if (result.outcome === "rejected" && !isHandled) warn(result.error);
+    const isUnhandled = this.#announce(EVENTS[result.outcome], result);
+    if (result.outcome === "rejected" && isUnhandled) warn(result.error);
   }
 
   /** Announces an expiry. */
   expiring(alarm: ExpiryAlarm, message: string): void {
-    if (!this.#dispatch("expiring", { ...alarm, message })) warn(message);
+    if (this.#announce("expiring", { ...alarm, message })) warn(message);
   }
 
   /** Announces that a followed stream has ended, and when it is subscribed to again. */
   disconnect(error: unknown, retryMs: number): void {
-    this.#dispatch("disconnect", { error, retryMs });
+    this.#announce("disconnect", { error, retryMs });
   }
 
-  /** Dispatches an event, and tells whether a listener has called `preventDefault()`. */
-  #dispatch<Type extends keyof ReloaderEventMap>(type: Type, detail: ReloaderEventMap[Type]["detail"]): boolean {
-    return !this.#target.dispatchEvent(new CustomEvent(type, { detail, cancelable: true }));
+  /** Returns whether neither a listener nor a logger has handled the event. */
+  #announce<Type extends keyof EventDetails>(type: Type, detail: EventDetails[Type]): boolean {
+    const isUnhandled = this.#target.dispatchEvent(new CustomEvent(type, { detail, cancelable: true }));
+    channel(`tls-reload:${type}`).publish({ reloader: this.#target, detail });
+    if (this.#logger) logEvent(this.#logger, type, detail);
+    return isUnhandled && this.#logger === undefined;
   }
 }

@@ -25,6 +25,9 @@ export interface Disconnect {
   readonly retryMs: number;
 }
 
+/** The details of the events, by their type. */
+export type EventDetails = { readonly [Type in keyof ReloaderEventMap]: ReloaderEventMap[Type]["detail"] };
+
 /** The details of an `expiring` event. */
 export interface ExpiryNotice extends ExpiryAlarm {
   /** What expires when, what did not come, and where it was expected. */

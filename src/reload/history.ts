@@ -1,4 +1,5 @@
 import { messageOf } from "../warnings.ts";
+import { codeOf } from "./logger.ts";
 import type { ReloadResult } from "./reload_result.ts";
 import type { ReloadFailure } from "./status.ts";
 
@@ -53,14 +54,5 @@ export class ReloadHistory {
     const isNews = report === undefined || report !== this.#reported;
     this.#reported = report;
     return isNews;
-  }
-}
-
-function codeOf(error: unknown): string | undefined {
-  try {
-    const { code } = Object(error);
-    return typeof code === "string" ? code : undefined;
-  } catch {
-    return undefined;
   }
 }

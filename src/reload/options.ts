@@ -1,9 +1,15 @@
 import type { ExpiryLevels } from "./expiry_alarms.ts";
+import type { Logger } from "./logger.ts";
 
 /** The options of a {@linkcode Reloader}. */
 export interface ReloaderOptions {
   /** Closes the reloader when aborted. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Gets one line for each event: `console`, a logger of pino, of LogTape, or another. With a logger, failures are not
+   * emitted as process warnings.
+   */
+  readonly logger?: Logger | undefined;
   /**
    * How far ahead the validity of a certificate may begin. Such a certificate is kept, and swapped in when it becomes
    * valid. Beyond the limit it is rejected.
@@ -33,6 +39,6 @@ export interface WatchOptions {
 }
 
 /** The options of a reloader, for `requireOptions()`. */
-export const RELOADER_OPTION_NAMES: readonly string[] = ["signal", "pendingLimitMs", "expiryAlarms"];
+export const RELOADER_OPTION_NAMES: readonly string[] = ["signal", "logger", "pendingLimitMs", "expiryAlarms"];
 /** The options of a watch, for `requireOptions()`. */
 export const WATCH_OPTION_NAMES: readonly string[] = ["pollIntervalMs", "settleMs"];

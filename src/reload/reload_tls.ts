@@ -52,12 +52,12 @@ const NAMES = ["cert", "key", "watch", "onSignal", ...OPTION_NAMES, ...RELOADER_
  */
 export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls> {
   requireOptions("reloadTls", options, NAMES, OPTION_HINTS);
-  const { cert, key, watch = {}, onSignal, signal, pendingLimitMs, expiryAlarms, ...configOptions } = options;
+  const { cert, key, watch = {}, onSignal, signal, logger, pendingLimitMs, expiryAlarms, ...configOptions } = options;
   requirePath("reloadTls", "cert", cert);
   requirePath("reloadTls", "key", key);
   const load = () => loadTlsConfig(cert, key, configOptions);
   const state = new TlsState(await load());
-  const reloader = new Reloader(state, load, { signal, pendingLimitMs, expiryAlarms });
+  const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms });
   try {
     const ca = configOptions.clientAuth?.ca;
     if (watch !== false) reloader.watch(ca === undefined ? [cert, key] : [cert, key, ca], watch);

@@ -61,7 +61,8 @@ export interface Reloader {
  *
  * The reloader is an `EventTarget`: `swap`, `unchanged` and `pending` follow reloads, `reject` tells why one failed, and
  * `expiring` that a certificate in use comes to its end: the server's own, an intermediate, or a client authority. The
- * last two emit a process warning as well, unless a listener calls `preventDefault()`.
+ * last two emit a process warning as well, unless there is a logger or a listener calls `preventDefault()`. Every event
+ * is published to the diagnostics channel `tls-reload:EVENT` too, such as `tls-reload:swap`.
  *
  * @example Files that certbot, cert-manager or anything else renews
  * ```ts
@@ -96,10 +97,10 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   constructor(state: TlsState, load: () => Promise<TlsConfig>, options: ReloaderOptions = {}) {
     super();
     requireOptions("Reloader", options, RELOADER_OPTION_NAMES);
-    const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal } = options;
+    const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal, logger } = options;
     requireMs("pendingLimitMs", pendingLimitMs);
     this.#state = state;
-    this.#announcer = new Announcer(this);
+    this.#announcer = new Announcer(this, logger);
     const onEnd = (result: ReloadResult, isNews: boolean) => {
       this.#triggers.onReload();
       if (isNews) this.#announcer.reload(result);

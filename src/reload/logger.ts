@@ -1,0 +1,79 @@
+import { messageOf } from "../warnings.ts";
+import type { EventDetails } from "./events.ts";
+
+/** A logger: `console`, a logger of pino, of LogTape, and many others. */
+export interface Logger {
+  /** Logs what is of interest when something is investigated. */
+  debug(message: string): unknown;
+  /** Logs what works. */
+  info(message: string): unknown;
+  /** Logs what needs attention soon. */
+  warn(message: string): unknown;
+  /** Logs what has failed. */
+  error(message: string): unknown;
+}
+
+type Value = string | number | Date | undefined;
+
+const LEVELS = {
+  swap: "info",
+  unchanged: "debug",
+  pending: "warn",
+  reject: "error",
+  expiring: "warn",
+  disconnect: "warn",
+} as const;
+
+/** The fields of an event that are logged. */
+const FIELDS: {
+  readonly [Type in keyof EventDetails]: (detail: EventDetails[Type]) => Readonly<Record<string, Value>>;
+} = {
+  swap: ({ config: { leaf }, previous }) => ({
+    names: [...leaf.dnsNames, ...leaf.ipAddresses].join(),
+    fingerprint256: leaf.fingerprint256,
+    notAfter: leaf.notAfter,
+    previousNotAfter: previous.leaf.notAfter,
+  }),
+  unchanged: ({ config: { leaf } }) => ({ fingerprint256: leaf.fingerprint256 }),
+  pending: ({ config: { leaf }, validFrom }) => ({ fingerprint256: leaf.fingerprint256, validFrom }),
+  reject: ({ error }) => ({ code: codeOf(error), error: messageOf(error) }),
+  expiring: ({ level, message }) => ({ level, message }),
+  disconnect: ({ error, retryMs }) => ({
+    error: error === undefined ? "the stream has ended" : messageOf(error),
+    retryMs: Math.round(retryMs),
+  }),
+};
+
+/**
+ * Logs an event as one line: `tls-reload swap names=example.com fingerprint256=… notAfter=2027-01-01T00:00:00.000Z`.
+ * A logger that throws does not disturb the reloader.
+ */
+export function logEvent<Type extends keyof EventDetails>(
+  logger: Logger,
+  type: Type,
+  detail: EventDetails[Type],
+): void {
+  const fields = Object.entries(FIELDS[type](detail)).filter(([, value]) => value !== undefined);
+  const line = ["tls-reload", type, ...fields.map(([name, value]) => `${name}=${textOf(value)}`)].join(" ");
+  try {
+    logger[LEVELS[type]](line);
+  } catch {
+    // The outcome of a reload does not depend on its log.
+  }
+}
+
+/** Quoted if it is more than a word. Braces and percent signs would be placeholders to some loggers. */
+function textOf(value: Value): string {
+  const text = value instanceof Date ? value.toISOString() : String(value);
+  return (/^[\w.:,*-]+$/.test(text) ? text : JSON.stringify(text)).replace(/[{}%]/g, "_");
+}
+
+/** The code of an error, whatever was thrown. */
+export function codeOf(error: unknown): string | undefined {
+  try {
+    const { code } = Object(error);
+    return typeof code === "string" ? code : undefined;
+  } catch {
+    return undefined;
+  }
+}
