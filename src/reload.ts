@@ -24,11 +24,18 @@ export {
   type ReloaderListener,
   type ReloaderListenerOptions,
 } from "./reload/events.ts";
-export { type CertificateRole, type ExpiryAlarm, type ExpiryLevels } from "./reload/expiry_alarms.ts";
+export { type ExpiryAlarm, type ExpiryLevels } from "./reload/expiry_alarms.ts";
 export { type FollowOptions, type Subscribe } from "./reload/follow.ts";
 export { type Logger } from "./reload/logger.ts";
 export { type ReloaderOptions, type WatchOptions } from "./reload/options.ts";
 export { Reloader } from "./reload/reloader.ts";
 export { type ReloadingTls, reloadTls, type ReloadTlsOptions } from "./reload/reload_tls.ts";
 export { type ReloadOptions, type ReloadResult } from "./reload/reload_result.ts";
-export { type FollowStatus, type ReloaderStatus, type ReloadFailure, type WatchStatus } from "./reload/status.ts";
+export {
+  type CertificateStatus,
+  type FollowStatus,
+  type ReloaderStatus,
+  type ReloadFailure,
+  type WatchStatus,
+} from "./reload/status.ts";
+export { type CertificateRole } from "./reload/used_certificates.ts";

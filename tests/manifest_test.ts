@@ -95,6 +95,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   deno: ["x509", "config", "accept", "native"],
   reload: ["x509", "config", "accept"],
   roots: ["x509"],
+  status: ["reload"],
 };
 /** The entries, which users import: module doc and re-exports only. */
 const ENTRIES = Object.values<string>(deno.exports).filter((path) => path.startsWith("./src/")).map((path) =>

@@ -1,6 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { Certificate } from "../x509/certificate.ts";
+import { type CertificateRole, type UsedCertificate, usedCertificates } from "./used_certificates.ts";
 
 /** When alarms are raised: each value is one level. */
 export interface ExpiryLevels {
@@ -18,9 +19,6 @@ export interface ExpiryLevels {
   readonly remainingMs?: readonly number[] | undefined;
 }
 
-/** What a certificate is used for: sent as the server's own, sent with it, or trusted to issue client certificates. */
-export type CertificateRole = "server" | "intermediate" | "client authority";
-
 /** A certificate in use that comes to its end. */
 export interface ExpiryAlarm {
   /** What the certificate is used for. */
@@ -31,11 +29,6 @@ export interface ExpiryAlarm {
   readonly level: number;
   /** How long the certificate stays valid; negative once it has expired. */
   readonly remainingMs: number;
-}
-
-interface UsedCertificate {
-  readonly role: CertificateRole;
-  readonly certificate: Certificate;
 }
 
 /** How often the clock is read: timers stop while a machine sleeps, and do not notice that a clock was set. */
@@ -112,18 +105,4 @@ export class ExpiryAlarms {
     const [oldest] = this.#reached.keys();
     if (this.#reached.size > MAX_REMEMBERED && oldest !== undefined) this.#reached.delete(oldest);
   }
-}
-
-/** The certificates that a configuration sends or trusts, each once. */
-function usedCertificates({ certifiedKeys, clientAuth }: TlsConfig): UsedCertificate[] {
-  const used = new Map<string, UsedCertificate>();
-  const add = (role: CertificateRole, certificates: readonly Certificate[]) => {
-    for (const certificate of certificates) {
-      if (!used.has(certificate.fingerprint256)) used.set(certificate.fingerprint256, { role, certificate });
-    }
-  };
-  add("server", certifiedKeys.flatMap(({ chain }) => chain.slice(0, 1)));
-  add("intermediate", certifiedKeys.flatMap(({ chain }) => chain.slice(1)));
-  add("client authority", clientAuth?.ca ?? []);
-  return [...used.values()];
 }

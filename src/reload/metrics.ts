@@ -8,12 +8,21 @@ type Value = number | boolean | Date | undefined;
 export function metricsOf(status: ReloaderStatus): string {
   const { swapped, unchanged, pending, rejected } = status.reloads;
   const { streams } = status;
+  const expiry = status.certificates.map(({ role, subject, fingerprint256, notAfter }) => {
+    return [`{role="${role}",subject="${escapeLabel(subject)}",fingerprint256="${fingerprint256}"}`, notAfter] as const;
+  });
   const labels = `{fingerprint256="${status.fingerprint256}",names="${escapeLabel(status.names.join(","))}"}`;
   const checkedAt = Math.min(...status.watches.map(({ checkedAt }) => Number(checkedAt)));
   const metrics: readonly Metric[] = [
     ["certificate_info", "gauge", "The certificate in use", { [labels]: 1 }],
     ["certificate_not_before_timestamp_seconds", "gauge", "Begin of its validity", { "": status.notBefore }],
     ["certificate_not_after_timestamp_seconds", "gauge", "End of its validity", { "": status.notAfter }],
+    ["used_certificate_not_after_timestamp_seconds", "gauge", "End of the validity of each certificate in use", {
+      ...Object.fromEntries(expiry),
+    }],
+    ["config_info", "gauge", "What is served and trusted, by digests that are the same in all processes alike", {
+      [`{config_digest="${status.configDigest}",trust_digest="${status.trustDigest}"}`]: 1,
+    }],
     ["generation", "gauge", "Number of the configuration in use", { "": status.generation }],
     ["reloads_total", "counter", "Reloads by their outcome", {
       '{outcome="swapped"}': swapped,

@@ -1,9 +1,17 @@
+import type { CertificateRole } from "./used_certificates.ts";
+
 /** The status of a reloader, as {@linkcode Reloader.status} returns it. Plain data, without a secret. */
 export interface ReloaderStatus {
   /** How many times the configuration of the state has been replaced. */
   readonly generation: number;
-  /** SHA-256 of the certificate in use, in upper-case hexadecimal with colons. */
+  /** SHA-256 of what is served, without the private key: the same in all processes that serve the same. */
+  readonly configDigest: string;
+  /** SHA-256 of which clients are trusted: the same in all processes that trust the same. */
+  readonly trustDigest: string;
+  /** SHA-256 of the certificate in use, in upper-case hexadecimal with colons. With several, all fields are of the default. */
   readonly fingerprint256: string;
+  /** The serial number in upper-case hexadecimal. */
+  readonly serialNumber: string;
   /** The DNS names and IP addresses that the certificate is valid for. */
   readonly names: readonly string[];
   /** The first moment of its validity. */
@@ -34,6 +42,8 @@ export interface ReloaderStatus {
    * missing, after a rejected reload, and after a swap that the reloader did not make. `undefined` before the first read.
    */
   readonly inSync: boolean | undefined;
+  /** Every certificate that is sent or trusted. */
+  readonly certificates: readonly CertificateStatus[];
   /** The certificate that is loaded and waits for its validity to begin. Then it is swapped in. */
   readonly pending: { readonly fingerprint256: string; readonly validFrom: Date } | undefined;
   /** The watched sets of files. */
@@ -66,6 +76,24 @@ export interface ReloadFailure {
   readonly code: string | undefined;
   /** The message of the error. */
   readonly message: string;
+}
+
+/** A certificate in use. */
+export interface CertificateStatus {
+  /** What the certificate is used for. */
+  readonly role: CertificateRole;
+  /** Whom it was issued to. */
+  readonly subject: string;
+  /** The DNS names and IP addresses that it is valid for. */
+  readonly names: readonly string[];
+  /** The serial number in upper-case hexadecimal. */
+  readonly serialNumber: string;
+  /** SHA-256 in upper-case hexadecimal with colons. */
+  readonly fingerprint256: string;
+  /** The first moment of its validity. */
+  readonly notBefore: Date;
+  /** The last moment of its validity. */
+  readonly notAfter: Date;
 }
 
 /** The state of a watched set of files. */

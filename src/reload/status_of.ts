@@ -1,11 +1,14 @@
 import type { TlsState } from "../accept/tls_state.ts";
+import { configDigestOf, trustDigestOf } from "../config/public_digests.ts";
 import type { ReloadAttempts } from "./attempts.ts";
-import type { ReloaderStatus } from "./status.ts";
+import type { CertificateStatus, ReloaderStatus } from "./status.ts";
 import type { Triggers } from "./triggers.ts";
+import { type UsedCertificate, usedCertificates } from "./used_certificates.ts";
 
 /** The status of a reloader, read now. */
 export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Triggers): ReloaderStatus {
-  const { leaf } = state.current();
+  const config = state.current();
+  const { leaf } = config;
   const { notBefore, notAfter } = leaf;
   const { lastAttempt, lastSuccess, lastSwap, lastError, failuresInARow, counts } = attempts.history;
   const { pending } = attempts;
@@ -14,7 +17,10 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Tr
   const inSync = attempts.isLoadedServed && failuresInARow === 0 && watches.every(({ isLoaded }) => isLoaded);
   return {
     generation: state.generation,
+    configDigest: configDigestOf(config),
+    trustDigest: trustDigestOf(config),
     fingerprint256: leaf.fingerprint256,
+    serialNumber: leaf.serialNumber,
     names: [...leaf.dnsNames, ...leaf.ipAddresses],
     notBefore,
     notAfter,
@@ -26,8 +32,14 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Tr
     failuresInARow,
     reloads: { ...counts },
     inSync: hasRead ? inSync : undefined,
+    certificates: usedCertificates(config).map(certificateStatus),
     pending: pending && { fingerprint256: pending.config.leaf.fingerprint256, validFrom: pending.validFrom },
     watches: watches.map(({ status }) => status),
     streams: triggers.streams,
   };
+}
+
+function certificateStatus({ role, certificate }: UsedCertificate): CertificateStatus {
+  const { subject, dnsNames, ipAddresses, serialNumber, fingerprint256, notBefore, notAfter } = certificate;
+  return { role, subject, names: [...dnsNames, ...ipAddresses], serialNumber, fingerprint256, notBefore, notAfter };
 }
