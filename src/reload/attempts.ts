@@ -116,7 +116,7 @@ export class ReloadAttempts {
       this.#pending.clear();
       return { outcome: "unchanged", config: current };
     }
-    const validFrom = isForced ? undefined : requireReplaceable(config.leaf, current.leaf, this.#pendingLimitMs);
+    const validFrom = isForced ? undefined : requireReplaceable(config, current, this.#pendingLimitMs);
     if (validFrom !== undefined) {
       this.#pending.set({ config, validFrom });
       return { outcome: "pending", config, validFrom };
@@ -131,7 +131,7 @@ export class ReloadAttempts {
     const current = this.#state.current();
     if (digestOf(config) === digestOf(current)) return;
     try {
-      requireReplaceable(config.leaf, current.leaf, this.#pendingLimitMs);
+      requireReplaceable(config, current, this.#pendingLimitMs);
       const previous = this.#state.swap(config);
       this.history.addPendingSwap();
       this.#onEnd({ outcome: "swapped", config, previous }, true);

@@ -22,7 +22,7 @@ export class FileSet {
 
   /** @param paths The files, relative to the working directory of now. */
   constructor(paths: readonly string[]) {
-    this.paths = paths.map((path) => resolve(path));
+    this.paths = [...new Set(paths.map((path) => resolve(path)))];
   }
 
   /** Reads the files. An error counts as content: a file that becomes readable is a change. */

@@ -1,17 +1,15 @@
 import { TlsState } from "../accept/tls_state.ts";
 import { requireOptions, requirePath } from "../arguments.ts";
-import { loadTlsConfig } from "../config/load_tls_config.ts";
+import { type CertifiedKeyFiles, loadTlsConfig } from "../config/load_tls_config.ts";
 import { OPTION_HINTS, OPTION_NAMES, type TlsConfigOptions } from "../config/options.ts";
 import { RELOADER_OPTION_NAMES, type ReloaderOptions, type WatchOptions } from "./options.ts";
 import { Reloader } from "./reloader.ts";
 import type { ReloaderStatus } from "./status.ts";
 
 /** The options of {@linkcode reloadTls}: of the configuration, of the reloader, and of the watch. */
-export interface ReloadTlsOptions extends TlsConfigOptions<string | URL>, ReloaderOptions {
-  /** The path of the certificate chain in PEM, the server's own certificate first. */
-  readonly cert: string | URL;
-  /** The path of the private key in PEM. The path of the chain again, if one file holds both. */
-  readonly key: string | URL;
+export interface ReloadTlsOptions extends TlsConfigOptions<string | URL>, ReloaderOptions, Partial<CertifiedKeyFiles> {
+  /** Several certificates with their keys, the default first, in place of `cert`, `key` and `passphrase`. */
+  readonly certifiedKeys?: readonly CertifiedKeyFiles[] | undefined;
   /** How the files are watched, client authorities included. `false` does not watch them. */
   readonly watch?: WatchOptions | false | undefined;
   /** Reloads when the process receives this signal, such as `"SIGHUP"`. */
@@ -30,7 +28,16 @@ export interface ReloadingTls extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const NAMES = ["cert", "key", "watch", "onSignal", ...OPTION_NAMES, ...RELOADER_OPTION_NAMES];
+const NAMES = [
+  "cert",
+  "key",
+  "passphrase",
+  "certifiedKeys",
+  "watch",
+  "onSignal",
+  ...OPTION_NAMES,
+  ...RELOADER_OPTION_NAMES,
+];
 
 /**
  * Loads certificate and key, proves that they can serve, and keeps them in sync with their files. This is
@@ -52,15 +59,23 @@ const NAMES = ["cert", "key", "watch", "onSignal", ...OPTION_NAMES, ...RELOADER_
  */
 export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls> {
   requireOptions("reloadTls", options, NAMES, OPTION_HINTS);
-  const { cert, key, watch = {}, onSignal, signal, logger, pendingLimitMs, expiryAlarms, ...configOptions } = options;
-  requirePath("reloadTls", "cert", cert);
-  requirePath("reloadTls", "key", key);
-  const load = () => loadTlsConfig(cert, key, configOptions);
+  const { cert, key, passphrase, certifiedKeys, watch = {}, onSignal, ...rest } = options;
+  const { signal, logger, pendingLimitMs, expiryAlarms, ...configOptions } = rest;
+  if (certifiedKeys !== undefined && (cert ?? key ?? passphrase) !== undefined) {
+    throw new TypeError("Cannot call reloadTls: 'certifiedKeys' takes the place of 'cert', 'key' and 'passphrase'");
+  }
+  if (certifiedKeys === undefined) {
+    requirePath("reloadTls", "cert", cert);
+    requirePath("reloadTls", "key", key);
+  }
+  const files = certifiedKeys ?? [{ cert: cert!, key: key!, passphrase }];
+  const load = () => loadTlsConfig(files, configOptions);
   const state = new TlsState(await load());
   const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms });
   try {
-    const ca = configOptions.clientAuth?.ca;
-    if (watch !== false) reloader.watch(ca === undefined ? [cert, key] : [cert, key, ca], watch);
+    const paths = files.flatMap(({ cert, key }) => [cert, key]);
+    if (configOptions.clientAuth) paths.push(configOptions.clientAuth.ca);
+    if (watch !== false) reloader.watch(paths, watch);
     if (onSignal !== undefined) reloader.onSignal(onSignal);
   } catch (error) {
     await reloader.close();

@@ -1,17 +1,38 @@
+import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import type { Certificate } from "../x509/certificate.ts";
 
 /**
- * Judges whether a certificate may replace the current one: a valid certificate is not replaced by one out of its
- * validity.
+ * Judges whether a configuration may replace the current one: no valid certificate is replaced by one out of its
+ * validity. A certificate for names that are not served yet replaces none.
  *
- * @param next The new certificate.
- * @param current The certificate in use.
- * @param pendingLimitMs How far ahead the validity may begin.
- * @returns The moment to wait for, if the validity of the new certificate begins within the limit.
+ * @param next The new configuration.
+ * @param current The configuration in use.
+ * @param pendingLimitMs How far ahead a validity may begin.
+ * @returns The moment to wait for, if a validity begins within the limit.
  * @throws {TlsReloadError} `CERTIFICATE_EXPIRED`, or `CERTIFICATE_NOT_YET_VALID` beyond the limit.
  */
-export function requireReplaceable(next: Certificate, current: Certificate, pendingLimitMs: number): Date | undefined {
+export function requireReplaceable(next: TlsConfig, current: TlsConfig, pendingLimitMs: number): Date | undefined {
+  let validFrom: Date | undefined;
+  for (const { leaf } of next.certifiedKeys) {
+    const replaced = leaf === next.leaf ? current.leaf : findReplaced(leaf, current);
+    const from = replaced && requireNoWorse(leaf, replaced, pendingLimitMs);
+    if (from && (validFrom === undefined || from > validFrom)) validFrom = from;
+  }
+  return validFrom;
+}
+
+/** The certificate in use for the same names. */
+function findReplaced(leaf: Certificate, { certifiedKeys }: TlsConfig): Certificate | undefined {
+  const names = namesOf(leaf);
+  return certifiedKeys.find((certifiedKey) => namesOf(certifiedKey.leaf) === names)?.leaf;
+}
+
+function namesOf({ dnsNames, ipAddresses }: Certificate): string {
+  return [...dnsNames, ...ipAddresses].sort().join();
+}
+
+function requireNoWorse(next: Certificate, current: Certificate, pendingLimitMs: number): Date | undefined {
   const now = new Date(Date.now());
   if (next.isValidAt(now) || !current.isValidAt(now)) return undefined;
   const { notBefore, notAfter } = next;

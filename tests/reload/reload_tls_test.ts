@@ -4,7 +4,7 @@ import process from "node:process";
 import test from "node:test";
 import { loadTlsConfig, TlsReloadError } from "../../mod.ts";
 import { reloadTls, type ReloadTlsOptions } from "../../src/reload.ts";
-import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
+import { issueCa, type Issued, type IssueOptions, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
 import { echoServer, visit } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
@@ -103,4 +103,40 @@ test("reloadTls() rejects as loadTlsConfig() does, and leaves nothing open", () 
       const error = await assertRejects(() => reloadTls(options as never), TypeError);
       assert(error.message.includes(message), error.message);
     }
+  }));
+
+test("reloadTls() takes many names, watches all of their files, and replaces no valid certificate by one that is not", () =>
+  withFiles(async (files) => {
+    const issueFor = (name: string, times: IssueOptions = {}) => {
+      return issueServer(name, { names: [{ type: "dns", value: `${name}.test` }], ...times });
+    };
+    const write = async (name: string, { cert, key }: Issued) => {
+      return { cert: await files.write(`${name}.crt`, cert), key: await files.write(`${name}.key`, key) };
+    };
+    const [a, b] = [await issueFor("a"), await issueFor("b")];
+    const certifiedKeys = [await write("a", a), await write("b", b)];
+    const tls = await reloadTls({ certifiedKeys, watch: false });
+    tls.reloader.addEventListener("reject", (event) => event.preventDefault());
+    const served = () => tls.state.current().certifiedKeys.map(({ leaf }) => leaf.fingerprint256);
+    assertEquals(served(), [a.fingerprint256, b.fingerprint256]);
+    const hour = 3_600_000;
+    const expired = { notBefore: new Date(Date.now() - 2 * hour), notAfter: new Date(Date.now() - hour) };
+    await write("b", await issueFor("b", expired));
+    const rejected = await tls.reloader.reload();
+    assert(rejected.outcome === "rejected");
+    assertEquals((rejected.error as TlsReloadError).code, "CERTIFICATE_EXPIRED");
+    const ahead = { notBefore: new Date(Date.now() + hour), notAfter: new Date(Date.now() + 2 * hour) };
+    await write("b", await issueFor("b", ahead));
+    assertEquals((await tls.reloader.reload()).outcome, "pending");
+    const renewed = await issueFor("b");
+    await write("b", renewed);
+    assertEquals((await tls.reloader.reload()).outcome, "swapped");
+    assertEquals(served(), [a.fingerprint256, renewed.fingerprint256]);
+    assertEquals(tls.status().certificates.map(({ names }) => names), [["a.test"], ["b.test"]]);
+    await tls.close();
+    const watching = await reloadTls({ certifiedKeys, watch: BY_EVENTS });
+    assertEquals(watching.status().watches[0]!.paths, certifiedKeys.flatMap(({ cert, key }) => [cert, key]));
+    await watching.close();
+    const both = { certifiedKeys, cert: "cert" };
+    assert((await assertRejects(() => reloadTls(both), TypeError)).message.includes("takes the place of 'cert'"));
   }));
