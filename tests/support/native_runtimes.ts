@@ -196,6 +196,8 @@ class DenoListenTlsDriver extends Driver {
     const connections = new Set<DenoConn>();
     let isStopped = false;
     const serve = async () => {
+      // Deno heeds unref() of a TLS listener at the next accept() only.
+      await undefined;
       for (;;) {
         const connection = await listener.accept();
         connections.add(connection);

@@ -1,0 +1,164 @@
+// A process with a handoff: what handoff_child.ts starts. It reads a line of settings, then commands, and answers each
+// with a line. As a worker it gets the settings by a message, and swaps by itself.
+import { spawn } from "node:child_process";
+import { closeSync, openSync, readdirSync } from "node:fs";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { TlsConfig, TlsState } from "../../mod.ts";
+import { handoffSupport, openHandoff } from "../../src/native/handoff.ts";
+import type { HandoffChildInit } from "./handoff_child.ts";
+import { NATIVE_RUNTIMES } from "./native_runtimes.ts";
+
+const say = (value: unknown) => console.log(JSON.stringify(value));
+
+async function serve({ certificates, kind = 0, port = 0, reusePort = false }: HandoffChildInit) {
+  const configs = certificates.map((init) => new TlsConfig(init));
+  const state = new TlsState(configs[0]!);
+  const errors: string[] = [];
+  let proof: Promise<unknown> = Promise.resolve();
+  const runtime = NATIVE_RUNTIMES[kind]!({ reusePort, beforeProof: () => proof as Promise<void> });
+  const handoff = await openHandoff(state, runtime, { hostname: "127.0.0.1", port }, {
+    onTlsError: (error) => errors.push(String((error as { code?: string }).code ?? error)),
+  });
+  return {
+    handoff,
+    state,
+    errors,
+    /** Lets no proof succeed before a promise does. */
+    hold: (until: Promise<unknown>) => void (proof = until),
+    swap: () => void state.swap(configs[(state.generation + 1) % configs.length]!),
+  };
+}
+
+async function serveMain(): Promise<void> {
+  const lines = createInterface(process.stdin)[Symbol.asyncIterator]();
+  const nextLine = async () => JSON.parse((await lines.next()).value ?? "null");
+  const init: HandoffChildInit = await nextLine();
+  const server = await serve(init).catch(async (error) => {
+    say({ code: error.code, reason: (await handoffSupport()).reason });
+    process.exit();
+  });
+  const { handoff, state, errors, hold, swap } = server;
+  say({ port: handoff.address.port, reason: handoff.mechanismReason });
+  const taken: number[] = [];
+  const workers: Worker[] = [];
+  const commands: Readonly<Record<string, (...args: never[]) => unknown>> = {
+    /** Swaps, and waits until the new generation serves. */
+    async swap() {
+      const begin = performance.now();
+      swap();
+      const ms = performance.now() - begin;
+      while (handoff.servers.at(-1)!.generation !== state.generation) await delay(1);
+      return { generation: state.generation, ms };
+    },
+    swapOnly() {
+      try {
+        swap();
+        return { generation: state.generation };
+      } catch (error) {
+        return { code: (error as { code?: string }).code, generation: state.generation };
+      }
+    },
+    /** Swaps, and spawns a process while the socket is parked. */
+    async spawn() {
+      const proof = Promise.withResolvers<void>();
+      hold(proof.promise);
+      swap();
+      const { pid } = spawn("sleep", ["30"], { stdio: "ignore" });
+      await delay(50);
+      proof.resolve();
+      while (handoff.servers.at(-1)!.generation !== state.generation) await delay(1);
+      return { pid };
+    },
+    unref() {
+      handoff.unref();
+      swap();
+      return {};
+    },
+    /** Parks for ever. */
+    park() {
+      hold(new Promise(() => {}));
+      swap();
+      return {};
+    },
+    generations: () => handoff.generations,
+    errors: () => errors,
+    descriptors: () => readdirSync("/proc/self/fd").length - 1,
+    memory: () => process.memoryUsage().rss,
+    /** Takes descriptors until so many are free. */
+    fill(free: number) {
+      try {
+        for (;;) taken.push(openSync("/dev/null", "r"));
+      } catch {
+        for (const descriptor of taken.splice(-free, free)) closeSync(descriptor);
+      }
+      return {};
+    },
+    release() {
+      for (const descriptor of taken.splice(0)) closeSync(descriptor);
+      return {};
+    },
+    close() {
+      handoff.close();
+      return {};
+    },
+    async work(count: number, settings: object) {
+      const ports = Array.from({ length: count }, async () => {
+        const worker = new Worker(new URL(import.meta.url), { workerData: { ...init, ...settings } });
+        workers.push(worker);
+        return await new Promise((resolve) => worker.once("message", resolve));
+      });
+      return await Promise.all(ports);
+    },
+    /** Lets every worker swap at once, so many times. */
+    async workersSwap(times: number) {
+      return await Promise.all(workers.map((worker) => {
+        worker.postMessage(times);
+        return new Promise((resolve) => worker.once("message", resolve));
+      }));
+    },
+    async terminate() {
+      await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
+      return {};
+    },
+    /** A swap every so many milliseconds, told by a line before and after it. */
+    async rotate(times: number, everyMs: number) {
+      const costs: number[] = [];
+      for (let time = 0; time < times; time++) {
+        await delay(everyMs);
+        say({ before: state.generation + 1 });
+        const begin = performance.now();
+        swap();
+        costs.push(performance.now() - begin);
+        say({ after: state.generation });
+      }
+      return { costs };
+    },
+  };
+  for (let line; (line = await nextLine());) {
+    const [command, ...args] = line as [string, ...never[]];
+    say(await commands[command]!(...args));
+    if (command === "unref") break;
+  }
+  if (process.versions["bun"]) process.stdin.unref?.();
+  else process.stdin.destroy();
+}
+
+async function serveInWorker(): Promise<void> {
+  const { handoff, state, errors, swap } = await serve(workerData);
+  parentPort!.postMessage(handoff.address.port);
+  parentPort!.on("message", async (times: number) => {
+    for (let time = 0; time < times; time++) {
+      swap();
+      while (handoff.servers.at(-1)!.generation !== state.generation) await delay(1);
+    }
+    parentPort!.postMessage({ generation: state.generation, errors });
+  });
+}
+
+// Deno dies if the first listener of a signal finds no descriptor.
+process.on("SIGUSR2", () => {});
+if (isMainThread) await serveMain();
+else await serveInWorker();
