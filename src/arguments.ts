@@ -2,6 +2,10 @@
 const MAX_NAME_LENGTH = 40;
 /** How many letters a misspelt name may differ in from the one that is meant. */
 const MAX_DISTANCE = 3;
+/** No system takes longer paths. */
+const MAX_PATH_LENGTH = 4096;
+/** Starts of base64 that is the DER of a certificate or key, or PEM that was encoded once more. */
+const BASE64 = /^(?:MI|MC|MG|MF|MH|LS0tLS1CRUdJTi)[A-Za-z0-9+/=]{40,}$/;
 
 /**
  * Refuses an options object that is not one, and options that a function does not have. An option whose value is
@@ -47,10 +51,21 @@ export function requirePath(where: string, name: string, path: unknown): void {
   if (typeof path !== "string") {
     throw new TypeError(`Cannot call ${where}: '${name}' must be a path or a URL: ${kindOf(path)}`);
   }
-  if (/-----BEGIN|[\r\n]/.test(path)) {
+  if (!isPath(path)) {
     throw new TypeError(`Cannot call ${where}: '${name}' is PEM text, not a path: use TlsConfig`);
   }
   if (path === "") throw new TypeError(`Cannot call ${where}: '${name}' must be a path or a URL: an empty string`);
+}
+
+/**
+ * Whether a text can be a path. A text that cannot is never quoted, because it may be a private key.
+ *
+ * @param text The text.
+ * @returns `false` for PEM, base64 of certificates and keys, several lines, and what is longer than any path.
+ */
+export function isPath(text: string): boolean {
+  return text.length <= MAX_PATH_LENGTH && !/-----|[\r\n]|\bBEGIN [A-Z ]*(?:KEY|CERTIFICATE)/.test(text) &&
+    !BASE64.test(text);
 }
 
 /** Names the kind of a value for a message, and nothing of what the value holds. */

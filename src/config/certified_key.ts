@@ -1,8 +1,8 @@
 import { createHash, type KeyObject } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
 import { type Certificate, type CertificateFacts, parseCertificates } from "../x509/certificate.ts";
-import { encodePem, pathOf, type PemInput } from "../x509/pem.ts";
-import { parsePrivateKey } from "../x509/private_key.ts";
+import { encodePem, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
+import { decryptKeyFile, parsePrivateKey } from "../x509/private_key.ts";
 
 /** What a {@linkcode CertifiedKey} is made of: PEM in memory. */
 export interface CertifiedKeyInit {
@@ -11,8 +11,8 @@ export interface CertifiedKeyInit {
   /** The private key of the first certificate. */
   readonly key: PemInput;
   /**
-   * The passphrase of an encrypted private key. Decryption takes as long as the key was made to take, usually a part of
-   * a second, and blocks the process for that time.
+   * The passphrase of an encrypted private key. Decryption blocks the event loop for as long as the key was made to take:
+   * usually a part of a second, up to ten seconds at the limits. {@linkcode loadTlsConfig} decrypts in the background.
    */
   readonly passphrase?: string | undefined;
 }
@@ -93,11 +93,30 @@ const forgotten = new FinalizationRegistry<string>((digest) => {
  * @throws {TlsReloadError} Every error of {@linkcode CertifiedKey}.
  */
 export function certifiedKeyOf(init: CertifiedKeyInit): CertifiedKey {
+  const digest = inputDigestOf(init);
+  return known.get(digest)?.deref() ?? remember(digest, new CertifiedKey(init));
+}
+
+/**
+ * Does the same for files that have been read, and decrypts an encrypted key without blocking the event loop.
+ *
+ * @param init Chain and key in files, and the passphrase of the key.
+ * @returns The certified key.
+ * @throws {TlsReloadError} Every error of {@linkcode CertifiedKey}.
+ */
+export async function loadedCertifiedKeyOf(init: CertifiedKeyInit & { readonly key: PemFile }): Promise<CertifiedKey> {
   const { cert, key, passphrase } = init;
-  const digest = sha256([pathOf(cert) ?? "", textOf(cert), textOf(key), passphrase ?? ""]);
+  if (passphrase === undefined) return certifiedKeyOf(init);
+  const digest = inputDigestOf(init);
   const same = known.get(digest)?.deref();
-  if (same) return same;
-  const certifiedKey = new CertifiedKey(init);
+  return same ?? remember(digest, new CertifiedKey({ cert, key: await decryptKeyFile(key, passphrase) }));
+}
+
+function inputDigestOf({ cert, key, passphrase }: CertifiedKeyInit): string {
+  return sha256([pathOf(cert) ?? "", textOf(cert), textOf(key), passphrase ?? ""]);
+}
+
+function remember(digest: string, certifiedKey: CertifiedKey): CertifiedKey {
   known.set(digest, new WeakRef(certifiedKey));
   forgotten.register(certifiedKey, digest);
   return certifiedKey;

@@ -1,8 +1,9 @@
 import { requireOptions, requirePath } from "../arguments.ts";
 import { Turns } from "../turns.ts";
 import type { PemFile } from "../x509/pem.ts";
-import { filePath, readPemFile } from "../x509/pem_file.ts";
-import { CertifiedKey, certifiedKeyOf } from "./certified_key.ts";
+import { filePath } from "../x509/pem_file.ts";
+import { readPemSource } from "../x509/pem_source.ts";
+import { CertifiedKey, loadedCertifiedKeyOf } from "./certified_key.ts";
 import { OPTION_HINTS, OPTION_NAMES, requirePassphrase, requireSettings, type TlsConfigOptions } from "./options.ts";
 import { proveTlsConfig } from "./proof.ts";
 import { TlsConfig } from "./tls_config.ts";
@@ -58,10 +59,13 @@ export async function loadTlsConfig(
 ): Promise<TlsConfig>;
 /**
  * Reads a certificate chain and its private key, checks them, and proves by a handshake in memory that they can serve.
- * The same path twice reads one file that holds both. Needs read access to the files and nothing else.
+ * The same path twice reads one file that holds both, once. Needs read access to the files and nothing else.
  *
- * @param certPath The chain in PEM, the server's own certificate first.
- * @param keyPath The private key in PEM: PKCS#8, PKCS#1 or SEC1.
+ * A FIFO and `/dev/stdin` can be loaded too, but only once, because a second load finds them empty. An encrypted key is
+ * decrypted in the background, while the event loop goes on; {@linkcode parsePrivateKey} names the limits.
+ *
+ * @param certPath The chain in PEM, the server's own certificate first; or one certificate in DER.
+ * @param keyPath The private key in PEM or DER: PKCS#8, PKCS#1 or SEC1.
  * @param options Passphrase, ALPN, versions, cipher suites, groups, and client authentication, whose `ca` is a path too.
  * @returns The configuration.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, `FILE_TOO_LARGE`, every error of {@linkcode TlsConfig},
@@ -108,7 +112,7 @@ async function loadAll(
   const config = new TlsConfig({
     ...rest,
     certifiedKeys,
-    ...(clientAuth && { clientAuth: { ...clientAuth, ca: await readPemFile(clientAuth.ca) } }),
+    ...(clientAuth && { clientAuth: { ...clientAuth, ca: await readPemSource(clientAuth.ca) } }),
   });
   await proveTlsConfig(config);
   return config;
@@ -127,7 +131,7 @@ async function loadCertifiedKeys(entries: readonly (CertifiedKeyFiles | Certifie
       }
       const files = await readPair(entry);
       await turns.next();
-      certifiedKeys[index] = certifiedKeyOf({ ...files, passphrase: entry.passphrase });
+      certifiedKeys[index] = await loadedCertifiedKeyOf({ ...files, passphrase: entry.passphrase });
     }
   };
   await Promise.all(Array.from({ length: READERS }, read));
@@ -136,8 +140,8 @@ async function loadCertifiedKeys(entries: readonly (CertifiedKeyFiles | Certifie
 
 /** Reads the files of one certified key. */
 export async function readPair({ cert, key }: CertifiedKeyFiles): Promise<{ cert: PemFile; key: PemFile }> {
-  const chain = await readPemFile(cert);
-  return { cert: chain, key: filePath(key) === chain.path ? chain : await readPemFile(key) };
+  const chain = await readPemSource(cert);
+  return { cert: chain, key: filePath(key) === chain.path ? chain : await readPemSource(key) };
 }
 
 function requireFiles(entry: CertifiedKeyFiles | CertifiedKey): void {

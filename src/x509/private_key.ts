@@ -66,7 +66,7 @@ export function parsePrivateKey(input: PemInput, passphrase?: string): KeyObject
  * @returns A file with the plain key at the same path and line; the same file if its key is not encrypted.
  * @throws {TlsReloadError} As {@linkcode parsePrivateKey} does.
  */
-export async function decryptKeyFile(file: PemFile, passphrase?: string): Promise<PemFile> {
+export async function decryptKeyFile(file: PemFile, passphrase: string): Promise<PemFile> {
   const found = findKey(file);
   if (!isEncrypted(found.section)) return file;
   const der = await decryptInBackground(found, passphrase);
@@ -102,26 +102,20 @@ function isEncrypted({ der, headers }: PemSection): boolean {
 }
 
 function decrypt(found: KeySection, passphrase: string | undefined): Uint8Array {
-  const given = requirePassphrase(found, passphrase);
+  if (passphrase === undefined) throw found.refuse("KEY_ENCRYPTED", "it is encrypted and no passphrase was given");
   try {
-    return requireDecrypted(found, decryptKey(found.section, given));
+    return requireDecrypted(found, decryptKey(found.section, passphrase));
   } catch (cause) {
     throw undecryptable(found, cause);
   }
 }
 
-async function decryptInBackground(found: KeySection, passphrase: string | undefined): Promise<Uint8Array> {
-  const given = requirePassphrase(found, passphrase);
+async function decryptInBackground(found: KeySection, passphrase: string): Promise<Uint8Array> {
   try {
-    return requireDecrypted(found, await decryptKeyInBackground(found.section, given));
+    return requireDecrypted(found, await decryptKeyInBackground(found.section, passphrase));
   } catch (cause) {
     throw undecryptable(found, cause);
   }
-}
-
-function requirePassphrase({ refuse }: KeySection, passphrase: string | undefined): string {
-  if (passphrase === undefined) throw refuse("KEY_ENCRYPTED", "it is encrypted and no passphrase was given");
-  return passphrase;
 }
 
 function requireDecrypted({ refuse }: KeySection, plain: Uint8Array | undefined): Uint8Array {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdir, rename } from "node:fs/promises";
 import process from "node:process";
 import test from "node:test";
@@ -142,7 +142,6 @@ const CASES: Partial<Record<TlsReloadErrorCode, Record<string, Case>>> = {
   },
   FILE_UNREADABLE: {
     "a directory": elsewhere("cert", (path) => mkdir(path)),
-    "a FIFO": elsewhere("key", (path) => spawnSync("mkfifo", [path])),
     "a device": async (files) => {
       const { cert } = await writeChain(files);
       return { args: [cert, "/dev/zero"], expected: { path: "/dev/zero" } };
@@ -364,3 +363,55 @@ test(
       }
     }),
 );
+
+/** How long an attempt takes, and how long the event loop stood still at most meanwhile. */
+async function observed(attempt: () => Promise<unknown>): Promise<{ totalMs: number; stallMs: number }> {
+  const start = performance.now();
+  let [last, stallMs] = [start, 0];
+  const look = () => {
+    stallMs = Math.max(stallMs, performance.now() - last);
+    last = performance.now();
+  };
+  const timer = setInterval(look, 1);
+  await attempt().finally(() => clearInterval(timer));
+  look();
+  return { totalMs: last - start, stallMs };
+}
+
+for (const options of ["-iter 3000000", "-scrypt -scrypt_N 16384 -scrypt_r 8 -scrypt_p 20"]) {
+  test(`loadTlsConfig() does not block the event loop while it decrypts a key made with ${options}`, () =>
+    withFiles(async (files) => {
+      const { cert, key } = await issueServer("encrypted");
+      const certPath = await files.write("cert.pem", cert);
+      const encrypted = opensslText(`pkcs8 -topk8 ${options} -in FILE -passout pass:correct-horse`, secretKey(key));
+      const keyPath = await files.write("key.pem", `# a comment\n${encrypted}`);
+      const { totalMs, stallMs } = await observed(async () => {
+        const config = await loadTlsConfig(certPath, keyPath, { passphrase: "correct-horse" });
+        assertEquals(config.leaf.subject, "CN=encrypted");
+      });
+      assert(totalMs > 300 && stallMs < totalMs / 2, `${stallMs} ms of ${totalMs} ms`);
+      const wrong = await observed(() =>
+        assertRefused(() => loadTlsConfig(certPath, keyPath, { passphrase: "wrong-horse" }), "PASSPHRASE_WRONG", {
+          path: keyPath,
+          line: 2,
+        })
+      );
+      assert(wrong.stallMs < wrong.totalMs / 2, `${wrong.stallMs} ms of ${wrong.totalMs} ms`);
+    }));
+}
+
+test("loadTlsConfig() names file and line of an encrypted key that it decrypts but cannot use", () =>
+  withFiles(async (files) => {
+    const { cert, key } = await issueServer("encrypted");
+    const certPath = await files.write("cert.pem", cert);
+    const other = opensslText("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1");
+    const encrypt = (pem: string) => opensslText("pkcs8 -topk8 -iter 1 -in FILE -passout pass:correct-horse", pem);
+    const options = { passphrase: "correct-horse" };
+    const keyPath = await files.write("key.pem", `\n\n${encrypt(other)}`);
+    const expected = { path: keyPath, line: 3, message: /key\.pem" at line 3: .*: secp256k1$/ };
+    await assertRefused(() => loadTlsConfig(certPath, keyPath, options), "KEY_UNSUPPORTED", expected);
+    const both = await files.write("both.pem", cert + encrypt(key));
+    assertEquals((await loadTlsConfig(both, both, options)).leaf.subject, "CN=encrypted");
+    const line = cert.trimEnd().split("\n").length + 1;
+    await assertRefused(() => loadTlsConfig(both, both), "KEY_ENCRYPTED", { path: both, line });
+  }));

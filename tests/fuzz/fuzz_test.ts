@@ -48,6 +48,21 @@ for (const [name, target] of all) {
   });
 }
 
+test("TlsConfig throws nothing but TlsReloadError for a certificate or a key that is nearly sound", () => {
+  const sound = serverPem();
+  const [cert, key] = [sound.cert, sound.key].map((pem) => parsePem(pem)[0]!.der);
+  const attempt = (cert: Uint8Array, key: Uint8Array) => {
+    try {
+      new TlsConfig({ cert, key });
+    } catch (error) {
+      // In DER, so that what is broken beyond recognition is not PEM.
+      assert(error instanceof TlsReloadError, String(error));
+    }
+  };
+  fc.assert(fc.property(mutated([cert!]), (changed) => attempt(changed, key!)), { seed: 1, numRuns: 3000 });
+  fc.assert(fc.property(mutated([key!]), (changed) => attempt(cert!, changed)), { seed: 1, numRuns: 3000 });
+});
+
 /** Found in keys, which are not to be kept as files: what was found, made of a sound key. */
 const FOUND_IN_KEYS: Record<string, () => string | Uint8Array> = {
   "a Proc-Type of no known version": () => legacyKey().replace("4,ENCRYPTED", "8,ENCRYPTED"),

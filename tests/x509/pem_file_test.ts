@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { spawnSync } from "node:child_process";
 import { closeSync, constants, existsSync, openSync, renameSync } from "node:fs";
@@ -8,6 +8,10 @@ import process from "node:process";
 import test from "node:test";
 import { pathToFileURL } from "node:url";
 import { readPemFile } from "../../src/x509/pem_file.ts";
+import { loadTlsConfig, parsePem } from "../../mod.ts";
+import { readPemSource } from "../../src/x509/pem_source.ts";
+import { issueServer } from "../support/certificates.ts";
+import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
 import { withFiles } from "../support/files.ts";
 import { assertRefused } from "../support/refusals.ts";
 
@@ -167,6 +171,74 @@ test("readPemFile() tells that it has no permission", () =>
     await asNobody(async () => {
       await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", { path, message: /: the system says EACCES$/ });
     });
+  }));
+
+/** A key in every form in which it may be given where a path belongs. */
+async function confusions(): Promise<unknown[]> {
+  const { cert, key } = await issueServer("confusion");
+  secretKey(key);
+  const der = parsePem(key)[0]!.der;
+  const base64 = Buffer.from(der).toString("base64");
+  const texts = [key, cert, cert + key, key.trim(), key.replaceAll("\n", "\\n"), key.replaceAll("\n", " ")];
+  const cut = [
+    key.slice(4),
+    key.slice(30),
+    base64,
+    base64.replace(/.{64}/g, "$&\n"),
+    Buffer.from(key).toString("base64"),
+  ];
+  return [...texts, ...cut, ...texts.map((text) => Buffer.from(text)), der, Buffer.from(der)];
+}
+
+test("readPemFile() and loadTlsConfig() refuse PEM where a path belongs, and show nothing of it", async () => {
+  for (const given of await confusions()) {
+    const path = given as string;
+    for (
+      const attempt of [
+        () => readPemFile(path),
+        () => readPemSource(path),
+        () => loadTlsConfig(path, "key.pem"),
+        () => loadTlsConfig("missing.pem", path),
+        () => loadTlsConfig("missing.pem", "key.pem", { clientAuth: { ca: path, mode: "required" } }),
+      ]
+    ) {
+      const error = await assertRejects(attempt, TypeError);
+      assertMatch(
+        error.message,
+        /^Cannot call \w+: '[\w.]+' (is PEM text, not a path: use TlsConfig|must be a path or a URL: a \w+)$/,
+      );
+      assertEquals(error.cause, undefined);
+      assertHidesSecrets(error);
+    }
+  }
+});
+
+test("readPemFile() refuses other types with a TypeError", async () => {
+  for (const path of [undefined, null, 5, {}, { path: "a.pem", bytes: new Uint8Array() }, Buffer.from("a.pem")]) {
+    const error = await assertRejects(() => readPemFile(path as unknown as string), TypeError);
+    assertMatch(error.message, /^Cannot call readPemFile: 'path' must be a path or a URL: (undefined|null|an? \w+)$/);
+  }
+});
+
+test("readPemFile() reads paths that only look odd", () =>
+  withFiles(async (files) => {
+    for (const name of ["BEGIN", "-- a.pem", "MIIB.pem", "C:\\a b.pem", "LS0tLS1CRUdJTi", "x".repeat(200)]) {
+      const path = await files.write(name, "x");
+      assertEquals((await readPemFile(path)).bytes.length, 1);
+    }
+  }));
+
+test("readPemFile() reads up to a limit of its caller, and refuses 100 MB before it reads", () =>
+  withFiles(async (files) => {
+    const path = await files.write("large", "");
+    await truncate(path, 2 * MEBIBYTE);
+    assertEquals((await readPemFile(path, { maxBytes: 2 * MEBIBYTE })).bytes.length, 2 * MEBIBYTE);
+    await truncate(path, 100_000_000);
+    const start = performance.now();
+    const message = /: larger than 2097152 bytes$/;
+    await assertRefused(() => readPemFile(path, { maxBytes: 2 * MEBIBYTE }), "FILE_TOO_LARGE", { path, message });
+    await assertRefused(() => loadTlsConfig(path, path), "FILE_TOO_LARGE", { path });
+    assert(performance.now() - start < 1_000);
   }));
 
 test("readPemFile() takes the URL of a file and of nothing else", async () => {
