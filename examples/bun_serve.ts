@@ -1,18 +1,17 @@
-// Bun.serve with routes and WebSockets, with a certificate that is replaced:
-//   bun examples/bun_serve.ts
-// Add `fullchain.pem privkey.pem` to serve your own on port 8443, and to load them again at SIGHUP.
+// Bun.serve with routes and WebSockets, whose certificate is replaced on SIGHUP:
+//   bun examples/bun_serve.ts fullchain.pem privkey.pem
 import process from "node:process";
-import { loadTlsConfig, TlsConfig, TlsState } from "../mod.ts";
-import { type BunWebSocket, serve } from "../src/bun.ts";
-import { issuePair } from "../tests/support/certificates.ts";
+import { loadTlsConfig, TlsState } from "@x/tls-reload";
+import { type BunWebSocket, serve } from "@x/tls-reload/bun";
+import { Reloader } from "@x/tls-reload/reload";
 
-const [certPath, keyPath] = process.argv.slice(2);
-const load = async () =>
-  certPath && keyPath ? await loadTlsConfig(certPath, keyPath) : new TlsConfig(await issuePair("example"));
+const [certPath = "fullchain.pem", keyPath = "privkey.pem"] = process.argv.slice(2);
+const load = () => loadTlsConfig(certPath, keyPath);
 const state = new TlsState(await load());
+new Reloader(state, load).onSignal("SIGHUP");
 
 const server = await serve(state, {
-  port: certPath ? 8443 : 0,
+  port: Number(process.env["PORT"] ?? 8443),
   routes: {
     "/health": new Response("ok\n"),
     "/users/:id": ({ params }) => Response.json(params),
@@ -21,13 +20,4 @@ const server = await serve(state, {
   fetch: (request, server) => new Response(`hello ${server.requestIP(request)?.address}\n`),
   websocket: { message: (socket: BunWebSocket, message) => void socket.send(message) },
 });
-
-if (certPath) {
-  process.on("SIGHUP", () => void load().then((config) => state.swap(config), console.error));
-} else {
-  for (const path of ["/health", "/users/7", "/"]) {
-    const options = { tls: { ca: state.current().leaf.pem } } as RequestInit;
-    console.log(path, (await (await fetch(new URL(path, server.url), options)).text()).trim());
-  }
-  await server.stop(true);
-}
+console.log(`https://localhost:${server.port}/`);

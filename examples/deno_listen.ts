@@ -1,32 +1,17 @@
-// An accept loop on Deno; a swap changes the certificate of the next connection and of no other:
-//   deno run -A examples/deno_listen.ts
-import { connect } from "node:tls";
-import { TlsConfig, TlsState } from "../mod.ts";
-import { listenTls } from "../src/deno.ts";
-import { issuePair } from "../tests/support/certificates.ts";
+// An echo server with an accept loop on Deno. A swap changes the certificate of the next connection only:
+//   deno run -A examples/deno_listen.ts fullchain.pem privkey.pem
+import process from "node:process";
+import { loadTlsConfig, TlsState } from "@x/tls-reload";
+import { listenTls } from "@x/tls-reload/deno";
+import { Reloader } from "@x/tls-reload/reload";
 
-const state = new TlsState(new TlsConfig(await issuePair("before")));
-const listener = await listenTls(state, { hostname: "127.0.0.1", port: 0 });
+const [certPath = "fullchain.pem", keyPath = "privkey.pem"] = process.argv.slice(2);
+const load = () => loadTlsConfig(certPath, keyPath);
+const state = new TlsState(await load());
+new Reloader(state, load).watch([certPath, keyPath]);
 
-(async () => {
-  for await (const conn of listener) conn.readable.pipeTo(conn.writable).catch(() => {});
-})();
-
-const before = await dial();
-state.swap(new TlsConfig(await issuePair("after")));
-const after = await dial();
-for (const client of [before, after]) {
-  client.write("echo");
-  await new Promise((resolve) => client.once("data", resolve));
-  console.log(`${client.getPeerCertificate().subject.CN}: answered`);
-}
-console.log(listener.generations);
-
-for (const client of [before, after]) client.destroy();
-listener.close();
-
-async function dial() {
-  const client = connect({ port: listener.addr.port, host: "127.0.0.1", rejectUnauthorized: false });
-  await new Promise((resolve, reject) => client.once("secureConnect", resolve).once("error", reject));
-  return client;
+const listener = await listenTls(state, { port: Number(process.env["PORT"] ?? 8443) });
+console.log(`https://localhost:${listener.addr.port}/`);
+for await (const conn of listener) {
+  conn.readable.pipeTo(conn.writable).catch(() => {}); // a client that is gone ends only its own connection
 }

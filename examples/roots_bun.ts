@@ -1,12 +1,8 @@
-// The system's roots in the fetch() of Bun:
-//   bun examples/roots_bun.ts
-import { nativeRoots } from "../src/roots.ts";
-import { companyServer } from "../tests/support/company_server.ts";
-
-const { url, [Symbol.asyncDispose]: close } = await companyServer();
+// The trusted roots of the system in fetch() on Bun:
+//   bun examples/roots_bun.ts https://example.com/
+import process from "node:process";
+import { nativeRoots } from "@x/tls-reload/roots";
 
 const init = { tls: { ca: (await nativeRoots()).pem } };
-const response = await fetch(url, init as RequestInit); // the cast is for Deno's type checker
-console.log(`Bun fetch(): ${response.status} ${(await response.text()).trim()}`);
-
-await close();
+const response = await fetch(process.argv[2] ?? "https://example.com/", init as RequestInit);
+console.log(`fetch() on Bun: ${response.status}`);

@@ -1,14 +1,11 @@
-// The system's roots in the fetch() of Deno:
-//   deno run -A examples/roots_deno.ts
-import { nativeRoots } from "../src/roots.ts";
-import { companyServer } from "../tests/support/company_server.ts";
+// The trusted roots of the system in fetch() on Deno:
+//   deno run -A examples/roots_deno.ts https://example.com/
+import process from "node:process";
+import { nativeRoots } from "@x/tls-reload/roots";
 
-const { url, [Symbol.asyncDispose]: close } = await companyServer();
-
-// Deno trusts these roots besides its own. For these roots alone use node:https, as in roots_connect.ts.
+// Deno trusts these roots in addition to its own. To trust only these, use node:https as in roots_connect.ts.
 const client = Deno.createHttpClient({ caCerts: (await nativeRoots()).pem });
-const response = await fetch(url, { client });
-console.log(`Deno fetch(): ${response.status} ${(await response.text()).trim()}`);
-
+const response = await fetch(process.argv[2] ?? "https://example.com/", { client });
+console.log(`fetch() on Deno: ${response.status}`);
+await response.body?.cancel();
 client.close();
-await close();

@@ -1,17 +1,20 @@
-// Roots that stay fresh: read again every six hours, and on SIGHUP, which this program sends itself once:
-//   deno run -A examples/roots_refresh.ts | bun examples/roots_refresh.ts | node examples/roots_refresh.ts
-import { once } from "node:events";
+// Trusted roots that are read again every six hours and on SIGHUP, on any runtime:
+//   deno run -A examples/roots_refresh.ts https://example.com/    (or bun, or node)
+// It requests the URL at first and after each refresh.
 import { Agent, get } from "node:https";
 import process from "node:process";
-import { nativeRoots, refreshNativeRoots, type RootCertStore } from "../src/roots.ts";
-import { companyServer } from "../tests/support/company_server.ts";
+import { nativeRoots, refreshNativeRoots, type RootCertStore } from "@x/tls-reload/roots";
 
-const server = await companyServer();
 const SIX_HOURS_MS = 6 * 60 * 60 * 1000;
-
-// An agent keeps the roots that it was made with, so each refresh makes a new one; the old one finishes its requests.
+const url = process.argv[2] ?? "https://example.com/";
+// An agent keeps the roots that it was created with. Requests of the old agent finish.
 const agentOf = (roots: RootCertStore) => new Agent({ secureContext: roots.secureContext() });
 let agent = agentOf(await nativeRoots());
+
+function request(): void {
+  const fail = (error: NodeJS.ErrnoException) => console.log(error.code);
+  get(url, { agent }, (response) => console.log(response.resume().statusCode)).once("error", fail);
+}
 
 async function refresh(): Promise<void> {
   try {
@@ -21,24 +24,9 @@ async function refresh(): Promise<void> {
   } catch (error) {
     console.error("The roots stay as they are:", error);
   }
+  request();
 }
 
-let refreshing = Promise.resolve();
-setInterval(refresh, SIX_HOURS_MS).unref();
-process.on("SIGHUP", () => refreshing = refresh());
-
-const request = () =>
-  new Promise<unknown>((resolve) => {
-    get({ port: server.port, host: "127.0.0.1", agent }, (response) => resolve(response.resume().statusCode))
-      .once("error", (error: NodeJS.ErrnoException) => resolve(error.code));
-  });
-
-console.log("at first:", await request());
-await server.renewAuthority();
-console.log("after the company has a new authority:", await request());
-const signalled = once(process, "SIGHUP");
-process.kill(process.pid, "SIGHUP");
-await signalled;
-await refreshing;
-console.log("after a refresh:", await request());
-await server[Symbol.asyncDispose]();
+process.on("SIGHUP", refresh);
+setInterval(refresh, SIX_HOURS_MS);
+request();

@@ -1,14 +1,11 @@
-// The system's roots in undici, whose fetch() is that of Node:
-//   npm install undici && node examples/roots_undici.ts
+// The trusted roots of the system in undici, which is behind fetch() on Node:
+//   npm install undici && node examples/roots_undici.ts https://example.com/
+import process from "node:process";
 import { Agent, fetch } from "undici";
-import { nativeRoots } from "../src/roots.ts";
-import { companyServer } from "../tests/support/company_server.ts";
-
-const { url, [Symbol.asyncDispose]: close } = await companyServer();
+import { nativeRoots } from "@x/tls-reload/roots";
 
 const dispatcher = new Agent({ connect: { secureContext: (await nativeRoots()).secureContext() } });
-const response = await fetch(url, { dispatcher });
-console.log(`undici: ${response.status} ${(await response.text()).trim()}`);
-
+const response = await fetch(process.argv[2] ?? "https://example.com/", { dispatcher });
+console.log(`undici: ${response.status}`);
+await response.body?.cancel();
 await dispatcher.close();
-await close();

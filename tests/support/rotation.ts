@@ -42,7 +42,7 @@ export interface RotationOptions {
   readonly onServing?: (server: { port: number; caPath: string }) => Promise<void>;
 }
 
-const SERVER = fileURLToPath(new URL("../../examples/demo_server.ts", import.meta.url));
+const SERVER = fileURLToPath(new URL("../../bench/demo_server.ts", import.meta.url));
 const CLIENTS = 16;
 const LONG_LIVED = 4;
 const BODY_BYTES = 512;

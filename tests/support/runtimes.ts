@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { basename } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -17,8 +18,9 @@ export interface Runtime {
   readonly testArgs: readonly string[];
 }
 
+const ROOT = new URL("../../", import.meta.url);
 /** The one folder that this repository installs into, beside `node_modules`. */
-const FOLDER = new URL("../../.runtimes/", import.meta.url);
+const FOLDER = new URL(".runtimes/", ROOT);
 const PLATFORM = `${process.platform}-${process.arch}`;
 const PACKAGES = {
   bun: `npm:@oven/bun-${PLATFORM === "linux-arm64" ? "linux-aarch64" : PLATFORM}@1.4.5`,
@@ -92,13 +94,23 @@ async function version(path: string): Promise<string> {
   return (await run(path, ["--version"])).stdout.trim().replace(/^v/, "");
 }
 
-/** What Bun and Node find as `@std/…`: they cannot read an import map. */
+/** Lets Bun and Node, which read no import map, import `@std/…` and this module by their names. */
 async function linkStandIns(): Promise<void> {
-  const modules = new URL("../../node_modules/", import.meta.url);
+  const modules = new URL("node_modules/", ROOT);
   await mkdir(modules, { recursive: true });
-  await symlink("../tests/std", new URL("@std", modules), "dir").catch((error) => {
+  await symlink("../tests/std", new URL("@std", modules), "junction").catch((error) => {
     if (error.code !== "EEXIST") throw error;
   });
+  const { name, exports } = JSON.parse(await readFile(new URL("deno.json", ROOT), "utf8"));
+  const folder = new URL(`${name}/`, modules);
+  await mkdir(folder, { recursive: true });
+  const entries = Object.entries<string>(exports).map(([entry, path]) => [entry, basename(path, ".ts"), path] as const);
+  // Node strips types from no file below node_modules, so these are JavaScript and re-export the source outside of it.
+  for (const [, file, path] of entries) {
+    await writeFile(new URL(`${file}.js`, folder), `export * from "${new URL(path, ROOT).href}";\n`);
+  }
+  const targets = Object.fromEntries(entries.map(([entry, file]) => [entry, `./${file}.js`]));
+  await writeFile(new URL("package.json", folder), JSON.stringify({ name, type: "module", exports: targets }));
 }
 
 /** Which runtime this is, such as `node 24.21.0`. */

@@ -1,0 +1,226 @@
+import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { mkdir, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import process from "node:process";
+import test from "node:test";
+import { type Issued, issueServer } from "./support/certificates.ts";
+import { companyServer } from "./support/company_server.ts";
+import { type TestFiles, withFiles } from "./support/files.ts";
+import { HttpConnection } from "./support/http.ts";
+import { dial, visit } from "./support/peers.ts";
+import { type Program, startProgram } from "./support/programs.ts";
+
+const { deno, bun, node } = process.versions;
+const ONLY_DENO = !deno && "an example for Deno";
+const ONLY_BUN = !bun && "an example for Bun";
+const ONLY_NODE = Boolean(deno || bun || !node) && "an example for Node";
+const NO_SIGNALS = process.platform === "win32" && "Windows has no SIGHUP";
+const NO_SHARED_PORT = process.platform !== "linux" && "reusePort shares connections among listeners on Linux only";
+const [first, second] = await Promise.all([issueServer("first"), issueServer("second")]);
+
+/** Puts a certificate and its key in place as renewal tools do: each file is replaced whole. */
+async function renew(files: TestFiles, { cert, key }: Issued): Promise<void> {
+  for (const [name, content] of [["privkey.pem", key], ["fullchain.pem", cert]] as const) {
+    await rename(await files.write(`${name}.new`, content), files.path(name));
+  }
+}
+
+/** Starts an example on the first certificate, passes its port to the test, and ends it. */
+async function withExample(
+  file: string,
+  body: (port: number, program: Program, files: TestFiles) => Promise<void>,
+): Promise<void> {
+  await withFiles(async (files) => {
+    await renew(files, first);
+    const args = [files.path("fullchain.pem"), files.path("privkey.pem")];
+    const program = startProgram(`examples/${file}`, { args, env: { PORT: "0" } });
+    try {
+      const [, port] = await program.line(/^https:\/\/localhost:(\d+)\/$/);
+      await body(Number(port), program, files);
+    } finally {
+      await program[Symbol.asyncDispose]();
+    }
+  });
+}
+
+/** The fingerprint of the certificate that a new connection is served. */
+async function servedBy(port: number): Promise<string> {
+  const client = await dial(port);
+  const { fingerprint256 } = client.getPeerCertificate();
+  client.destroy();
+  return fingerprint256;
+}
+
+/** Connects again and again until the second certificate is served. */
+async function renewed(port: number): Promise<void> {
+  for (let left = 1_000; await servedBy(port) !== second.fingerprint256; left--) {
+    assertNotEquals(left, 0, "the new certificate is not served");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+test("examples/ import nothing but this module by its name, built-ins and npm packages", async () => {
+  const files = await readdir(new URL("../examples/", import.meta.url));
+  const tested = await readFile(new URL(import.meta.url), "utf8");
+  for (const file of files) {
+    const text = await readFile(new URL(`../examples/${file}`, import.meta.url), "utf8");
+    for (const [, specifier = ""] of text.matchAll(/\bfrom "([^"]+)"|\bimport\("([^"]+)"/g)) {
+      assertEquals(/^(?:node:|npm:|@x\/tls-reload(?:\/\w+)?$|undici$)/.test(specifier), true, `${file}: ${specifier}`);
+    }
+    assertEquals(tested.includes(file), true, `${file} is not tested`);
+  }
+});
+
+test("bun_serve.ts answers routes and WebSockets, and serves a new certificate on SIGHUP", {
+  skip: ONLY_BUN || NO_SIGNALS,
+}, () =>
+  withExample("bun_serve.ts", async (port, program, files) => {
+    const connection = await HttpConnection.open(port);
+    assertEquals(connection.fingerprint256, first.fingerprint256);
+    assertEquals((await connection.ask("/health")).text, "ok\n");
+    assertEquals((await connection.ask("/users/7")).text, '{"id":"7"}');
+    assertMatch((await connection.ask("/")).text, /^hello (?:::ffff:)?127\.0\.0\.1\n$/);
+    await renew(files, second);
+    program.kill("SIGHUP");
+    await renewed(port);
+    await connection.upgrade("/live");
+    connection.sendText("still here");
+    assertEquals(await connection.receiveText(), "still here");
+    connection.close();
+  }));
+
+test(
+  "bun_chat.ts keeps members in the room when the certificate changes",
+  { skip: ONLY_BUN },
+  () =>
+    withExample("bun_chat.ts", async (port, _program, files) => {
+      const member = await HttpConnection.open(port);
+      await member.upgrade("/");
+      await renew(files, second);
+      await renewed(port);
+      const newcomer = await HttpConnection.open(port);
+      await newcomer.upgrade("/");
+      assertEquals([member, newcomer].map((each) => each.fingerprint256), [
+        first.fingerprint256,
+        second.fingerprint256,
+      ]);
+      member.sendText("hello from the first certificate");
+      assertEquals(await newcomer.receiveText(), "hello from the first certificate");
+      newcomer.sendText("hello from the second");
+      assertEquals(await member.receiveText(), "hello from the second");
+      for (const connection of [member, newcomer]) connection.close();
+    }),
+);
+
+test(
+  "deno_listen.ts echoes on connections from before and after a swap",
+  { skip: ONLY_DENO },
+  () =>
+    withExample("deno_listen.ts", async (port, _program, files) => {
+      const before = await dial(port);
+      await renew(files, second);
+      await renewed(port);
+      const after = await dial(port);
+      for (const client of [before, after]) {
+        client.write("echo");
+        assertEquals(String(await new Promise((resolve) => client.once("data", resolve))), "echo");
+        client.destroy();
+      }
+    }),
+);
+
+test(
+  "deno_serve_hono.ts serves Hono, and a new certificate on SIGHUP",
+  { skip: ONLY_DENO || NO_SIGNALS },
+  () =>
+    withExample("deno_serve_hono.ts", async (port, program, files) => {
+      const connection = await HttpConnection.open(port);
+      assertEquals((await connection.ask("/")).text, `https://localhost:${port}/ for 127.0.0.1\n`);
+      await renew(files, second);
+      program.kill("SIGHUP");
+      await renewed(port);
+      assertEquals((await connection.ask("/")).status, 200);
+      connection.close();
+    }),
+);
+
+test(
+  "reload_certbot.ts serves what the links of certbot lead to, and reloads on SIGHUP",
+  { skip: NO_SIGNALS },
+  () =>
+    withFiles(async (files) => {
+      for (const folder of ["live", "archive"]) await mkdir(files.path(folder));
+      /** Certbot writes new files and retargets the symbolic links to them. */
+      const link = async (revision: number, { cert, key }: Issued) => {
+        for (const [name, content] of [["privkey", key], ["fullchain", cert]] as const) {
+          await writeFile(files.path(`archive/${name}${revision}.pem`), content, { mode: 0o600 });
+          await symlink(`../archive/${name}${revision}.pem`, files.path("live/new"));
+          await rename(files.path("live/new"), files.path(`live/${name}.pem`));
+        }
+      };
+      await link(1, first);
+      const program = startProgram("examples/reload_certbot.ts", { args: [files.path("live")], env: { PORT: "0" } });
+      try {
+        const port = Number((await program.line(/^https:\/\/localhost:(\d+)\/$/))[1]);
+        assertEquals((await visit(port)).greeting, "generation 0");
+        await link(2, second);
+        program.kill("SIGHUP");
+        assertEquals((await program.line(/^serves (.*)$/))[1], second.fingerprint256);
+        const { greeting, fingerprint256 } = await visit(port);
+        assertEquals([greeting, fingerprint256], ["generation 1", second.fingerprint256]);
+      } finally {
+        await program[Symbol.asyncDispose]();
+      }
+    }),
+);
+
+test(
+  "reload_cluster.ts serves a renewed certificate in every thread and process",
+  { skip: NO_SHARED_PORT },
+  () =>
+    withExample("reload_cluster.ts", async (port, program, files) => {
+      await renew(files, second);
+      const workers = new Set<string>();
+      while (workers.size < 4) workers.add((await program.line(/^(.*) serves the new certificate$/))[1]!);
+      const greetings = new Set<string>();
+      while (greetings.size < 4) {
+        const { greeting = "", fingerprint256 } = await visit(port);
+        assertEquals(fingerprint256, second.fingerprint256, greeting);
+        greetings.add(greeting);
+      }
+      assertEquals(greetings, workers);
+    }),
+);
+
+const ROOTS: readonly [file: string, skip: string | false, printed: readonly RegExp[]][] = [
+  ["roots_connect.ts", false, [/^1 roots$/, /^tls\.connect\(\): authorized true$/, /^https\.Agent: 200$/]],
+  ["roots_bun.ts", ONLY_BUN, [/^fetch\(\) on Bun: 200$/]],
+  ["roots_deno.ts", ONLY_DENO, [/^fetch\(\) on Deno: 200$/]],
+  ["roots_undici.ts", ONLY_NODE, [/^undici: 200$/]],
+];
+for (const [file, skip, printed] of ROOTS) {
+  test(`${file} trusts the roots of the system, which a company has replaced`, { skip }, async () => {
+    const server = await companyServer();
+    const program = startProgram(`examples/${file}`, { args: [server.url], env: server.env });
+    try {
+      for (const pattern of printed) await program.line(pattern);
+      assertEquals(await program.ended(), 0);
+    } finally {
+      await program[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    }
+  });
+}
+
+test("roots_refresh.ts trusts a new authority after SIGHUP", { skip: NO_SIGNALS }, async () => {
+  const server = await companyServer();
+  const program = startProgram("examples/roots_refresh.ts", { args: [server.url], env: server.env });
+  try {
+    await program.line(/^200$/);
+    await server.renewAuthority();
+    program.kill("SIGHUP");
+    await program.line(/^200$/);
+  } finally {
+    await program[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+  }
+});
