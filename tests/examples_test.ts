@@ -1,12 +1,14 @@
 import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { once } from "node:events";
 import { mkdir, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
 import test from "node:test";
+import { connect } from "node:tls";
 import { type Issued, issueServer } from "./support/certificates.ts";
 import { companyServer } from "./support/company_server.ts";
 import { type TestFiles, withFiles } from "./support/files.ts";
 import { HttpConnection } from "./support/http.ts";
-import { dial, visit } from "./support/peers.ts";
+import { dial, dialTcp, visit } from "./support/peers.ts";
 import { type Program, startProgram } from "./support/programs.ts";
 
 const { deno, bun, node } = process.versions;
@@ -34,7 +36,7 @@ async function withExample(
     const args = [files.path("fullchain.pem"), files.path("privkey.pem")];
     const program = startProgram(`examples/${file}`, { args, env: { PORT: "0" } });
     try {
-      const [, port] = await program.line(/^https:\/\/localhost:(\d+)\/$/);
+      const [, port] = await program.line(/^\w+:\/\/localhost:(\d+)\/$/);
       await body(Number(port), program, files);
     } finally {
       await program[Symbol.asyncDispose]();
@@ -190,6 +192,24 @@ test(
       assertEquals(greetings, workers);
     }),
 );
+
+test("starttls.ts upgrades a connection after the command, and no other bytes", () =>
+  withExample("starttls.ts", async (port) => {
+    const socket = await dialTcp(port);
+    await once(socket, "data");
+    socket.write("STARTTLS\r\n");
+    assertEquals(String((await once(socket, "data"))[0]), "220 go ahead\r\n");
+    const client = connect({ socket, rejectUnauthorized: false });
+    assertEquals(String((await once(client, "data"))[0]), "221 bye\r\n");
+    assertEquals(client.getPeerCertificate().fingerprint256, first.fingerprint256);
+    client.destroy();
+
+    const injecting = await dialTcp(port);
+    await once(injecting, "data");
+    injecting.write("STARTTLS\r\nEHLO evil\r\n");
+    assertMatch(String((await once(injecting, "data"))[0]), /^502 /);
+    injecting.destroy();
+  }));
 
 const ROOTS: readonly [file: string, skip: string | false, printed: readonly RegExp[]][] = [
   ["roots_connect.ts", false, [/^1 roots$/, /^tls\.connect\(\): authorized true$/, /^https\.Agent: 200$/]],

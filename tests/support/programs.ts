@@ -9,6 +9,8 @@ import { portOf } from "./peers.ts";
 export interface Program extends AsyncDisposable {
   /** Waits for a line that matches, be it printed already, and returns its match. Lines before it are passed. */
   line(pattern: RegExp): Promise<RegExpExecArray>;
+  /** What it has printed. */
+  output(): string;
   /** Sends a signal. */
   kill(signal: NodeJS.Signals): void;
   /** Waits until the program ends, and returns its exit code. */
@@ -78,6 +80,7 @@ export function startProgram(file: string, options: ProgramOptions = {}): Progra
         if (isTooLate) throw new Error(`${file} has not printed a line like ${pattern}:\n${output}`);
       }
     },
+    output: () => output,
     // On Deno child.kill() sends one signal only, whatever it is.
     kill: (signal) => void process.kill(child.pid!, signal),
     ended: () => end,

@@ -1,0 +1,245 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { existsSync, readFileSync } from "node:fs";
+import { rename, symlink } from "node:fs/promises";
+import process from "node:process";
+import test from "node:test";
+import { fileURLToPath } from "node:url";
+import { issueCa, issueClient, type Issued, issueServer } from "./support/certificates.ts";
+import { type TestFiles, withFiles } from "./support/files.ts";
+import { HttpConnection } from "./support/http.ts";
+import { dial, visit } from "./support/peers.ts";
+import { freePort, type Program, startProgram } from "./support/programs.ts";
+
+const ROOT = new URL("../", import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, ROOT), "utf8");
+const { deno, bun } = process.versions;
+const HERE = deno ? "Deno" : bun ? "Bun" : "Node";
+const NOT_HERE = `names other runtimes than ${HERE}`;
+const NO_SIGNALS = process.platform === "win32" && "Windows has no SIGHUP";
+/** What replaces the published module on Deno. Bun and Node find it in node_modules. */
+const DENO_FLAGS = ["--no-config", "--import-map", fileURLToPath(new URL("std/import_map.json", import.meta.url))];
+
+const [ca, first, second] = await Promise.all([issueCa("clients CA"), issueServer("first"), issueServer("second")]);
+const client = await issueClient("somebody", { issuer: ca });
+
+/** A program of a document, with its ports replaced by free ones. */
+interface Running extends Program {
+  readonly ports: readonly number[];
+  readonly files: TestFiles;
+}
+
+/** What the text says of each program, in the order of the document. */
+type Check = (program: Running) => Promise<void>;
+const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check: Check])[]>> = {
+  "README.md": [
+    ["Any server that accepts sockets", greetsAndWatches],
+    ["`https`, `http2` and `tls` servers", greetsAndWatches],
+    ["`Deno.serve` and `Deno.listenTls`", async (program) => {
+      const [http = 0, echo = 0] = program.ports;
+      await listening(http);
+      await listening(echo);
+      const connection = await HttpConnection.open(http);
+      assertMatch((await connection.ask("/")).text, /^hello [\d.:a-f]+\n$/);
+      await renew(program.files, second);
+      await serves(http, second);
+      await serves(echo, second);
+      assertEquals((await connection.ask("/")).status, 200);
+      connection.close();
+      const socket = await dial(echo);
+      socket.write("echo");
+      assertEquals(String(await new Promise((resolve) => socket.once("data", resolve))), "echo");
+      socket.destroy();
+    }],
+    ["`Bun.serve`", async (program) => {
+      const [port = 0] = program.ports;
+      await listening(port);
+      const connection = await HttpConnection.open(port);
+      assertEquals((await connection.ask("/health")).text, "ok\n");
+      assertMatch((await connection.ask("/")).text, /^hello [\d.:a-f]+\n$/);
+      connection.close();
+      await renew(program.files, second);
+      await serves(port, second);
+    }],
+    ["Client certificates", letsInClientsOf("hello somebody")],
+    ["Trusted roots, for clients", async (program) => {
+      await program.line(/^1 roots/);
+      assertEquals(await program.ended(), 0);
+    }],
+  ],
+  "MIGRATING.md": [
+    ["From `fs.watch` and `setSecureContext`", ({ ports: [port = 0] }) => greets(port)],
+    ["From `fs.watch` and `setSecureContext`", greetsAndWatches],
+    ["From restarting at each renewal", async (program) => {
+      const [port = 0] = program.ports;
+      await greets(port);
+      await renew(program.files, { ...second, key: first.key });
+      program.kill("SIGHUP");
+      await program.line(/^the old certificate stays: /);
+      await greets(port);
+      await renew(program.files, second);
+      program.kill("SIGHUP");
+      await serves(port, second);
+    }],
+    ["From `tls.Server` with client certificates", letsInClientsOf("hello")],
+    ["From `tls.Server` with client certificates", letsInClientsOf("hello")],
+  ],
+};
+
+/** Puts a certificate and its key in place, each file whole. */
+async function renew(files: TestFiles, { cert, key }: Pick<Issued, "cert" | "key">): Promise<void> {
+  for (const [name, content] of [["privkey.pem", key], ["fullchain.pem", cert]] as const) {
+    await rename(await files.write(`${name}.new`, content), files.path(name));
+  }
+}
+
+/** Waits until a condition holds. */
+async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+  for (let left = 1_000; !await holds(); left--) {
+    assert(left > 0, `not within 20 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function fingerprint(port: number): Promise<string | undefined> {
+  const socket = await dial(port).catch(() => undefined);
+  const served = socket?.getPeerCertificate()?.fingerprint256;
+  socket?.destroy();
+  return served;
+}
+
+const listening = (port: number) => serves(port, first);
+const serves = (port: number, { fingerprint256 }: Issued) =>
+  until("the certificate is served", async () => await fingerprint(port) === fingerprint256);
+
+async function greets(port: number): Promise<void> {
+  await listening(port);
+  const connection = await visit(port);
+  assertMatch(connection.greeting ?? "", /^hello$|^HTTP\/1\.[01] 200 OK/);
+}
+
+async function greetsAndWatches({ ports: [port = 0], files }: Running): Promise<void> {
+  await greets(port);
+  await renew(files, second);
+  await serves(port, second);
+}
+
+function letsInClientsOf(greeting: string): Check {
+  return async ({ ports: [port = 0] }) => {
+    const { cert, key } = client;
+    await until("the server listens", async () => (await visit(port, { cert, key })).greeting === greeting);
+    assertEquals((await visit(port)).greeting, undefined);
+    const { cert: foreign, key: foreignKey } = await issueClient("nobody", { issuer: await issueCa("another CA") });
+    assertEquals((await visit(port, { cert: foreign, key: foreignKey })).greeting, undefined);
+  };
+}
+
+/** A fenced block of a document. */
+interface Block {
+  readonly heading: string;
+  readonly language: string;
+  readonly code: string;
+}
+
+function blocksOf(path: string): Block[] {
+  const text = read(path);
+  return [...text.matchAll(/^```(\S*).*\n([^]*?)^```$/gm)].map(({ index, 1: language = "", 2: code = "" }) => ({
+    heading: [...text.slice(0, index).matchAll(/^#+ (.*)$/gm)].at(-1)?.[1] ?? "",
+    language,
+    code,
+  }));
+}
+
+/** The permissions that the table of README.md gives to a program on Deno, and no other. */
+function permissionsOf(code: string, ports: readonly number[]): string[] {
+  if (code.includes("nativeRoots")) return ["--allow-read", "--allow-env=SSL_CERT_FILE,SSL_CERT_DIR"];
+  const isNative = /\b(?:serve|listenTls)\(state/.test(code);
+  const addresses = ports.map((port) => `${isNative ? "0.0.0.0" : "[::]"}:${port}`);
+  return ["--allow-read=.", `--allow-net=${[...addresses, ...(isNative ? ["127.0.0.1"] : [])]}`];
+}
+
+/** Runs a block as a file of its own, beside the files that it reads. */
+async function runBlock({ code }: Block, check: Check): Promise<void> {
+  await withFiles(async (files) => {
+    await renew(files, first);
+    await files.write("clients-ca.pem", ca.cert);
+    await symlink(fileURLToPath(new URL("node_modules", ROOT)), files.path("node_modules"), "junction");
+    const ports: number[] = [];
+    let program = code;
+    for (const [fixed] of code.matchAll(/\b8\d{3}\b/g)) {
+      ports.push(await freePort());
+      program = program.replace(fixed, String(ports.at(-1)));
+    }
+    const running = startProgram(await files.write("program.ts", program), {
+      cwd: files.path("."),
+      denoFlags: [...permissionsOf(code, ports), ...DENO_FLAGS],
+      env: { SSL_CERT_FILE: files.path("clients-ca.pem") },
+    });
+    try {
+      const crash = running.ended().then((code) => {
+        if (code !== 0) throw new Error(`The program has ended with exit code ${code}:\n${running.output()}`);
+        return new Promise<never>(() => {});
+      });
+      await Promise.race([check(Object.assign(running, { ports, files })), crash]);
+      crash.catch(() => {});
+    } finally {
+      await running[Symbol.asyncDispose]();
+    }
+  });
+}
+
+for (const [path, checks] of Object.entries(CHECKS)) {
+  const programs = blocksOf(path).filter(({ language }) => language === "ts");
+
+  test(`${path}: each program has a check here, and names its runtimes in its first line`, () => {
+    assertEquals(programs.map(({ heading }) => heading), checks.map(([heading]) => heading));
+    for (const { code } of programs) assertMatch(code, /^\/\/ (?:Before: )?(?:Deno|Bun|Node)(?:, (?:Bun|Node))*\n/);
+  });
+
+  test(`${path}: only programs for Deno alone import jsr: specifiers`, () => {
+    for (const { code } of programs) assertEquals(code.includes("jsr:"), code.startsWith("// Deno\n"), code);
+  });
+
+  for (const [index, block] of programs.entries()) {
+    const [firstLine = ""] = block.code.split("\n");
+    const skip = !firstLine.includes(HERE) ? NOT_HERE : block.code.includes("SIGHUP") && NO_SIGNALS;
+    test(
+      `${path}: ${block.heading} (${firstLine.slice("// ".length)})`,
+      { skip },
+      () => runBlock(block, checks[index]?.[1] ?? (() => Promise.reject(new Error("has no check")))),
+    );
+  }
+}
+
+/** Documents that name files of this repository and tasks of deno.json. */
+const DOCUMENTS = ["README.md", "MIGRATING.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+
+test("documents name only tasks that deno.json has", () => {
+  const { tasks } = JSON.parse(read("deno.json"));
+  for (const path of DOCUMENTS) {
+    for (const [, name = ""] of read(path).matchAll(/\bdeno task (\w+)/g)) {
+      assert(name in tasks, `${path}: deno task ${name}`);
+    }
+  }
+});
+
+test("documents link and name only files that exist", () => {
+  for (const path of DOCUMENTS) {
+    const text = read(path);
+    const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link = ""]) => link);
+    const places = [...text.matchAll(/`((?:src|tests|bench|examples|\.github|\.ci)\/[\w./-]*|mod\.ts)`/g)]
+      .map(([, place = ""]) => place);
+    for (const place of [...links, ...places]) assert(existsSync(new URL(place, ROOT)), `${path}: ${place}`);
+  }
+});
+
+test("README.md lists every error code, and no other", () => {
+  const [, union = ""] = /export type TlsReloadErrorCode =([^;]*);/.exec(read("src/errors.ts")) ?? [];
+  const codes = [...union.matchAll(/"(\w+)"/g)].map(([, code = ""]) => code);
+  const table = /\n## Errors\n([^]*?)\n## /.exec(read("README.md"))?.[1] ?? "";
+  const listed = [...table.matchAll(/`([A-Z]+(?:_[A-Z]+)*)`/g)].map(([, code = ""]) => code);
+  assertEquals([...new Set(listed)].sort(), codes.sort());
+});
+
+test("README.md is at most 300 lines long", () => {
+  assert(read("README.md").split("\n").length <= 300);
+});
