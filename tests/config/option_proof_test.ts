@@ -4,13 +4,15 @@ import process from "node:process";
 import { duplexPair } from "node:stream";
 import test from "node:test";
 import { createServer, type Server } from "node:tls";
-import { proveTlsConfig, type TlsConfigInit, TlsReloadError, TlsState } from "../../mod.ts";
+import { proveTlsConfig, type TlsConfig, type TlsConfigInit, TlsReloadError, TlsState } from "../../mod.ts";
 import { encodeClientHello } from "../../src/config/client_hello.ts";
 import { forbiddenOffers, requireOptionsHonored } from "../../src/config/option_proof.ts";
 import { namedGroups, suitesOf } from "../../src/config/parameters.ts";
 import { serverOptions } from "../../src/config/server_options.ts";
 import { type Issued, issueServer } from "../support/certificates.ts";
 import { configOf, echoServer, OpensslClient } from "../support/peers.ts";
+
+const optionsOf = (config: TlsConfig) => serverOptions(config, config.certifiedKeys[0]!);
 
 const { bun, deno } = process.versions as { bun?: string; deno?: string };
 const ecdsa = await issueServer("ecdsa");
@@ -99,7 +101,7 @@ for (const [what, { key = ecdsa, options, ignoredBy = {}, enters, refused }] of 
 
   test(`requireOptionsHonored() finds a server that ignores ${what}`, async () => {
     const config = configOf(key, options);
-    const plain = () => createServer(serverOptions(configOf(key)));
+    const plain = () => createServer(optionsOf(configOf(key)));
     const error = await assertRejects(() => requireOptionsHonored(plain, config), TlsReloadError);
     assertEquals(error.code, "UNSUPPORTED");
   });
@@ -165,7 +167,7 @@ test("TlsConfig refuses options that it does not have and names the one to use",
 });
 
 test("encodeClientHello() makes a message that servers of the runtime answer, for every suite and group they have", async () => {
-  const server: Server = createServer({ ...serverOptions(configOf(ecdsa)), handshakeTimeout: -1 });
+  const server: Server = createServer({ ...optionsOf(configOf(ecdsa)), handshakeTimeout: -1 });
   const answered: string[] = [];
   for (const [name, group] of namedGroups()) {
     const [near, far] = duplexPair();
