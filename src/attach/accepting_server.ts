@@ -79,8 +79,11 @@ export class AcceptingServer implements Attachment, Follower {
   requireServable(next: TlsConfig): void {
     // A configuration has proved itself, and needs no second look unless the server adds options.
     if (this.#inherited.isEmpty) return;
+    const options = this.#inherited.with(next);
     try {
-      createSecureContext(this.#inherited.with(next));
+      // OpenSSL builds a context that speaks no version at all.
+      if (options.minVersion! > options.maxVersion!) throw new Error("the server's maxVersion is too low");
+      createSecureContext(options);
     } catch (cause) {
       const message = "Cannot give TLS config to server: the options that the server was created with do not fit";
       throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause });

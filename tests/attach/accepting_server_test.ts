@@ -1,0 +1,268 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { createServer as createHttpsServer } from "node:https";
+import process from "node:process";
+import test from "node:test";
+import { connect, createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
+import { type TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { attach, type AttachOptions } from "../../src/node.ts";
+import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
+import { opensslText } from "../support/openssl.ts";
+import { closed, configOf, dialTcp, OpensslClient, portOf, visit } from "../support/peers.ts";
+import { until } from "../support/tcp.ts";
+
+const { bun, deno } = process.versions as { bun?: string; deno?: string };
+const ON_BUN = bun !== undefined && "Bun accepts outside of JavaScript: attach_test.ts has what holds there";
+const NOT_NODE = (bun !== undefined || deno !== undefined) && "only Node keeps these options on the server";
+const [first, second] = [await issueServer("first"), await issueServer("second")];
+const [a, b] = [configOf(first), configOf(second)];
+const [ca, otherCa] = [await issueCa("clients"), await issueCa("others")];
+const client = await issueClient("client", { issuer: ca });
+const trusting = (...cas: { cert: string }[]): TlsConfig =>
+  configOf(first, { clientAuth: { mode: "required", ca: cas.map(({ cert }) => cert).join("") } });
+
+async function start(state: TlsState, options: TlsOptions = {}, attachOptions: AttachOptions = {}) {
+  const server = createServer(options, (secure) => {
+    secure.on("error", () => {}).resume();
+    secure.write(`generation ${state.generation}\n`);
+  });
+  const sockets = new Set<{ destroy(): void }>();
+  server.on("connection", (socket) => sockets.add(socket));
+  const attachment = attach(state, server, attachOptions);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const stop = () => {
+    for (const socket of sockets) socket.destroy();
+    return new Promise<void>((resolve) => server.close(() => resolve()));
+  };
+  return { server, attachment, port: portOf(server), stop };
+}
+
+/** What a server may be created with that does not follow a swap, and the words of the refusal. */
+const REFUSED: Record<string, readonly [create: () => Server, words: string, skip?: string | false]> = {
+  "an SNICallback": [() => createServer({ SNICallback: () => {} }), "the server has an SNICallback"],
+  "contexts of addContext()": [() => {
+    const server = createServer();
+    server.addContext("a.test", { cert: first.cert, key: first.key });
+    return server;
+  }, "the server has contexts of addContext()"],
+  "an ALPNCallback": [
+    () => createServer({ ALPNCallback: () => undefined }),
+    "the server has an ALPNCallback, which a swap cannot change; use alpnProtocols of TlsConfig",
+    NOT_NODE,
+  ],
+  "a pskCallback": [() => createServer({ pskCallback: () => null }), "the server has a pskCallback", NOT_NODE],
+  "secureProtocol": [() => createServer({ secureProtocol: "TLS_method" }), "the server has secureProtocol", NOT_NODE],
+  "requestCert": [() => createServer({ requestCert: true }), "the server has requestCert"],
+  "requestCert without a refusal": [
+    () => createServer({ requestCert: true, rejectUnauthorized: false }),
+    "the server has requestCert, which a swap cannot change; use clientAuth of TlsConfig",
+  ],
+};
+
+for (const [what, [create, words, skip]] of Object.entries(REFUSED)) {
+  test(
+    `attach() throws UNSUPPORTED for a server with ${what}, and leaves it as it was`,
+    { skip: skip || ON_BUN },
+    () => {
+      const server = create();
+      const before = server.rawListeners("connection");
+      const error = assertThrows(() => attach(new TlsState(a), server), TlsReloadError, words);
+      assertEquals(error.code, "UNSUPPORTED");
+      assertEquals(server.rawListeners("connection"), before);
+    },
+  );
+}
+
+test("setSecureContext() and addContext() of an attached server throw UNSUPPORTED", { skip: ON_BUN }, () => {
+  const server = createServer();
+  const attachment = attach(new TlsState(a), server);
+  const pair = { cert: second.cert, key: second.key };
+  for (const call of [() => server.setSecureContext(pair), () => server.addContext("a.test", pair)]) {
+    assertEquals(assertThrows(call, TlsReloadError, "use state.swap()").code, "UNSUPPORTED");
+  }
+  attachment[Symbol.dispose]();
+  server.setSecureContext(pair);
+  server.addContext("a.test", pair);
+});
+
+test("attach() keeps what a server was created with, and the configuration wins", { skip: NOT_NODE }, async () => {
+  const state = new TlsState(a);
+  const AES_256 = "ECDHE-ECDSA-AES256-GCM-SHA384";
+  const { port, stop } = await start(state, { ciphers: AES_256, maxVersion: "TLSv1.2", ecdhCurve: "P-384:P-256" });
+  const openssl = await OpensslClient.create();
+  const enters = async (...args: string[]) => (await openssl.run(port, { args })).greeted;
+  for (const config of [a, b]) {
+    state.swap(config);
+    assertEquals(await enters("-tls1_2", "-cipher", AES_256), true);
+    assertEquals(await enters("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"), false);
+    assertEquals(await enters("-tls1_2", "-groups", "X25519:P-521"), false);
+    assertEquals(await enters("-tls1_3"), false);
+  }
+  state.swap(configOf(first, { ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256" }));
+  assertEquals(await enters("-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"), true);
+  assertEquals(await enters("-tls1_2", "-cipher", AES_256), false);
+  await openssl[Symbol.asyncDispose]();
+  await stop();
+});
+
+test(
+  "attach() does not widen the versions of a server, and follows those it got from state.tls",
+  { skip: ON_BUN },
+  async () => {
+    const strict = configOf(first, { minVersion: "TLSv1.3" });
+    for (
+      const [state, options, letsIn] of [
+        [new TlsState(a), { minVersion: "TLSv1.3" }, false],
+        [new TlsState(strict), new TlsState(strict).tls, true],
+      ] as [TlsState, TlsOptions, boolean][]
+    ) {
+      const { port, stop } = await start(state, options);
+      const seen = await visit(port, { maxVersion: "TLSv1.2" });
+      assertEquals(seen.greeting, undefined);
+      state.swap(b);
+      assertEquals((await visit(port, { maxVersion: "TLSv1.2" })).greeting !== undefined, letsIn);
+      await stop();
+    }
+  },
+);
+
+test("attach() keeps the crl of a server through swaps", { skip: NOT_NODE }, async () => {
+  const config =
+    `[ca]\ndefault_ca = default\n[default]\ndefault_md = sha256\ndefault_crl_days = 1\ndatabase = /dev/null\n`;
+  const crl = opensslText("ca -gencrl -cert FILE -keyfile FILE -config CONFIG", ca.cert + ca.key, config);
+  assert(crl.includes("BEGIN X509 CRL"));
+  const state = new TlsState(trusting(ca, otherCa));
+  const { port, stop } = await start(state, { crl });
+  const { cert, key } = client;
+  const other = await issueClient("other", { issuer: otherCa });
+  for (let round = 0; round < 2; round++) {
+    assert((await visit(port, { cert, key })).greeting);
+    // Node refuses clients of an authority without a CRL, so that this shows that the CRL is in force.
+    assertEquals((await visit(port, { cert: other.cert, key: other.key })).greeting, undefined);
+    state.swap(configOf(second, { clientAuth: { mode: "required", ca: ca.cert + otherCa.cert } }));
+  }
+  await stop();
+});
+
+test("swap() throws if the options of an attached server do not fit", { skip: NOT_NODE }, async () => {
+  const state = new TlsState(a);
+  const { port, stop } = await start(state, { maxVersion: "TLSv1.2" });
+  const next = configOf(second, { minVersion: "TLSv1.3" });
+  assertEquals(assertThrows(() => state.swap(next), TlsReloadError, "do not fit").code, "CONFIG_UNUSABLE");
+  assertEquals([state.current(), state.generation], [a, 0]);
+  assertEquals((await visit(port)).fingerprint256, first.fingerprint256);
+  const other = createServer({ maxVersion: "TLSv1.2" });
+  assertThrows(() => attach(new TlsState(next), other), TlsReloadError, "do not fit");
+  await stop();
+});
+
+for (const version of ["-tls1_2", "-tls1_3"]) {
+  test(
+    `session tickets of Node stay valid over swaps that keep trust, ALPN and versions (openssl s_client ${version})`,
+    { skip: NOT_NODE },
+    async () => {
+      const state = new TlsState(a);
+      const { port, stop } = await start(state);
+      const openssl = await OpensslClient.create();
+      const reused = async () => (await openssl.run(port, { resume: true, args: [version] })).reused;
+      const renew = () => openssl.run(port, { args: [version] });
+      await renew();
+      state.swap(b);
+      state.swap(configOf(second, { ecdhCurve: "P-256:X25519" }));
+      assertEquals(await reused(), true);
+      await renew();
+      state.swap(configOf(second, { alpnProtocols: ["x"] }));
+      assertEquals(await reused(), false);
+      await renew();
+      state.swap(trusting(ca));
+      state.swap(configOf(second, { alpnProtocols: ["x"] }));
+      assertEquals(await reused(), false);
+      await openssl[Symbol.asyncDispose]();
+      await stop();
+    },
+  );
+
+  test(`ticketKeys and setTicketKeys() of a server of Node hold over every swap (openssl s_client ${version})`, {
+    skip: NOT_NODE,
+  }, async () => {
+    for (const isOption of [true, false]) {
+      const state = new TlsState(a);
+      const ticketKeys = Buffer.alloc(48, 7);
+      const { server, port, stop } = await start(state, isOption ? { ticketKeys } : {});
+      if (!isOption) server.setTicketKeys(ticketKeys);
+      const openssl = await OpensslClient.create();
+      await openssl.run(port, { args: [version] });
+      state.swap(configOf(second, { alpnProtocols: ["x"] }));
+      assertEquals((await openssl.run(port, { resume: true, args: [version] })).reused, true);
+      server.setTicketKeys(Buffer.alloc(48, 8));
+      assertEquals((await openssl.run(port, { resume: true, args: [version] })).reused, false);
+      await openssl[Symbol.asyncDispose]();
+      await stop();
+    }
+  });
+}
+
+test(
+  "an attached server emits our errors with the encrypted socket where it refuses itself",
+  { skip: ON_BUN },
+  async () => {
+    const state = new TlsState(a);
+    const reported: string[] = [];
+    const onTlsError = ({ code }: TlsReloadError) => void reported.push(code);
+    const { server, port, stop } = await start(state, {}, { handshakeTimeoutMs: 200, onTlsError });
+    const emitted: unknown[] = [];
+    server.on("tlsClientError", (error: NodeJS.ErrnoException, secure: TLSSocket & { server?: Server }) => {
+      emitted.push([error instanceof TlsReloadError && error.code, secure.encrypted, secure.server === server]);
+    });
+    const silent = await dialTcp(port);
+    await closed(silent);
+    await until(() => reported.length === 1);
+    assertEquals([emitted, reported], [[["HANDSHAKE_TIMEOUT", true, true]], ["HANDSHAKE_TIMEOUT"]]);
+
+    // A handshake that spans a swap.
+    const late = await dialTcp(port);
+    while (await new Promise((resolve) => server.getConnections((_error, count) => resolve(count))) === 0);
+    state.swap(trusting(ca));
+    const visitor = connect({ socket: late, rejectUnauthorized: false }).on("error", () => {});
+    await until(() => emitted.length === 2);
+    await until(() => reported.length === 2);
+    assertEquals([emitted[1], reported[1]], [["CLIENT_UNAUTHORIZED", true, true], "CLIENT_UNAUTHORIZED"]);
+    visitor.destroy();
+    await stop();
+  },
+);
+
+test("an attached server reports the runtime's refusals to onTlsError as well", { skip: ON_BUN }, async () => {
+  const reported = Promise.withResolvers<TlsReloadError>();
+  const { port, stop } = await start(new TlsState(trusting(ca)), {}, { onTlsError: reported.resolve });
+  await visit(port);
+  const { code, cause } = await reported.promise;
+  assertEquals([code, cause instanceof Error], ["CLIENT_UNAUTHORIZED", true]);
+  await stop();
+});
+
+test("attach() makes an https server without a certificate serve", { skip: ON_BUN }, async () => {
+  const state = new TlsState(a);
+  const server = createHttpsServer((_request, response) => response.end("generation 0\n"));
+  attach(state, server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  assertEquals((await visit(portOf(server))).fingerprint256, first.fingerprint256);
+  server.closeAllConnections();
+  server.close();
+});
+
+test("a disposed attachment lets the handshakes that have begun end", { skip: ON_BUN }, async () => {
+  const state = new TlsState(a);
+  const { server, attachment, port, stop } = await start(state);
+  const socket = await dialTcp(port);
+  while (await new Promise((resolve) => server.getConnections((_error, count) => resolve(count))) === 0);
+  attachment[Symbol.dispose]();
+  const visitor = connect({ socket, rejectUnauthorized: false }).on("error", () => {});
+  await once(visitor, "secureConnect");
+  assertEquals(visitor.getPeerCertificate().fingerprint256, first.fingerprint256);
+  visitor.destroy();
+  await stop();
+});
