@@ -1,5 +1,5 @@
 // Measures everything beside its peers, in turns within one run, and writes bench/results: deno task bench
-//   --only NAME      just this part: accept, native, rotation, loading, roots or reload; may be repeated
+//   --only NAME      just this part: accept, native, rotation, swap, loading, roots or reload; may be repeated
 //   --rounds N       how often everything is measured in turn (5)
 //   --seconds N      how long each load lasts (1)
 //   --quick          one short round, to see that it works
@@ -18,6 +18,7 @@ import { measureNativeServers } from "./native_servers.ts";
 import { measureReload } from "./reload.ts";
 import { measureRoots } from "./roots.ts";
 import { measureRotation } from "./rotation.ts";
+import { measureSwap } from "./swap.ts";
 import { type Bench, openBench, PEER_NAMES } from "./support/bench.ts";
 import { toSvg } from "./support/chart.ts";
 import { stopChildren } from "./support/child.ts";
@@ -27,6 +28,7 @@ const PARTS: Record<string, (bench: Bench) => Promise<Table[]>> = {
   accept: measureAcceptPath,
   native: measureNativeServers,
   rotation: measureRotation,
+  swap: measureSwap,
   loading: measureLoading,
   roots: measureRoots,
   reload: measureReload,

@@ -23,6 +23,20 @@ const PROBES: Record<string, (folder: string) => Promise<Figures>> = {
     const current = await measure(() => do_not_optimize(state.current()));
     return { acceptorNs: acceptor.p50, currentNs: current.p50 };
   },
+  async swap(folder) {
+    const [current, next] = [new TlsConfig(await pairOf(folder)), new TlsConfig(await pairOf(folder))];
+    const clientAuth = { ca: current.leaf.pem, mode: "required" } as const;
+    const asking = new TlsConfig({ ...await pairOf(folder), clientAuth });
+    const times: Record<string, number> = {};
+    for (const [name, configs] of Object.entries({ plainUs: [current, next], clientAuthUs: [current, asking] })) {
+      await Promise.all(configs.map(proveTlsConfig));
+      const state = new TlsState(configs[0]!);
+      let count = 0;
+      const { p50 } = await measure(() => do_not_optimize(state.swap(configs[++count % 2]!)));
+      times[name] = p50 / 1e3;
+    }
+    return times;
+  },
   async loading(folder) {
     // First of all, as `first` is of a process that has just begun.
     const load = await timeLoads(() => loadTlsConfig(join(folder, "tls.crt"), join(folder, "tls.key")));
