@@ -9,6 +9,7 @@
  * | `PEM_INVALID` | the text is broken PEM, or something else: UTF-16, DER, PKCS#12, an old form of certificate |
  * | `NO_CERTIFICATE` | the input holds no certificate |
  * | `CERTIFICATE_INVALID` | a `CERTIFICATE` section is no X.509 certificate |
+ * | `CRL_INVALID` | there is no certificate revocation list, it is broken or of a kind that is refused, or not its issuer's |
  * | `NO_PRIVATE_KEY` | the input holds no private key |
  * | `MULTIPLE_PRIVATE_KEYS` | it holds several, and which one is meant cannot be known |
  * | `KEY_UNSUPPORTED` | the key is damaged, or of a kind or encrypted in a way that not every runtime can use |
@@ -34,6 +35,7 @@ export type TlsReloadErrorCode =
   | "PEM_INVALID"
   | "NO_CERTIFICATE"
   | "CERTIFICATE_INVALID"
+  | "CRL_INVALID"
   | "NO_PRIVATE_KEY"
   | "MULTIPLE_PRIVATE_KEYS"
   | "KEY_UNSUPPORTED"

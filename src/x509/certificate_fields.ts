@@ -15,7 +15,7 @@ export interface CertificateFields {
   readonly hasUniqueId: boolean;
 }
 
-/** A field of a certificate that breaks RFC 5280. Its message names the field and quotes nothing of it. */
+/** A field of a certificate or a revocation list that cannot be used. Its message names the field and quotes no value. */
 export class InvalidField extends RangeError {}
 
 const SUBJECT_ALTERNATIVE_NAME = "2.5.29.17";
@@ -139,7 +139,10 @@ function hexadecimal(value: bigint): string {
 }
 
 /** RFC 5280 section 4.1.2.5: a year of two digits lies between 1950 and 2049. */
-export function time(field: "notBefore" | "notAfter", value: DerValue | undefined): number {
+export function time(
+  field: "notBefore" | "notAfter" | "thisUpdate" | "nextUpdate",
+  value: DerValue | undefined,
+): number {
   const isShort = value?.tag === Tag.utcTime;
   if (!isShort && value?.tag !== Tag.generalizedTime) throw new InvalidField(`its ${field} is not a time`);
   const text = latin1(value.content);

@@ -176,7 +176,8 @@ export function extensionsOf(certificate: Certificate): CertificateExtensions {
   return extensions;
 }
 
-function readExtension(value: DerValue): Extension {
+/** Reads an extension, or throws a `RangeError` if it is broken. */
+export function readExtension(value: DerValue): Extension {
   const [id, ...rest] = readChildren(value);
   const isCritical = rest[0]?.tag === BOOLEAN && readBoolean(rest.shift());
   if (rest.length !== 1) throw new RangeError("an extension of the certificate is broken");

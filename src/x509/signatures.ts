@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { constants, createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
-import { bitString } from "./certificate_structure.ts";
+import type { SignatureAlgorithm } from "./algorithms.ts";
+import { bitString, type CertificateStructure } from "./certificate_structure.ts";
 import { readChildren } from "./der.ts";
 import { verifyP521 } from "./p521.ts";
 import { fitsKey, type PathCertificate } from "./path_certificate.ts";
@@ -48,22 +49,41 @@ export function isVerified(certificate: PathCertificate, issuer: PathCertificate
  * @returns Why the signature does not count, or `undefined` if it does.
  */
 export function signatureFault(certificate: PathCertificate, issuer: PathCertificate): string | undefined {
-  const { structure, signatureAlgorithm } = certificate;
+  if (isVerified(certificate, issuer)) return undefined;
+  const fault = signedDataFault(certificate, issuer);
+  if (fault) return fault;
+  verified.add(linkOf(certificate, issuer));
+  if (verified.size > MAX_REMEMBERED) verified.delete(verified.keys().next().value!);
+  return undefined;
+}
+
+/** Data with the signature of an authority: a certificate or a revocation list. */
+export interface SignedData {
+  /** The signed bytes, the signature, and its algorithm as it stands in two places. */
+  readonly structure: Pick<CertificateStructure, "signed" | "signedAlgorithm" | "algorithm" | "signature">;
+  /** How it is signed. */
+  readonly signatureAlgorithm: SignatureAlgorithm;
+}
+
+/**
+ * Verifies that the key of an issuer has made a signature. The outcome is not remembered.
+ *
+ * @param data The signed data.
+ * @param issuer The certificate of the issuer. Whether it may issue is not looked at.
+ * @returns Why the signature does not count, or `undefined` if it does.
+ */
+export function signedDataFault(data: SignedData, issuer: PathCertificate): string | undefined {
+  const { structure, signatureAlgorithm } = data;
   const { scheme, hash } = signatureAlgorithm;
   if (!Buffer.from(structure.algorithm.encoded).equals(structure.signedAlgorithm.encoded)) {
     return "it names two signature algorithms";
   }
   if (scheme !== "ed25519" && !HASHES.includes(hash ?? "")) return `it is signed with ${hash ?? signatureAlgorithm.id}`;
   if (!fitsKey(signatureAlgorithm, issuer.publicKey)) return "it is signed with another kind of key";
-  if (!isVerified(certificate, issuer)) {
-    if (!verifies(certificate, issuer)) return "its signature is not the issuer's";
-    verified.add(linkOf(certificate, issuer));
-    if (verified.size > MAX_REMEMBERED) verified.delete(verified.keys().next().value!);
-  }
-  return undefined;
+  return verifies(data, issuer) ? undefined : "its signature is not the issuer's";
 }
 
-function verifies({ structure, signatureAlgorithm }: PathCertificate, issuer: PathCertificate): boolean {
+function verifies({ structure, signatureAlgorithm }: SignedData, issuer: PathCertificate): boolean {
   const { scheme, hash, saltLength } = signatureAlgorithm;
   try {
     const key = keyOf(issuer);

@@ -122,6 +122,13 @@ const GROWING: readonly [target: keyof Seeds, what: string, make: (count: number
     repeated(crlf!.replaceAll("\r", "\r\n").replace("M", "!")),
     50,
   ],
+  ["crl", "entries", (count) => {
+    const entry = der(0x30, der(0x02, Buffer.from([1])), der(0x17, Buffer.from("260101000000Z")));
+    const version = der(0x02, Buffer.from([1]));
+    const time = der(0x17, Buffer.from("260101000000Z"));
+    const list = der(0x30, repeated(entry)(count));
+    return der(0x30, der(0x30, version, der(0x30), der(0x30), time, list), der(0x30), der(0x03, Buffer.from([0])));
+  }, 5_000],
   ["certificate", "sets in a name", inExtensions(der(0x31, der(0x30, der(0x06, Buffer.from([85, 4, 3]))))), 2_000],
 ];
 

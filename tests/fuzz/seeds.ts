@@ -15,6 +15,7 @@ export interface Seeds {
   readonly key: readonly Uint8Array[];
   readonly keyFile: readonly Uint8Array[];
   readonly bundle: readonly Uint8Array[];
+  readonly crl: readonly Uint8Array[];
   readonly acceptor: readonly Uint8Array[];
   readonly hello: readonly Uint8Array[];
 }
@@ -56,6 +57,9 @@ const Oid = {
   pbkdf2: "2a864886f70d01050c",
   scrypt: "2b06010401da47040b",
   hmacSha256: "2a864886f70d0209",
+  crlNumber: "551d14",
+  authorityKeyIdentifier: "551d23",
+  reasonCode: "551d15",
   aes128: "608648016503040102",
   aes256: "60864801650304012a",
   tripleDes: "2a864886f70d0307",
@@ -197,6 +201,26 @@ function certificates(): Buffer[] {
   ];
 }
 
+/** Lists that the first certificate has signed (RFC 5280 section 5.1). */
+function revocationLists(): Buffer[] {
+  const key = createPrivateKey({ key: ed25519Key("server"), format: "der", type: "pkcs8" });
+  const algorithm = sequence(oid("ed25519"));
+  const times = [utcTime("260101000000Z"), utcTime("460101000000Z")];
+  const reason = sequence(extension("reasonCode", der(0x0a, hex("01"))));
+  const entries = sequence(
+    sequence(integer(0x1234n), utcTime("260101000000Z")),
+    sequence(integer(2n ** 127n + 1n), generalizedTime("20260101000000Z"), reason),
+  );
+  const extensions = sequence(
+    extension("crlNumber", integer(7n)),
+    extension("authorityKeyIdentifier", sequence(der(0x80, digest("key identifier", 20)))),
+  );
+  return [[integer(1n), entries, der(0xa0, extensions)], [integer(1n)]].map(([version, ...rest]) => {
+    const body = sequence(version!, algorithm, LOCALHOST, ...times, ...rest);
+    return sequence(body, algorithm, der(0x03, hex("00"), sign(null, body, key)));
+  });
+}
+
 /** RFC 8446 section 4.1.2: a record with a hello, of TLS 1.3 or of TLS 1.2 alone. */
 export function clientHello(is13: boolean): Buffer {
   const u16 = (value: number) => Buffer.from([value >> 8, value & 0xff]);
@@ -274,6 +298,10 @@ export function seeds(): Seeds {
       a + b + c,
       `${a}-----BEGIN TRUSTED CERTIFICATE-----\nAQID\n-----END TRUSTED CERTIFICATE-----\n${b}`,
     ]),
+    crl: [
+      ...revocationLists(),
+      ...bytesOf([revocationLists().map((der) => encodePem({ label: "X509 CRL", der })).join("# next\n")]),
+    ],
     acceptor: [true, false].flatMap((is13) =>
       [[0, 0], [1, 7]].map((manner) => Buffer.concat([Buffer.from(manner), clientHello(is13)]))
     ),

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { isDeepStrictEqual } from "node:util";
+import { parseCrls } from "../../src/x509/crl.ts";
 import { Certificate, parseCertificates } from "../../src/x509/certificate.ts";
 import { contentOf, DerTag, readChildren, readDer, readInteger } from "../../src/x509/der.ts";
 import { TlsReloadError, type TlsReloadErrorCode } from "../../src/errors.ts";
@@ -252,6 +253,24 @@ function outcomeOf(bytes: Uint8Array): ReturnType<typeof parseClientHello> | str
   }
 }
 
+/** Revocation lists: all or an error, what is listed is found, and whatever is changed loses its signature. */
+export function crl(input: Uint8Array): void {
+  const lists = attempt(input, ["PEM_INVALID", "CRL_INVALID"], () => parseCrls(input));
+  if (lists instanceof TlsReloadError) return;
+  promise(lists.length > 0, "an empty list of lists");
+  const [authority] = parseCertificates(serverPem().cert);
+  for (const list of lists) {
+    promise(list.issuer.length < input.length * 10 && list.size <= input.length / 20, "longer than its input");
+    promise(!Number.isNaN(list.thisUpdate.getTime()) && !list.isRevoked(""), "it is no list");
+    list.isCurrentAt();
+    const outcome = attempt(input, ["CRL_INVALID"], () => list.verify(authority!));
+    promise(outcome instanceof TlsReloadError || SIGNED.includes(list.size), "a signature counts for another list");
+  }
+}
+
+/** How many entries the signed lists among the seeds have. */
+const SIGNED = [0, 2];
+
 /** Where the acceptor is attacked: a server on a unix socket, of which no port is left behind. */
 interface Gate {
   readonly path: string;
@@ -323,5 +342,5 @@ export async function closeAcceptor(): Promise<void> {
 
 /** All of them, by the names of their seeds. */
 export const targets: Readonly<
-  Record<"pem" | "certificate" | "chain" | "key" | "keyFile" | "bundle" | "acceptor" | "hello", Target>
-> = { pem, certificate, chain, key, keyFile, bundle, acceptor, hello };
+  Record<"pem" | "certificate" | "chain" | "key" | "keyFile" | "bundle" | "crl" | "acceptor" | "hello", Target>
+> = { pem, certificate, chain, key, keyFile, bundle, crl, acceptor, hello };

@@ -1,0 +1,150 @@
+import { Buffer } from "node:buffer";
+import { randomInt } from "node:crypto";
+import { InvalidField } from "./certificate_fields.ts";
+import { DerTag, readChildren, readDer, readOid } from "./der.ts";
+
+const UTC_TIME = 0x17;
+const GENERALIZED_TIME = 0x18;
+const BOOLEAN = 0x01;
+/** An entry of a serial number of one byte and a UTCTime. */
+const MIN_ENTRY_BYTES = 20;
+/** Nobody can make numbers that share a slot without knowing it. */
+const SEED = randomInt(0, 2 ** 32);
+
+/** The place of a value's content; reused for every value, because a list has hundreds of thousands of them. */
+interface Cursor {
+  start: number;
+  end: number;
+}
+
+/**
+ * The serial numbers of a revocation list: a hash table of places in its bytes, because 100,000 strings take four times
+ * the memory.
+ *
+ * Invariant: at most half of the slots are taken, so a search ends at a free one.
+ */
+export class RevokedSerials {
+  /** How many there are. */
+  readonly size: number;
+  readonly #bytes: Uint8Array;
+  /** For each slot the place of a serial number in the bytes; 0 if it is free. */
+  readonly #slots: Uint32Array;
+
+  /**
+   * Reads the entries (RFC 5280 section 5.1.2.6).
+   *
+   * @param entries The content of revokedCertificates.
+   * @throws {InvalidField} If an entry has a critical extension, which is named.
+   * @throws {RangeError} If an entry is broken.
+   */
+  constructor(entries: Uint8Array) {
+    this.#bytes = entries;
+    const places = readEntries(entries);
+    this.#slots = new Uint32Array(2 ** Math.ceil(Math.log2(2 * places.length + 1)));
+    let size = 0;
+    const value: Cursor = { start: 0, end: 0 };
+    for (const place of places) {
+      enterSerial(entries, place, value);
+      const slot = this.#slotOf(entries, value.start, value.end);
+      if (this.#slots[slot] === 0) size++;
+      this.#slots[slot] = place;
+    }
+    this.size = size;
+  }
+
+  /**
+   * Whether a number is among them.
+   *
+   * @param serialNumber The number in hexadecimal, as {@linkcode Certificate.serialNumber}.
+   */
+  has(serialNumber: string): boolean {
+    const digits = serialNumber.replace(/^0+/, "");
+    const bytes = Buffer.from(digits.padStart(Math.max(2, digits.length + digits.length % 2), "0"), "hex");
+    return this.#slots[this.#slotOf(bytes, 0, bytes.length)] !== 0;
+  }
+
+  /** The slot that holds a number, or the free one where it belongs. */
+  #slotOf(bytes: Uint8Array, start: number, end: number): number {
+    const mask = this.#slots.length - 1;
+    const value: Cursor = { start: 0, end: 0 };
+    for (let slot = hash(bytes, start, end) & mask;; slot = (slot + 1) & mask) {
+      const place = this.#slots[slot]!;
+      if (place === 0) return slot;
+      enterSerial(this.#bytes, place, value);
+      if (value.end - value.start === end - start && isSame(this.#bytes, value.start, bytes, start, end)) return slot;
+    }
+  }
+}
+
+/** The place of each serial number. None is 0, because each is inside of an entry. */
+function readEntries(bytes: Uint8Array): Uint32Array {
+  const places = new Uint32Array(Math.ceil(bytes.length / MIN_ENTRY_BYTES));
+  let count = 0;
+  const value: Cursor = { start: 0, end: 0 };
+  for (let at = 0; at < bytes.length;) {
+    requireTag(enter(bytes, at, bytes.length, value), DerTag.sequence);
+    const entryEnd = value.end;
+    places[count++] = value.start;
+    requireTag(enter(bytes, value.start, entryEnd, value), DerTag.integer);
+    requireTag(enter(bytes, value.end, entryEnd, value), UTC_TIME, GENERALIZED_TIME);
+    if (value.end - at < MIN_ENTRY_BYTES) throw new RangeError("an entry is too short");
+    if (hasTrue(bytes, value.end, entryEnd)) requireNoCritical(bytes.subarray(value.end, entryEnd));
+    at = entryEnd;
+  }
+  return places.subarray(0, count);
+}
+
+/** Reads the length of the value at a place, and returns its tag. */
+function enter(bytes: Uint8Array, at: number, end: number, value: Cursor): number {
+  const short = bytes[at + 1] ?? 0x80;
+  const lengthBytes = short > 0x80 ? short - 0x80 : 0;
+  if (short === 0x80 || lengthBytes > 4) throw new RangeError("a length in an entry has an unknown form");
+  let length = short < 0x80 ? short : 0;
+  for (let index = 0; index < lengthBytes; index++) length = length * 256 + (bytes[at + 2 + index] ?? 0);
+  value.start = at + 2 + lengthBytes;
+  value.end = value.start + length;
+  if (value.end > end) throw new RangeError("an entry is cut off");
+  return bytes[at]!;
+}
+
+/** The shortest form of a number, in whatever form it stands in the list. */
+function enterSerial(bytes: Uint8Array, place: number, value: Cursor): void {
+  enter(bytes, place, bytes.length, value);
+  while (value.start < value.end - 1 && bytes[value.start] === 0) value.start++;
+}
+
+function requireTag(tag: number, ...allowed: readonly number[]): void {
+  if (!allowed.includes(tag)) throw new RangeError(`an entry holds tag ${tag} where ${allowed} should stand`);
+}
+
+function isSame(list: Uint8Array, at: number, bytes: Uint8Array, start: number, end: number): boolean {
+  for (let index = start; index < end; index++) if (list[at + index - start] !== bytes[index]) return false;
+  return true;
+}
+
+/** The multiplication and shift of MurmurHash2, for each byte. */
+function hash(bytes: Uint8Array, start: number, end: number): number {
+  let state = SEED;
+  for (let at = start; at < end; at++) {
+    state = Math.imul(state ^ bytes[at]!, 0x5bd1e995);
+    state ^= state >>> 15;
+  }
+  return state >>> 0;
+}
+
+/** A quick look for BOOLEAN TRUE. Few of those found by it are one, and none is missed. */
+function hasTrue(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at + 2 < end; at++) {
+    if (bytes[at] === BOOLEAN && bytes[at + 1] === 1 && bytes[at + 2] !== 0) return true;
+  }
+  return false;
+}
+
+function requireNoCritical(extensions: Uint8Array): void {
+  for (const extension of readChildren(readDer(extensions)[0])) {
+    const [id, critical] = readChildren(extension);
+    if (critical?.tag === BOOLEAN && critical.content[0] !== 0) {
+      throw new InvalidField(`an entry has the critical extension ${readOid(id)}`);
+    }
+  }
+}
