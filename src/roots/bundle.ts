@@ -16,7 +16,7 @@ const MAX_FAULTS = 1000;
  * Reads the certificates of a bundle by the same rules as `parsePem()`, except that a broken section is reported and
  * the others are kept.
  *
- * @param bundle The file, or what stands for one.
+ * @param bundle The file, or a document that is read like one.
  * @param roots The certificates that are not among these yet are added.
  * @param report Called with each problem.
  * @returns The number of certificates in the bundle, also of those that are known already.

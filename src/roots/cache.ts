@@ -1,45 +1,31 @@
+import { SingleFlight } from "../single_flight.ts";
 import type { RootCertStore } from "./store.ts";
 
 /**
- * Keeps what a load came to, be it a store or an error, until a refresh succeeds.
+ * Keeps the outcome of a load, a store or an error, until a refresh succeeds.
  *
- * A promise does all of it: whoever asks while it is pending shares the load, and whoever asks later gets the same
- * outcome.
+ * Invariant: at most one load runs. Callers during a load share its promise, and later callers get the same outcome.
  */
 export class RootCache {
-  readonly #load: () => Promise<RootCertStore>;
+  readonly #loads: SingleFlight<RootCertStore>;
   #current: Promise<RootCertStore> | undefined;
-  #latest: Promise<unknown> = Promise.resolve();
-  #queued: Promise<RootCertStore> | undefined;
 
   /** @param load Reads the roots. */
   constructor(load: () => Promise<RootCertStore>) {
-    this.#load = load;
+    this.#loads = new SingleFlight(load);
   }
 
-  /** The current outcome; the first call makes it. */
+  /** The current outcome. The first call starts the load. */
   get(): Promise<RootCertStore> {
-    return this.#current ??= this.#read();
+    return this.#current ??= this.#loads.run();
   }
 
-  /** Reads again. A refresh that waits for its turn has read nothing yet, so all who ask until then share it. */
-  refresh(): Promise<RootCertStore> {
-    return this.#queued ??= this.#refresh();
-  }
-
-  async #refresh(): Promise<RootCertStore> {
-    await this.#latest.catch(() => {});
-    this.#queued = undefined;
-    const reading = this.#read();
-    this.#current ??= reading;
-    const store = await reading;
-    this.#current = reading;
+  /** Reads again. A refresh that waits for a running load has read nothing yet, so all callers until then share it. */
+  async refresh(): Promise<RootCertStore> {
+    const load = this.#loads.run();
+    this.#current ??= load;
+    const store = await load;
+    this.#current = load;
     return store;
-  }
-
-  #read(): Promise<RootCertStore> {
-    const reading = this.#load();
-    this.#latest = reading;
-    return reading;
   }
 }

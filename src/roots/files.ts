@@ -1,18 +1,18 @@
 import { closeSync, constants, type Dirent, fstatSync, openSync, readFileSync, readlinkSync } from "node:fs";
 import { readdir, realpath } from "node:fs/promises";
 
-/** What is read of the file system. */
+/** The operations of a file system that are used here. */
 export interface FileSystem {
   /**
-   * Resolves all links. In the background, as is {@linkcode FileSystem.list}: a place that does not answer, such as a
-   * network mount, can be given up.
+   * Resolves all links. Asynchronous like {@linkcode FileSystem.list}, so that the caller can stop waiting for a place
+   * that does not answer, such as a network mount.
    */
   realPath(path: string): Promise<string>;
-  /** What a directory holds. */
+  /** The entries of a directory. */
   list(directory: string): Promise<readonly Pick<Dirent, "name" | "isFile" | "isSymbolicLink">[]>;
   /**
-   * Where a link leads. At once, as is {@linkcode FileSystem.read}: to wait for the background takes three times as
-   * long with the 300 small files of a usual store. Only for places that have answered.
+   * The target of a link. Synchronous like {@linkcode FileSystem.read}, because the 300 small files of a usual store take
+   * three times as long otherwise. Only for places that have answered.
    */
   readLink(path: string): string;
   /** The content of a regular file. */
@@ -20,7 +20,7 @@ export interface FileSystem {
 }
 
 /** Far above the 220 KB of a usual store. */
-const MAX_BYTES = 16 * 1024 * 1024;
+export const MAX_BYTES = 16 * 1024 * 1024;
 
 /** The file system of the machine. */
 export const nodeFileSystem: FileSystem = {
@@ -28,13 +28,13 @@ export const nodeFileSystem: FileSystem = {
   list: (directory) => readdir(directory, { withFileTypes: true }),
   readLink: (path) => readlinkSync(path),
   read(path) {
-    // A FIFO would block and a device might never end: O_NONBLOCK gets past the opening of either, to be refused.
+    // A FIFO would block and a device might never end. O_NONBLOCK opens either without waiting, so that it can be refused.
     const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       const stats = fstatSync(file);
       if (stats.isDirectory()) throw Object.assign(new Error("a directory"), { code: "EISDIR" });
-      if (!stats.isFile()) throw new Error("no regular file");
-      if (stats.size > MAX_BYTES) throw new Error(`larger than ${MAX_BYTES} bytes`);
+      if (!stats.isFile()) throw new Error("not a regular file");
+      if (stats.size > MAX_BYTES) throw Object.assign(new Error("too large"), { code: "EFBIG" });
       return readFileSync(file);
     } finally {
       closeSync(file);

@@ -12,7 +12,7 @@ const SYSTEM_ROOTS = "/System/Library/Keychains/SystemRootCertificates.keychain"
 const TLS_POLICY = "KoZIhvdjZAED";
 /** `kSecTrustSettingsResult`: trust root, trust as root, deny. */
 const DECISIONS: Readonly<Record<string, Decision>> = { 1: "trust", 2: "trust", 3: "deny" };
-/** How the program says that it has looked and that there is nothing. */
+/** The message of the program if it has found nothing. */
 const NOTHING = /No Trust Settings were found|could not be found/i;
 const MAX_BYTES = 64 * 1024 * 1024;
 
@@ -39,7 +39,7 @@ export function keychainPlace(security: string): RootPlace {
         trustSettings(run),
         trustSettings(run, "-d"),
       ] as const;
-      // None outlives the attempt that it belongs to.
+      // Wait for all, so that no child process outlives this attempt.
       await Promise.allSettled(reads);
       const [shipped, others, user, admin] = await Promise.all(reads);
       const decision = (der: Uint8Array) => {
@@ -57,7 +57,7 @@ export function keychainPlace(security: string): RootPlace {
   };
 }
 
-/** What was decided about TLS servers, by the SHA-1 of the certificate in upper-case hexadecimal. */
+/** The decisions about TLS servers, by the SHA-1 of the certificate in upper-case hexadecimal. */
 async function trustSettings(
   run: (...args: string[]) => Promise<string | undefined>,
   ...domain: string[]
@@ -86,7 +86,7 @@ function decisionOf(entry: string): Decision | undefined {
   if (constraints.length === 0) return "trust";
   for (const constraint of constraints) {
     const value = (key: string) => new RegExp(`<key>${key}</key>\\s*<\\w+>([^<]*)<`).exec(constraint)?.[1]?.trim();
-    // Of one application or one host is not of all.
+    // A setting for one application or one host does not hold for all.
     if (/kSecTrustSettings(?:Application|PolicyString)/.test(constraint)) continue;
     if ((value("kSecTrustSettingsPolicy") ?? TLS_POLICY) !== TLS_POLICY) continue;
     const decision = DECISIONS[value("kSecTrustSettingsResult") ?? "1"];
@@ -95,7 +95,7 @@ function decisionOf(entry: string): Decision | undefined {
   return undefined;
 }
 
-/** Resolves to what the program printed, or to nothing if it says that there is nothing. */
+/** Resolves to the output of the program; `undefined` if the program has found nothing. */
 function runProgram(program: string, args: readonly string[], signal: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     execFile(program, args, { signal, maxBuffer: MAX_BYTES }, (error, stdout, stderr) => {

@@ -1,6 +1,7 @@
 import { setImmediate, setTimeout as pause } from "node:timers/promises";
-import { NativeRootsError, TlsReloadError } from "../errors.ts";
+import { NativeRootsError, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
 import { readBundle } from "./bundle.ts";
+import { MAX_BYTES } from "./files.ts";
 import type { RootDocument, RootPlace } from "./place.ts";
 import type { Roots } from "./root.ts";
 import { rootPlaces, type RootSystem, type TimeLimit } from "./sources.ts";
@@ -9,15 +10,17 @@ import { RootCertStore, type RootSource } from "./store.ts";
 const MAX_ATTEMPTS = 3;
 const PAUSE_MS = 50;
 const TIME_LIMIT_MS = 10_000;
-/** How many files are read before the event loop gets its turn. */
+/** How many files are read in one turn of the event loop. */
 const FILES_PER_TURN = 50;
-/** What may be over a moment later: too many open files, an interrupted call, a mount that comes back. */
+/** Errors that may pass: too many open files, an interrupted call, a mount that comes back. */
 const PASSING = new Set<unknown>(
   ["EAGAIN", "EBUSY", "EINTR", "EIO", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ESTALE", "ETIMEDOUT"],
 );
-/** What Deno has not been permitted, and the flag that would permit it. */
+const CODES: Readonly<Record<string, TlsReloadErrorCode>> = { ENOENT: "FILE_NOT_FOUND", EFBIG: "FILE_TOO_LARGE" };
+/** The messages of Deno's NotCapable: what was denied, and the flag that permits it. */
 const NOT_CAPABLE = /access to "([^"]+)".*(--allow-\w+)/;
-/** What an error of the system means, in words that are the same on all of them. */
+const ABSENT = new Set<unknown>(["ENOENT", "ENOTDIR", "ERR_ACCESS_DENIED"]);
+/** Reasons by the error codes of the system, in the same words on every system. */
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or directory",
   ENOTDIR: "not a directory",
@@ -25,14 +28,15 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: "this process has no permission to read it",
   EPERM: "this process has no permission to read it",
   ELOOP: "its links lead in a circle",
+  EFBIG: `larger than ${MAX_BYTES} bytes`,
 };
 
 /**
- * Reads the roots of a system; up to three times, if there are errors that can pass.
+ * Reads the roots of a system, up to three times if errors occur that may pass.
  *
  * @param system The system.
  * @returns A store with at least one root.
- * @throws {NativeRootsError} If there is none.
+ * @throws {NativeRootsError} If no root is found.
  */
 export async function loadRoots(system: RootSystem): Promise<RootCertStore> {
   const places = placesOf(system);
@@ -50,7 +54,7 @@ export async function loadRoots(system: RootSystem): Promise<RootCertStore> {
   }
 }
 
-/** Begins the time that the places of a machine may take to answer. */
+/** Starts the time limit for the answers of the places of a machine. */
 export function timeLimit(): TimeLimit {
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), TIME_LIMIT_MS);
@@ -62,12 +66,12 @@ class Reading {
   readonly roots: Roots = new Map();
   readonly sources: RootSource[] = [];
   readonly problems: TlsReloadError[] = [];
-  /** Which of the default places hold nothing: a problem only where all do. */
+  /** The default places without certificates: a problem only if all are. */
   readonly empty: TlsReloadError[] = [];
-  /** How many certificates each document holds that has been read, by its identity. */
+  /** The number of certificates in each document that has been read, by its identity. */
   readonly #counts = new Map<string, number>();
 
-  /** Asks all places at once, and waits for none beyond the time limit; what they find is read in their order. */
+  /** Asks all places at once and stops waiting at the time limit. The findings are read in the order of the places. */
   async readAll(places: readonly RootPlace[], signal: AbortSignal): Promise<void> {
     const overdue = new Promise<never>((_, reject) => {
       signal.addEventListener("abort", () => reject(new Error(`no answer within ${TIME_LIMIT_MS} ms`)));
@@ -106,7 +110,7 @@ class Reading {
     }
   }
 
-  /** Reads one document; the number of its certificates is the answer. */
+  /** Reads one document and returns the number of its certificates. */
   #readDocument(place: RootPlace, document: RootDocument): number {
     const { path } = document;
     const report = (problem: TlsReloadError) => this.problems.push(problem);
@@ -135,15 +139,15 @@ function placesOf(system: RootSystem): RootPlace[] {
   }
 }
 
-/** A default place that Deno does not let us look at may exist or not: it is left out, as any sandbox leaves it out. */
+/** A default place that the permissions of the runtime hide may exist or not. It counts as absent. */
 function isAbsent({ origin }: RootPlace, cause: unknown): boolean {
   const { code, name } = cause as NodeJS.ErrnoException;
-  return origin === "default" && (code === "ENOENT" || code === "ENOTDIR" || name === "NotCapable");
+  return origin === "default" && (ABSENT.has(code) || name === "NotCapable");
 }
 
 function canPass({ cause }: TlsReloadError): boolean {
   const { code } = (cause ?? {}) as { code?: unknown };
-  // A number is what a program has ended with: the keychains may be busy.
+  // A number is the exit code of a program: the keychains may be busy.
   return PASSING.has(code) || typeof code === "number";
 }
 
@@ -151,10 +155,16 @@ function failure(name: string, path: string | undefined, cause: unknown): TlsRel
   if (cause instanceof TlsReloadError) return cause;
   const { code, name: kind, message } = cause as NodeJS.ErrnoException;
   const [, what, flag] = (kind === "NotCapable" && NOT_CAPABLE.exec(message)) || [];
-  const words = typeof code === "string" ? REASONS[code] ?? `the system says ${code}` : message;
-  const reason = flag ? `Deno needs ${flag}=${what}` : words;
+  const reason = flag ? `Deno needs ${flag}=${what}` : reasonOf(code, path, message);
   const text = `Cannot read ${name}: ${reason}`;
-  return new TlsReloadError(code === "ENOENT" ? "FILE_NOT_FOUND" : "FILE_UNREADABLE", text, { cause, path });
+  return new TlsReloadError(CODES[code ?? ""] ?? "FILE_UNREADABLE", text, { cause, path });
+}
+
+function reasonOf(code: unknown, path: string | undefined, message: string): string {
+  if (typeof code !== "string") return message;
+  // Node with --permission, or --experimental-permission before 22.13.
+  if (code === "ERR_ACCESS_DENIED") return `Node needs --allow-fs-read=${path}`;
+  return REASONS[code] ?? `the system says ${code}`;
 }
 
 function nameOf({ origin, path }: RootPlace): string {

@@ -6,7 +6,7 @@ import { loadRoots, timeLimit } from "./load.ts";
 import type { RootSystem } from "./sources.ts";
 import type { RootCertStore } from "./store.ts";
 
-/** What Deno adds to the global object, as far as it is used here. */
+/** The part of Deno's global object that is used here. */
 interface DenoGlobal {
   readonly Deno?: { readonly env: { get(name: string): string | undefined } };
 }
@@ -17,12 +17,12 @@ const CACHE = Symbol.for("@x/tls-reload/native-roots/1");
 /**
  * The trusted roots of the system. The first call reads them, every later one gives the same store, at once.
  *
- * What the first call comes to stays: an error as well, the very same object and without another look at the files,
- * until {@linkcode refreshNativeRoots} succeeds.
+ * The outcome of the first call stays, also if it is an error: later calls get the same object without reading a file
+ * again, until {@linkcode refreshNativeRoots} succeeds.
  *
  * @returns The store.
- * @throws {NativeRootsError} If no source has a usable root, after three attempts if the errors were of a kind that
- * passes. It lists each source with what is wrong with it.
+ * @throws {NativeRootsError} If no source has a usable root, after three attempts if the errors may pass. It lists the
+ * error of each source.
  *
  * @example
  * ```ts ignore
@@ -37,7 +37,7 @@ export function nativeRoots(): Promise<RootCertStore> {
 }
 
 /**
- * Reads the roots at boot, so that no request has to wait for it. The same as {@linkcode nativeRoots}.
+ * Reads the roots at boot, so that no request waits for them. The same as {@linkcode nativeRoots}.
  *
  * @returns The store.
  * @throws {NativeRootsError} If no source has a usable root.
@@ -47,10 +47,10 @@ export function warmNativeRoots(): Promise<RootCertStore> {
 }
 
 /**
- * Reads the roots again. What {@linkcode nativeRoots} gives changes only if this succeeds. Stores that were handed out
- * before do not change, nor do clients that were made with them.
+ * Reads the roots again. {@linkcode nativeRoots} gives the new store only if this succeeds. Earlier stores, and clients
+ * that were made with them, do not change.
  *
- * On Windows the runtime reads its list once in the life of a process, and this gives the same again.
+ * On Windows the runtime reads its list once in the life of a process, so a refresh gives the same list.
  *
  * @returns The new store.
  * @throws {NativeRootsError} If no source has a usable root; the previous store stays.

@@ -1,13 +1,13 @@
 import type { RootSource } from "./store.ts";
 
-/** What is to be read as one: a file or a keychain. */
+/** A file or a keychain, which is read as a whole. */
 export interface RootDocument {
   readonly path: string;
-  /** Of documents with the same identity one is read. */
+  /** Documents with the same identity are read once. */
   readonly id: string;
-  /** Its bytes, or `undefined` if there is nothing to be read and nothing wrong with that. */
+  /** Its bytes; `undefined` if there is nothing to read, which is not an error. */
   read(): Uint8Array | undefined;
-  /** Tells which of its certificates are trusted; absent, where all are. */
+  /** Whether one of its certificates is trusted; absent if all are. */
   trusts?(der: Uint8Array): boolean;
 }
 
@@ -16,8 +16,8 @@ export interface RootPlace {
   readonly origin: RootSource["origin"];
   /** The file, directory or keychain. */
   readonly path: string | undefined;
-  /** Of all such places only the first that exists is read. */
+  /** Only the first of these places that exists is read. */
   readonly isAlternative?: boolean;
-  /** Finds what is to be read there, in the background; the signal says that nobody waits for it any more. */
+  /** Finds the documents, in the background. The signal aborts when the caller stops waiting. */
   find(signal: AbortSignal): Promise<readonly RootDocument[]>;
 }

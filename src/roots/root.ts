@@ -6,7 +6,7 @@ import { TlsReloadError } from "../errors.ts";
 /** Roots by the base64 of their DER, which is the same text for the same certificate. */
 export type Roots = Map<string, Root>;
 
-/** A certificate as it was found. It is decoded and parsed when somebody asks: of most roots nobody ever does. */
+/** A certificate as it was found. It is decoded and parsed on first use, because most roots are never used. */
 export class Root {
   readonly #base64: string;
   readonly #path: string | undefined;
@@ -17,8 +17,8 @@ export class Root {
 
   /**
    * @param base64 Its DER, as text.
-   * @param path Where it was found first.
-   * @param position Which one it is in there, counted from 1.
+   * @param path The file that it was found in first.
+   * @param position Its position in that file, counted from 1.
    */
   constructor(base64: string, path: string | undefined, position: number) {
     this.#base64 = base64;
@@ -31,7 +31,7 @@ export class Root {
     return Buffer.from(this.#base64, "base64");
   }
 
-  /** The runtime's own object for it, or `undefined` if it is no X.509. */
+  /** The runtime's own object for it; `undefined` if it is not an X.509 certificate. */
   get x509(): X509Certificate | undefined {
     if (this.#x509 || this.#problem) return this.#x509;
     try {
@@ -44,12 +44,12 @@ export class Root {
     }
   }
 
-  /** Why it is no X.509, once {@linkcode Root.x509} has been asked for. */
+  /** Why it is not an X.509 certificate; known after {@linkcode Root.x509} has been read. */
   get problem(): TlsReloadError | undefined {
     return this.#problem;
   }
 
-  /** The certificate with its facts, or `undefined` if it breaks RFC 5280 in a way that the runtime lets pass. */
+  /** The certificate with its facts; `undefined` if it breaks RFC 5280 in a way that the runtime accepts. */
   get certificate(): Certificate | undefined {
     if (this.#certificate === undefined) {
       try {

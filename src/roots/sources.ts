@@ -1,30 +1,31 @@
 import { Buffer } from "node:buffer";
 import { delimiter, isAbsolute, resolve, sep } from "node:path";
+import { isPath } from "../arguments.ts";
 import { TlsReloadError } from "../errors.ts";
 import type { FileSystem } from "./files.ts";
 import { keychainPlace } from "./keychain.ts";
 import type { RootDocument, RootPlace } from "./place.ts";
 
-/** What roots are read from: the machine, or in tests a part of it that fails when it should. */
+/** The parts of a machine that roots are read from. Tests replace some of them to make them fail. */
 export interface RootSystem {
   /** As `process.platform`. */
   readonly platform: string;
   /** Reads a variable of the environment. */
   readonly env: (name: string) => string | undefined;
   readonly files: FileSystem;
-  /** The program of that name of macOS. */
+  /** The path of the program `security` of macOS. */
   readonly security: string;
-  /** The runtime's own list, where it has one. */
+  /** The runtime's own list; `undefined` if it has none. */
   readonly runtimeRoots: (() => readonly string[]) | undefined;
-  /** Begins the time that places may take to answer. */
+  /** Starts the time limit for the answers of places. */
   readonly limit: () => TimeLimit;
 }
 
-/** The time that places may take. */
+/** The time that places may take to answer. */
 export interface TimeLimit {
   /** Aborts when it is over. */
   readonly signal: AbortSignal;
-  /** Tells that all have answered: a timer that goes on would keep the process alive. */
+  /** Stops the timer, which would keep the process alive, once all places have answered. */
   end(): void;
 }
 
@@ -52,19 +53,22 @@ const DEFAULTS: Readonly<Record<string, { files: readonly string[]; directories:
 };
 
 /**
- * Where the roots of a system are.
+ * The places where the roots of a system are.
  *
  * @param system The system.
- * @returns The places, in the order in which they are to be read.
+ * @returns The places, in the order of reading.
  */
 export function rootPlaces(system: RootSystem): RootPlace[] {
   const { env, files, platform } = system;
-  const file = env("SSL_CERT_FILE");
-  const directories = env("SSL_CERT_DIR");
-  if (file !== undefined || directories !== undefined) {
+  // As for OpenSSL and Go, an empty variable or element is one that is not set.
+  const named = [env("SSL_CERT_FILE") ?? ""].filter(isNotEmpty);
+  const directories = (env("SSL_CERT_DIR") ?? "").split(delimiter).filter(isNotEmpty);
+  if (!named.every(isPath)) return [unquotablePlace("SSL_CERT_FILE")];
+  if (!directories.every(isPath)) return [unquotablePlace("SSL_CERT_DIR")];
+  if (named.length + directories.length > 0) {
     return [
-      ...(file === undefined ? [] : [filePlace(files, file, "SSL_CERT_FILE")]),
-      ...(directories?.split(delimiter) ?? []).map((path) => directoryPlace(files, path, "SSL_CERT_DIR")),
+      ...named.map((path) => filePlace(files, path, "SSL_CERT_FILE")),
+      ...directories.map((path) => directoryPlace(files, path, "SSL_CERT_DIR")),
     ];
   }
   if (platform === "darwin") return [keychainPlace(system.security)];
@@ -74,6 +78,16 @@ export function rootPlaces(system: RootSystem): RootPlace[] {
     ...defaults.files.map((path) => ({ ...filePlace(files, path, "default"), isAlternative: true })),
     ...defaults.directories.map((path) => directoryPlace(files, path, "default")),
   ];
+}
+
+function isNotEmpty(path: string): boolean {
+  return path !== "";
+}
+
+/** A variable may hold PEM, with a key in it, where a path belongs. It is not shown. */
+function unquotablePlace(origin: "SSL_CERT_FILE" | "SSL_CERT_DIR"): RootPlace {
+  const message = `Cannot read ${origin}: it holds PEM text or something else that is not a path`;
+  return { origin, path: undefined, find: () => Promise.reject(new TlsReloadError("FILE_NOT_FOUND", message)) };
 }
 
 function filePlace(files: FileSystem, path: string, origin: RootPlace["origin"]): RootPlace {
@@ -100,7 +114,7 @@ function directoryPlace(files: FileSystem, path: string, origin: RootPlace["orig
         const id = target === undefined || isAbsolute(target) ? target ?? path : resolve(directory, target);
         documents.push({ path, id, read: () => readEntry(files, path) });
       }
-      // Where links lead to may be a mount that does not answer.
+      // The target of a link may be on a mount that does not answer.
       const homes = new Set(documents.map(({ id }) => id.slice(0, id.lastIndexOf(sep))));
       await Promise.allSettled([...homes].map((home) => files.realPath(home)));
       return documents;
@@ -108,7 +122,7 @@ function directoryPlace(files: FileSystem, path: string, origin: RootPlace["orig
   };
 }
 
-/** Directories are not searched deeper, and a link that leads nowhere holds nothing. */
+/** Subdirectories are not searched, and a dangling link holds nothing. */
 function readEntry(files: FileSystem, path: string): Uint8Array | undefined {
   try {
     return files.read(path);

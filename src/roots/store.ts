@@ -7,7 +7,7 @@ import { Root, type Roots } from "./root.ts";
 /** Where roots come from. */
 export interface RootSource {
   /**
-   * What named the source: a variable of the environment, the defaults of the operating system, a keychain of macOS,
+   * How the source was found: by a variable of the environment, the defaults of the operating system, a keychain of macOS,
    * the runtime's own list (on Windows), or {@linkcode RootCertStore.with}.
    */
   readonly origin: "SSL_CERT_FILE" | "SSL_CERT_DIR" | "default" | "keychain" | "runtime" | "added";
@@ -17,7 +17,7 @@ export interface RootSource {
   readonly certificates: number;
 }
 
-/** What parsing tells. */
+/** The outcome of parsing. */
 interface Parsed {
   readonly roots: Roots;
   readonly warnings: readonly TlsReloadError[];
@@ -26,11 +26,11 @@ interface Parsed {
 /**
  * Trusted root certificates, each once, and at least one of them. Immutable.
  *
- * They are parsed when they are first asked for; certificates that turn out to be none are left out and listed in
+ * They are parsed on first use. Sections that are not certificates are left out and listed in
  * {@linkcode RootCertStore.warnings}.
  *
- * A list of roots is less than an operating system's own verifier, which also knows dates after which a root no longer
- * counts for new certificates, hosts that a root is limited to, and what has been revoked.
+ * A list of roots is less than an operating system's own verifier, which also knows the date after which a root no longer
+ * counts for new certificates, the hosts that a root is limited to, and revoked certificates.
  *
  * | client | trusts | given by |
  * | --- | --- | --- |
@@ -49,7 +49,7 @@ interface Parsed {
  * ```
  */
 export class RootCertStore implements Iterable<Certificate> {
-  /** Where they come from, in the order in which they were read. */
+  /** The sources, in the order of reading. */
   readonly sources: readonly RootSource[];
   readonly #found: Roots;
   readonly #problems: readonly TlsReloadError[];
@@ -61,9 +61,9 @@ export class RootCertStore implements Iterable<Certificate> {
 
   /**
    * @ignore
-   * @param roots What was found.
-   * @param sources Where.
-   * @param problems What was wrong on the way.
+   * @param roots The certificates that were found.
+   * @param sources Their sources.
+   * @param problems The problems of reading them.
    */
   constructor(roots: Roots, sources: readonly RootSource[], problems: readonly TlsReloadError[]) {
     this.#found = roots;
@@ -72,34 +72,34 @@ export class RootCertStore implements Iterable<Certificate> {
     Object.freeze(this);
   }
 
-  /** How many roots there are, the expired ones included. */
+  /** The number of roots, including expired ones. */
   get size(): number {
     return this.#roots.size;
   }
 
-  /** What was skipped and why: an unreadable file, a broken section, a place that does not exist. */
+  /** What was skipped, with the reason: an unreadable file, a broken section, a place that does not exist. */
   get warnings(): readonly TlsReloadError[] {
     return this.#parse().warnings;
   }
 
   /** Each root as clean PEM: the shape of `ca` in Node and Bun and of `caCerts` in Deno. */
   get pem(): string[] {
-    // The types of all three ask for a mutable array, and none of them writes to it.
+    // The types of all three runtimes ask for a mutable array, but none of them writes to it.
     return (this.#pem ??= Object.freeze([...this.#roots.values()].map(({ x509 }) => x509!.toString()))) as string[];
   }
 
-  /** All roots as one PEM text, for what reads a file: curl, OpenSSL, `NODE_EXTRA_CA_CERTS`. */
+  /** All roots as one PEM text, for programs that read a file: curl, OpenSSL, Node with `NODE_EXTRA_CA_CERTS`. */
   get bundle(): string {
     return this.#bundle ??= this.pem.join("");
   }
 
-  /** The roots with their facts. Those are left out that the runtime trusts although their facts cannot be read. */
+  /** The roots with their facts, except those that the runtime trusts although their facts cannot be read. */
   *[Symbol.iterator](): IterableIterator<Certificate> {
     for (const { certificate } of this.#roots.values()) if (certificate) yield certificate;
   }
 
   /**
-   * Tells whether a certificate is among the roots.
+   * Whether a certificate is among the roots.
    *
    * @param fingerprint256 SHA-256 of its DER in hexadecimal, with or without colons.
    */
@@ -132,7 +132,7 @@ export class RootCertStore implements Iterable<Certificate> {
    * @param at The moment.
    * @default {new Date()}
    * @returns A new store, or this one if all of its roots are.
-   * @throws {NativeRootsError} If none is: Bun takes an empty list for its own roots.
+   * @throws {NativeRootsError} If no root is valid: Bun would replace an empty list by its own roots.
    */
   valid(at: Date = new Date()): RootCertStore {
     const valid = new Map([...this.#roots].filter(([, { certificate }]) => certificate?.isValidAt(at)));
@@ -143,14 +143,14 @@ export class RootCertStore implements Iterable<Certificate> {
   }
 
   /**
-   * A context for `tls.connect()` and `https.Agent` of Node that trusts these roots and no others. It is built once:
-   * a client that passes `ca` instead has them all parsed again.
+   * A context for `tls.connect()` and `https.Agent` of Node that trusts these roots and no others. It is built once,
+   * whereas a client that passes `ca` instead parses all roots again.
    */
   secureContext(): SecureContext {
     return this.#context ??= createSecureContext({ ca: this.pem });
   }
 
-  /** What `console.log(JSON.stringify(store))` shows: how many roots, where they come from, what was skipped. */
+  /** The number of roots, their sources and the warnings, for `JSON.stringify()`. */
   toJSON(): { size: number; sources: readonly RootSource[]; warnings: readonly string[] } {
     return { size: this.size, sources: this.sources, warnings: this.warnings.map(({ message }) => message) };
   }

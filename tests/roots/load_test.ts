@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertRejects } from "@std/assert";
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, symlink, truncate, writeFile } from "node:fs/promises";
 import { delimiter, dirname } from "node:path";
 import process from "node:process";
 import test from "node:test";
@@ -9,6 +9,7 @@ import { type FileSystem, nodeFileSystem } from "../../src/roots/files.ts";
 import { loadRoots } from "../../src/roots/load.ts";
 import type { RootCertStore } from "../../src/roots/store.ts";
 import { issueCa } from "../support/certificates.ts";
+import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
 import { faultyFiles, limitBy, rootedFiles, systemError, systemOf } from "../support/root_system.ts";
 
@@ -121,7 +122,7 @@ const NO_FIFO = process.platform === "win32" && "Windows has no FIFO among its f
 const ALMIGHTY = (process.getuid?.() ?? 0) === 0 && "root may read everything";
 
 test(
-  "loadRoots() passes over what is no regular file, without waiting for it",
+  "loadRoots() skips what is not a regular file, without waiting for it",
   { skip: NO_FIFO },
   () =>
     withFiles(async (files) => {
@@ -132,8 +133,8 @@ test(
       const store = await loadRoots(systemOf({ SSL_CERT_DIR: files.path("certs") }));
       assertEquals(found(store), "a");
       assertEquals(reasons(store.warnings).sort(), [
-        'FILE_UNREADABLE: Cannot read "endless": no regular file',
-        'FILE_UNREADABLE: Cannot read "link-to-fifo": no regular file',
+        'FILE_UNREADABLE: Cannot read "endless": not a regular file',
+        'FILE_UNREADABLE: Cannot read "link-to-fifo": not a regular file',
       ]);
     }),
 );
@@ -183,18 +184,77 @@ test("loadRoots() never takes the defaults in place of what SSL_CERT_FILE or SSL
   withFiles(async (files) => {
     await place(files, "etc/ssl/certs/ca-certificates.crt", a);
     const options = { files: rootedFiles(files.path("")) };
-    for (const env of [{ SSL_CERT_FILE: "/gone" }, { SSL_CERT_DIR: "/gone" }, { SSL_CERT_FILE: "" }]) {
+    for (const env of [{ SSL_CERT_FILE: "/gone" }, { SSL_CERT_DIR: "/gone" }]) {
       const { errors } = await errorOf(loadRoots(systemOf(env, options)));
       assertEquals(errors.length, 1);
     }
   }));
 
-test("loadRoots() takes an empty variable for a name that leads nowhere", async () => {
-  for (const env of [{ SSL_CERT_FILE: "" }, { SSL_CERT_DIR: "" }]) {
-    const { errors } = await errorOf(loadRoots(systemOf(env)));
-    assertEquals(errors.map(({ code }) => code), ["FILE_NOT_FOUND"]);
+test("loadRoots() takes an empty variable, and empty elements of SSL_CERT_DIR, as not set", () =>
+  withFiles(async (files) => {
+    await place(files, "etc/ssl/certs/ca-certificates.crt", a);
+    const [one, two] = [await place(files, "one/b.pem", b), await place(files, "two/c.pem", c)].map(dirname);
+    const options = { files: rootedFiles(files.path("")) };
+    for (
+      const env of [
+        { SSL_CERT_FILE: "" },
+        { SSL_CERT_DIR: "" },
+        { SSL_CERT_FILE: "", SSL_CERT_DIR: "" },
+        { SSL_CERT_DIR: delimiter },
+        { SSL_CERT_FILE: "", SSL_CERT_DIR: delimiter.repeat(3) },
+      ]
+    ) {
+      const store = await loadRoots(systemOf(env, options));
+      assertEquals([found(store), store.warnings, store.sources[0]!.origin], ["a", [], "default"]);
+    }
+    const env = { SSL_CERT_FILE: "", SSL_CERT_DIR: `${delimiter}${one}${delimiter}${delimiter}${two}${delimiter}` };
+    const store = await loadRoots(systemOf(env));
+    assertEquals([found(store), store.warnings], ["bc", []]);
+    assertEquals(store.sources.map(({ path }) => path), [one, two]);
+  }));
+
+test("loadRoots() refuses PEM in SSL_CERT_FILE and SSL_CERT_DIR, and shows nothing of it", async () => {
+  const { key } = issued[0]!;
+  const texts = [secretKey(key), a + key, key.replaceAll("\n", "\\n"), key.replace(/-----.*-----|\n/g, "")];
+  for (const text of texts) {
+    for (const name of ["SSL_CERT_FILE", "SSL_CERT_DIR"]) {
+      const error = await errorOf(loadRoots(systemOf({ [name]: text })));
+      const message = `Cannot read ${name}: it holds PEM text or something else that is not a path`;
+      assertEquals(error.errors.map(({ code, path, message }) => [code, path, message]), [
+        ["FILE_NOT_FOUND", undefined, message],
+      ]);
+      for (const each of [error, ...error.errors]) assertHidesSecrets(each);
+    }
   }
 });
+
+test("loadRoots() refuses a file of more than 16 MiB before it reads it", () =>
+  withFiles(async (files) => {
+    const file = await files.write("roots.pem", a);
+    await truncate(file, 100_000_000);
+    const { errors } = await errorOf(loadRoots(systemOf({ SSL_CERT_FILE: file })));
+    assertEquals(reasons(errors), [
+      'FILE_TOO_LARGE: Cannot read SSL_CERT_FILE "roots.pem": larger than 16777216 bytes',
+    ]);
+  }));
+
+test("loadRoots() names the flag of Node's permission model, and takes a hidden default place as absent", () =>
+  withFiles(async (files) => {
+    const file = await files.write("roots.pem", a);
+    const denied = () =>
+      Object.assign(new Error("Access to this API has been restricted"), { code: "ERR_ACCESS_DENIED" });
+    const faulty = faultyFiles(denied);
+    const { message } = await errorOf(loadRoots(systemOf({ SSL_CERT_FILE: file }, { files: faulty })));
+    assert(message.endsWith(`cannot read SSL_CERT_FILE "${file}": Node needs --allow-fs-read=${file}`), message);
+    await place(files, "etc/pki/tls/certs/ca-bundle.crt", b);
+    const rooted = rootedFiles(files.path(""));
+    const hidden = {
+      ...rooted,
+      realPath: (path: string) => path.startsWith("/etc/ssl") ? Promise.reject(denied()) : rooted.realPath(path),
+    };
+    const store = await loadRoots(systemOf({}, { files: hidden }));
+    assertEquals([found(store), store.warnings], ["b", []]);
+  }));
 
 test("loadRoots() tells a directory in SSL_CERT_FILE from a file in SSL_CERT_DIR", () =>
   withFiles(async (files) => {
