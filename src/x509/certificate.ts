@@ -56,7 +56,7 @@ export class Certificate implements CertificateFacts {
    *
    * @param der The certificate in DER, with no byte after it.
    * @throws {TlsReloadError} `CERTIFICATE_INVALID` if this is not an X.509 certificate, or not one that the runtime
-   * reads: Deno reads none with a unique identifier (RFC 5280 section 4.1.2.8).
+   * reads: Deno cannot read unique identifiers (RFC 5280 section 4.1.2.8).
    */
   constructor(der: Uint8Array) {
     let fields: CertificateFields | undefined;

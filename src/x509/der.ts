@@ -92,7 +92,7 @@ export function contentOf(value: DerValue | undefined, tag: number): Uint8Array 
  *
  * @param value The value.
  * @returns The number, of any size.
- * @throws {RangeError} If it is no INTEGER.
+ * @throws {RangeError} If it is not an INTEGER.
  */
 export function readInteger(value: DerValue | undefined): bigint {
   const bytes = short(contentOf(value, DerTag.integer));
@@ -104,7 +104,7 @@ export function readInteger(value: DerValue | undefined): bigint {
  *
  * @param value The value.
  * @returns Its numbers with dots between them.
- * @throws {RangeError} If it is no OBJECT IDENTIFIER.
+ * @throws {RangeError} If it is not an OBJECT IDENTIFIER.
  */
 export function readOid(value: DerValue | undefined): string {
   const arcs: bigint[] = [];

@@ -8,7 +8,7 @@ const GENERALIZED_TIME = 0x18;
 const BOOLEAN = 0x01;
 /** An entry of a serial number of one byte and a UTCTime. */
 const MIN_ENTRY_BYTES = 20;
-/** Nobody can make numbers that share a slot without knowing it. */
+/** Keeps an issuer from choosing numbers that share a slot. */
 const SEED = randomInt(0, 2 ** 32);
 
 /** The place of a value's content; reused for every value, because a list has hundreds of thousands of them. */
@@ -132,7 +132,7 @@ function hash(bytes: Uint8Array, start: number, end: number): number {
   return state >>> 0;
 }
 
-/** A quick look for BOOLEAN TRUE. Few of those found by it are one, and none is missed. */
+/** A quick search for the bytes of BOOLEAN TRUE. It may find others, but misses no critical extension. */
 function hasTrue(bytes: Uint8Array, start: number, end: number): boolean {
   for (let at = start; at + 2 < end; at++) {
     if (bytes[at] === BOOLEAN && bytes[at + 1] === 1 && bytes[at + 2] !== 0) return true;

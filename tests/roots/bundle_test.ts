@@ -13,7 +13,7 @@ const [a, b, c, d, e] = issued.map(({ cert }) => cert) as [string, string, strin
 const five = [a, b, c, d, e].join("");
 const names = new Map(issued.map(({ fingerprint256 }, index) => [fingerprint256, "abcde"[index]]));
 
-/** Which certificates a bundle holds, and what is wrong with it. */
+/** The certificates of a bundle, and its problems. */
 function read(bundle: string | Uint8Array) {
   const roots: Roots = new Map();
   const problems: TlsReloadError[] = [];
@@ -46,7 +46,7 @@ for (const [what, bundle] of Object.entries(SOUND)) {
   });
 }
 
-test("readBundle() gives each certificate once and counts every occurrence", () => {
+test("readBundle() adds each certificate once and counts every occurrence", () => {
   assertEquals(read(a + b + a + a.replaceAll("\n", "\r\n") + b), { found: "ab", count: 5, problems: [] });
 });
 
@@ -59,7 +59,7 @@ const BROKEN: Record<string, [section: string, reason: RegExp, line?: number]> =
   "that is empty": ["-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", /empty/],
 };
 for (const [what, [section, reason]] of Object.entries(BROKEN)) {
-  test(`readBundle() skips a section ${what}, and tells its line`, () => {
+  test(`readBundle() skips a section ${what}, and reports its line`, () => {
     const { found, problems } = read(a + b + section + d + e);
     assertEquals(found, "abde");
     const [problem] = problems;
@@ -74,7 +74,7 @@ for (const [what, [section, reason]] of Object.entries(BROKEN)) {
   });
 }
 
-test("readBundle() skips a section that is not base64, and tells its line", () => {
+test("readBundle() skips a section that is not base64, and reports its line", () => {
   const broken = [c.replace(/.(?=\n-)/, "!"), c.replace(/.(?=\n-)/, ""), c.replace(/\n.{20}/, "\n*")];
   for (const bad of broken) {
     const { found, problems } = read(a + b + bad + d + e);
@@ -116,7 +116,7 @@ test("readBundle() reads the old label X509 CERTIFICATE", () => {
   assertEquals(read(a + b.replaceAll("CERTIFICATE", "X509 CERTIFICATE")), { found: "ab", count: 2, problems: [] });
 });
 
-test("readBundle() skips each TRUSTED CERTIFICATE, and says so once", () => {
+test("readBundle() skips each TRUSTED CERTIFICATE, and reports them once", () => {
   const trusted = openssl("x509 -in FILE -trustout -addtrust serverAuth", c).toString();
   assertMatch(trusted, /BEGIN TRUSTED CERTIFICATE/);
   const { found, problems } = read(a + trusted + b + trusted);
@@ -142,7 +142,7 @@ test("readBundle() reports a thousand faults and one, within 200 ms for 16 MiB o
   assert(fastest < 200, `${fastest} ms`);
 });
 
-test("readBundle() says what is wrong with a file that is not PEM", () => {
+test("readBundle() names the format of a file that is not PEM", () => {
   const der = openssl("x509 -in FILE -outform der", a);
   for (const [bytes, reason] of [[der, /DER/], [Buffer.from(`\ufeff${a}`, "utf16le"), /UTF-16/]] as const) {
     const { count, problems } = read(bytes);
@@ -153,7 +153,7 @@ test("readBundle() says what is wrong with a file that is not PEM", () => {
   assertEquals(read(""), { found: "", count: 0, problems: [] });
 });
 
-test("readBundle() finds in sound files what parseCertificates() finds", () => {
+test("readBundle() finds the same certificates in sound files as parseCertificates()", () => {
   const part = fc.constantFrom(a, b, c, d, e, "# a comment\n", "\n", "text - with -- dashes\n");
   const lineEnd = fc.constantFrom("\n", "\r\n", "\r", "\n\n", " \n");
   fc.assert(fc.property(fc.array(fc.tuple(part, lineEnd), { minLength: 1, maxLength: 8 }), (parts) => {

@@ -23,7 +23,7 @@ function errorOf(promise: Promise<unknown>): Promise<NativeRootsError> {
   return assertRejects(() => promise, NativeRootsError);
 }
 
-test("RootCache.get() makes one load of a thousand first calls, and keeps the store", () =>
+test("RootCache.get() runs one load for a thousand first calls, and keeps the store", () =>
   withFiles(async ({ write }) => {
     const { cache, files } = cacheOf(await write("roots.pem", a.cert));
     const stores = await Promise.all(Array.from({ length: 1000 }, () => cache.get()));
@@ -32,7 +32,7 @@ test("RootCache.get() makes one load of a thousand first calls, and keeps the st
     assertEquals(files.reads.length, 1);
   }));
 
-test("RootCache.get() gives the same error after three attempts, without a fourth look", () =>
+test("RootCache.get() rejects with the same error after three attempts, without a fourth", () =>
   withFiles(async ({ write }) => {
     const { cache, files, state } = cacheOf(await write("roots.pem", a.cert));
     state.fails = true;
@@ -72,7 +72,7 @@ test("RootCache.refresh() replaces the store only if it succeeds", () =>
     assertEquals([first.size, second.size, second.has(b.fingerprint256)], [1, 2, true]);
   }));
 
-test("RootCache.refresh() reads what was written before it was called, also while another load runs", () =>
+test("RootCache.refresh() reads the files as they were at the call or later, also while another load runs", () =>
   withFiles(async ({ write }) => {
     const { cache, files } = cacheOf(await write("roots.pem", a.cert));
     const loading = cache.get();

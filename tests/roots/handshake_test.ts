@@ -30,7 +30,7 @@ function withServer(body: (port: number, store: RootCertStore, other: RootCertSt
   });
 }
 
-/** What a connection comes to: the verified certificate, or the code of the error. */
+/** The outcome of a connection: the verified certificate, or the code of the error. */
 function handshake(port: number, options: ConnectionOptions): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ port, host: "127.0.0.1", ...options });
@@ -42,7 +42,7 @@ function handshake(port: number, options: ConnectionOptions): Promise<string | u
   });
 }
 
-test("RootCertStore.secureContext() lets tls.connect() trust what the store holds, and nothing else", () =>
+test("RootCertStore.secureContext() makes tls.connect() trust only the roots of the store", () =>
   withServer(async (port, store, other) => {
     assertEquals(await handshake(port, { secureContext: store.secureContext() }), issued.fingerprint256);
     assertEquals(await handshake(port, { secureContext: store.secureContext() }), issued.fingerprint256);

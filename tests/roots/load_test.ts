@@ -16,7 +16,7 @@ import { faultyFiles, limitBy, rootedFiles, systemError, systemOf } from "../sup
 const issued = await Promise.all(["a", "b", "c", "d", "e"].map((name) => issueCa(name)));
 const [a, b, c, d, e] = issued.map(({ cert }) => cert) as [string, string, string, string, string];
 
-/** Which of the five a store holds, in its order. */
+/** The names of the roots of a store, in its order. */
 function found(store: RootCertStore): string {
   return [...store].map(({ subject }) => subject.replace("CN=", "")).join("");
 }
@@ -64,7 +64,7 @@ test("loadRoots() reads every directory of SSL_CERT_DIR, and SSL_CERT_FILE befor
     ]);
   }));
 
-test("loadRoots() reads a directory as c_rehash leaves it: each file once, no link to nowhere, nothing deeper", () =>
+test("loadRoots() reads a directory of c_rehash: each file once, no dangling link, no subdirectory", () =>
   withFiles(async (files) => {
     const elsewhere = await place(files, "shared/c.crt", c);
     const directory = dirname(await place(files, "certs/a.pem", a));
@@ -99,7 +99,7 @@ test("loadRoots() reads a file once that a directory holds as well", () =>
     assertEquals(store.sources.map(({ certificates }) => certificates), [2, 2, 2]);
   }));
 
-test("loadRoots() skips what is broken among good ones, and says what", () =>
+test("loadRoots() skips broken files and links among good ones, and warns of each", () =>
   withFiles(async (files) => {
     await place(files, "certs/1.pem", a);
     await place(files, "certs/2.pem", b.replace(/-----END.*\n/, ""));
@@ -180,7 +180,7 @@ for (const [what, [content, code, reason]] of Object.entries(UNUSABLE)) {
     }));
 }
 
-test("loadRoots() never takes the defaults in place of what SSL_CERT_FILE or SSL_CERT_DIR name", () =>
+test("loadRoots() never reads the defaults if SSL_CERT_FILE or SSL_CERT_DIR is set", () =>
   withFiles(async (files) => {
     await place(files, "etc/ssl/certs/ca-certificates.crt", a);
     const options = { files: rootedFiles(files.path("")) };
@@ -266,7 +266,7 @@ test("loadRoots() tells a directory in SSL_CERT_FILE from a file in SSL_CERT_DIR
     ]);
   }));
 
-test("loadRoots() keeps what is good and warns of what is missing, in words of an operator", () =>
+test("loadRoots() keeps the good places and warns of missing and empty ones", () =>
   withFiles(async (files) => {
     const file = await files.write("roots.pem", a);
     await mkdir(files.path("empty"));
@@ -323,7 +323,7 @@ test("loadRoots() knows the places of each system", () =>
     assertEquals(found(await loadRoots(systemOf({}, { ...options, platform: "openbsd" }))), "d");
   }));
 
-test("loadRoots() takes on Windows what the runtime lists, and says what to use where it lists nothing", async () => {
+test("loadRoots() reads the runtime's list on Windows, and names the versions that have one", async () => {
   const windows = { platform: "win32", runtimeRoots: () => [a, b.trimEnd(), a] };
   const store = await loadRoots(systemOf({}, windows));
   assertEquals([found(store), store.warnings], ["ab", []]);
@@ -372,7 +372,7 @@ test("loadRoots() tries again for one file of a directory, and in the end does w
     assertEquals(faulty.reads.filter((path) => path.endsWith("b.pem")).length, 3);
   }));
 
-/** What asks the real file system, but gets no answer for one directory. */
+/** The real file system, which gives no answer for one directory. */
 function unanswered(directory: string, onAsk = () => {}): Pick<FileSystem, "realPath" | "list"> {
   const ask = <T>(path: string, real: (path: string) => Promise<T>) => {
     if (path !== directory) return real(path);
@@ -423,7 +423,7 @@ test("loadRoots() asks a directory that links lead to before it reads there", ()
     assertEquals(files.reads, []);
   }));
 
-test("loadRoots() says which flag of Deno is missing", async () => {
+test("loadRoots() names the missing flag of Deno", async () => {
   const denied = (message: string) => Object.assign(new Error(message), { name: "NotCapable" });
   const env = () => {
     throw denied('Requires env access to "SSL_CERT_FILE", run again with the --allow-env flag');

@@ -17,7 +17,7 @@ const NOT_DENO = !process.versions["deno"] && "only Deno has permissions";
 
 const [a, b] = await Promise.all([issueCa("a"), issueCa("b")]);
 
-/** What a process of its own finds. */
+/** The roots that a process of its own finds. */
 async function rootsOf(env: Record<string, string>, denoFlags?: readonly string[], ...args: string[]) {
   return JSON.parse(await runHere("tests/roots/print_roots.ts", { env, args, ...(denoFlags && { denoFlags }) }));
 }
@@ -60,7 +60,7 @@ test("nativeRoots() reads once in the life of a process, in all copies of the mo
     }
   }));
 
-test("nativeRoots() finds by default what the runtime finds", { skip: NO_BUNDLE }, async () => {
+test("nativeRoots() finds the same default roots as the runtime", { skip: NO_BUNDLE }, async () => {
   const { roots, system, warnings } = await rootsOf({}, undefined, "system");
   assert(system.length > 0);
   // Deno lists the bundle alone: what only a directory holds it does not know.
@@ -68,12 +68,12 @@ test("nativeRoots() finds by default what the runtime finds", { skip: NO_BUNDLE 
   assertEquals([known, warnings], [system, []]);
 });
 
-test("nativeRoots() finds in the system's bundle what openssl finds", { skip: NO_BUNDLE }, async () => {
+test("nativeRoots() finds the same roots in the system's bundle as openssl", { skip: NO_BUNDLE }, async () => {
   const { roots, warnings } = await rootsOf({ SSL_CERT_FILE: BUNDLE });
   assertEquals([roots, warnings], [fingerprints(opensslText(["storeutl", "-certs", BUNDLE])), []]);
 });
 
-test("nativeRoots() finds in SSL_CERT_FILE and in a directory of openssl rehash what the runtime finds", () =>
+test("nativeRoots() finds the same roots in SSL_CERT_FILE and a directory of openssl rehash as the runtime", () =>
   withFiles(async ({ write, path }) => {
     await mkdir(path("certs"));
     await symlink("../b.crt", path("certs/b.pem"));
@@ -94,7 +94,7 @@ test("nativeRoots() works on Deno with two flags", { skip: NOT_DENO || NO_BUNDLE
   assertEquals(roots, (await rootsOf({})).roots);
 });
 
-test("nativeRoots() says which flag of Deno is missing", { skip: NOT_DENO }, async () => {
+test("nativeRoots() names the missing flag of Deno", { skip: NOT_DENO }, async () => {
   const { name, code, message } = await rootsOf({}, FLAGS.slice(1));
   assertEquals([name, code], ["NativeRootsError", "NATIVE_ROOTS_UNAVAILABLE"]);
   assertEquals(

@@ -41,7 +41,7 @@ test("RootCertStore gives its roots as facts, PEM, one text and fingerprints", a
   }
 });
 
-test("RootCertStore does not change, whoever holds it", async () => {
+test("RootCertStore cannot be changed", async () => {
   const store = await storeOf(a.cert + b.cert);
   for (const object of [store, store.pem, store.sources, store.warnings]) assert(Object.isFrozen(object));
   assertStrictEquals(store.pem, store.pem);
@@ -60,7 +60,7 @@ test("RootCertStore.with() gives a new store with a company's own roots", async 
   assertThrows(() => store.with(company.cert.replace(/-----END.*\n/, "")), TlsReloadError);
 });
 
-test("RootCertStore.valid() leaves out what has expired, and keeps the rest", async () => {
+test("RootCertStore.valid() leaves out expired roots and keeps the rest", async () => {
   const store = await storeOf(a.cert + expired.cert);
   assertEquals([store.size, store.has(expired.fingerprint256)], [2, true]);
   const valid = store.valid();
@@ -69,12 +69,12 @@ test("RootCertStore.valid() leaves out what has expired, and keeps the rest", as
   assertStrictEquals(valid.valid(), valid);
 });
 
-test("RootCertStore.valid() gives no empty store, which Bun would take for its own roots", async () => {
+test("RootCertStore.valid() throws instead of returning an empty store, which Bun would replace by its own roots", async () => {
   const store = await storeOf(expired.cert);
   assertThrows(() => store.valid(), NativeRootsError, "none of the 1 is valid at");
 });
 
-test("RootCertStore lists what turned out to be no X.509", async () => {
+test("RootCertStore lists sections that are not X.509 certificates", async () => {
   const store = await storeOf(a.cert + b.cert.replace(/^M/m, "A"));
   assertEquals([subjects(store), store.pem.length], [["CN=a"], 1]);
   assertEquals(store.warnings.map(({ code }) => code), ["CERTIFICATE_INVALID"]);

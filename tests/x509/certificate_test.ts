@@ -27,7 +27,7 @@ function issueByOpenssl(args: readonly string[], options: OpensslOptions = {}): 
   return opensslText([...command, ...args], key, config);
 }
 
-/** What `openssl x509` says of a certificate. */
+/** The facts of a certificate by `openssl x509`. */
 function opensslFacts(pem: string) {
   const options = "-subject -issuer -serial -startdate -enddate -fingerprint -sha256 -nameopt RFC2253,-esc_msb,utf8";
   const output = opensslText(`x509 -in FILE -noout ${options}`, pem);
@@ -81,7 +81,7 @@ const SUBJECTS = {
 };
 
 for (const [what, args] of Object.entries(SUBJECTS)) {
-  test(`Certificate tells the same as openssl x509 of a certificate with ${what}`, () => {
+  test(`Certificate has the facts that openssl x509 prints of a certificate with ${what}`, () => {
     const pem = issueByOpenssl(args);
     const { dnsNames: _, ipAddresses: __, ...facts } = parseOne(pem).toJSON();
     assertEquals(facts, opensslFacts(pem));
@@ -122,7 +122,7 @@ test("Certificate.isValidAt() takes the present moment by default", async () => 
   assert(!parseOne((await issue("past", { notAfter: new Date(Date.now() - HOUR_MS / 2) })).cert).isValidAt());
 });
 
-test("Certificate reads alternative names of all kinds, and takes none for another (CVE-2021-44532)", async () => {
+test("Certificate reads alternative names of all kinds without confusing them (CVE-2021-44532)", async () => {
   const dns = [
     "example.test",
     "*.example.test",
@@ -189,7 +189,7 @@ test("Certificate shows its facts when it is printed", async () => {
   }
 });
 
-test("Certificate.pem is the certificate and nothing else", async () => {
+test("Certificate.pem holds only the certificate", async () => {
   const { cert } = await issueServer("clean");
   const { pem } = parseOne(`Bag Attributes\n${cert.replaceAll("\n", "\r\n")}bye`);
   assertEquals(pem, opensslText("x509 -in FILE", cert));
@@ -231,7 +231,7 @@ test("parseCertificates() loses no certificate when one character is put in or t
   }
 });
 
-test("parseCertificates() loses no certificate of a file that was cut off in one", async () => {
+test("parseCertificates() refuses a file that was cut off within a certificate", async () => {
   const chain = await chainOfThree();
   for (const { index, 0: { length } } of chain.matchAll(/-----BEGIN[^]+?-----END CERTIFICATE-----/g)) {
     for (let end = index + "-----BEGIN".length; end < index + length; end++) {
@@ -282,7 +282,7 @@ test("parseCertificates() names the file", async () => {
   await assertRefused(() => parseCertificates(file), "CERTIFICATE_INVALID", { path: "chain.pem", line: 1, message });
 });
 
-test("parseCertificates() says what there is instead of a certificate", async () => {
+test("parseCertificates() names the sections of a file without a certificate", async () => {
   const { key } = await issueServer("key");
   const message = /^Cannot find a certificate in "key\.pem": it holds "PRIVATE KEY"$/;
   const file = { path: "key.pem", bytes: Buffer.from(key) };
@@ -353,7 +353,7 @@ test("parseCertificates() reads a certificate in DER", async () => {
   assertEquals(parseCertificates(versionOne()).map(({ subject }) => subject), ["CN=version 1"]);
 });
 
-test("parseCertificates() says what a file in DER holds instead of a certificate", async () => {
+test("parseCertificates() names the content of a file in DER without a certificate", async () => {
   const { cert, key } = await issueServer("foreign");
   const keys = [
     openssl("pkey -in FILE -outform der", key),
@@ -532,7 +532,7 @@ test("Certificate reads certificates of 64 KiB and more on every runtime", () =>
   }
 });
 
-test("Certificate throws nothing but TlsReloadError for a certificate that has been changed in places", async () => {
+test("Certificate throws only TlsReloadError for a certificate that has been changed in places", async () => {
   const der = derOf((await issueServer("changed")).cert);
   const edit = fc.tuple(fc.nat(der.length), fc.nat(4), fc.uint8Array({ maxLength: 6 }));
   fc.assert(

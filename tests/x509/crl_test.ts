@@ -244,7 +244,7 @@ test("parseCrls() ignores extensions that are not critical, of the list and of i
   assertEquals([crl!.isRevoked("01"), crl!.isRevoked("02")], [true, true]);
 });
 
-test("parseCrls() says what there is instead of a list, and which label it must have", async () => {
+test("parseCrls() names the sections of a file without a list, and the label that a list must have", async () => {
   const { cert } = await issueServer("server");
   const message = /^Cannot find a revocation list in "a\.pem": it holds "CERTIFICATE"$/;
   const file = { path: "a.pem", bytes: Buffer.from(cert) };
@@ -362,7 +362,7 @@ const KEYS = {
 };
 for (const [name, algorithm] of Object.entries(KEYS)) {
   for (const format of ["PEM", "DER"] as const) {
-    test(`parseCrls() reads and verifies what openssl ca writes with ${name}, in ${format}`, () => {
+    test(`parseCrls() reads and verifies a list of openssl ca with ${name}, in ${format}`, () => {
       const made = opensslCrl(algorithm, name === "Ed25519" ? "default" : "sha256", format);
       const [crl] = parseCrls(made.crl);
       const [authority] = parseCertificates(made.ca);
@@ -381,7 +381,7 @@ for (const [name, algorithm] of Object.entries(KEYS)) {
   }
 }
 
-test("CertificateRevocationList.verify() refuses what openssl ca signs with SHA-1", async () => {
+test("CertificateRevocationList.verify() refuses a list that openssl ca has signed with SHA-1", async () => {
   const made = opensslCrl(KEYS.RSA, "sha1", "PEM");
   const [authority] = parseCertificates(made.ca);
   await assertRefused(() => parseCrls(made.crl)[0]!.verify(authority!), "CRL_INVALID", {

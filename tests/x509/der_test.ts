@@ -5,7 +5,7 @@ import test from "node:test";
 import { contentOf, DerTag, encodeDer, readChildren, readDer, readInteger, readOid } from "../../src/x509/der.ts";
 import { openssl } from "../support/openssl.ts";
 
-/** What OpenSSL makes of a value in its own language, such as `INTEGER:5`. */
+/** The DER of a value in the language of OpenSSL, such as `INTEGER:5`. */
 function encode(value: string): Uint8Array {
   return openssl(["asn1parse", "-genstr", value, "-noout", "-out", "FILE.pem"]);
 }
@@ -16,7 +16,7 @@ function readOne(der: Uint8Array) {
   return value;
 }
 
-test("encodeDer() writes what readDer() reads, with the shortest form of each length", () => {
+test("readDer() reads the output of encodeDer(), which uses the shortest form of each length", () => {
   for (const length of [1, 127, 128, 255, 256, 40_000]) {
     const content = new Uint8Array(length).fill(7);
     const encoded = encodeDer(DerTag.octetString, content);
@@ -56,13 +56,13 @@ for (const hex of BROKEN) {
   });
 }
 
-test("readInteger() reads what OpenSSL writes", () => {
+test("readInteger() reads the integers of OpenSSL", () => {
   for (const number of ["0", "1", "127", "128", "255", "256", "-1", "-128", "-129", "65537", `${2n ** 159n}`]) {
     assertEquals(readInteger(readOne(encode(`INTEGER:${number}`))), BigInt(number));
   }
 });
 
-test("readOid() reads what OpenSSL writes", () => {
+test("readOid() reads the identifiers of OpenSSL", () => {
   for (
     const oid of ["0.9.2342.19200300.100.1.25", "1.2.840.113549.1.5.13", "2.5.4.3", "2.999.1", `2.25.${2n ** 127n}`]
   ) {
@@ -70,7 +70,7 @@ test("readOid() reads what OpenSSL writes", () => {
   }
 });
 
-test("readInteger() and readOid() refuse what is something else, or of no size", () => {
+test("readInteger() and readOid() refuse other tags and empty values", () => {
   for (const hex of ["0500", "0200", "0600", "3000"]) {
     const [value] = readDer(Buffer.from(hex, "hex"));
     for (const read of [readInteger, readOid]) assertThrows(() => read(value), RangeError);
@@ -91,7 +91,7 @@ test("readDer() reads a megabyte of empty values", () => {
   assertEquals(readDer(Buffer.alloc(1024 * 1024)).length, 512 * 1024);
 });
 
-test("readDer() throws nothing but RangeError, and loses no byte", () => {
+test("readDer() throws only RangeError, and loses no byte", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
       try {

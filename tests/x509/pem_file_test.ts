@@ -41,7 +41,7 @@ test("readPemFile() follows links, as certbot makes them", () =>
     assertEquals([path, bytes.length], [files.path("live.pem"), 1]);
   }));
 
-test("readPemFile() tells that there is no file", () =>
+test("readPemFile() refuses a path without a file", () =>
   withFiles(async (files) => {
     const path = files.path("missing.pem");
     const message = /^Cannot read ".*missing\.pem": no such file$/;
@@ -56,7 +56,7 @@ test("readPemFile() tells that there is no file", () =>
     await assertRefused(() => readPemFile(""), "FILE_NOT_FOUND", { path: "" });
   }));
 
-test("readPemFile() refuses what is larger than 1 MiB, however large", () =>
+test("readPemFile() refuses files of more than 1 MiB", () =>
   withFiles(async (files) => {
     const path = await files.write("large", "");
     for (const size of [MEBIBYTE + 1, 2 ** 40]) {
@@ -136,7 +136,7 @@ test("readPemFile() reads no more than 1 MiB of a file that does not tell its si
   await assertRefused(() => readPemFile(KERNEL_SYMBOLS), "FILE_TOO_LARGE", { path: KERNEL_SYMBOLS });
 });
 
-test("readPemFile() tells what the system says", () =>
+test("readPemFile() names the error code of the system", () =>
   withFiles(async (files) => {
     await symlink("loop", files.path("loop"));
     const path = files.path("loop");
@@ -149,7 +149,7 @@ test("readPemFile() tells what the system says", () =>
     await assertRefused(() => readPemFile("a\0b"), "FILE_UNREADABLE", { path: "a\0b" });
   }));
 
-/** Runs as a user who may read nothing of ours: root may read everything. */
+/** Runs as a user without rights, because root may read everything. */
 async function asNobody(body: () => Promise<unknown>): Promise<void> {
   const user = process.geteuid?.();
   if (user !== 0) {
@@ -164,7 +164,7 @@ async function asNobody(body: () => Promise<unknown>): Promise<void> {
   }
 }
 
-test("readPemFile() tells that it has no permission", () =>
+test("readPemFile() refuses a file that it has no permission to read", () =>
   withFiles(async (files) => {
     const path = await files.write("secret.pem", "x");
     await chmod(path, 0);
@@ -241,6 +241,6 @@ test("readPemFile() reads up to a limit of its caller, and refuses 100 MB before
     assert(performance.now() - start < 1_000);
   }));
 
-test("readPemFile() takes the URL of a file and of nothing else", async () => {
+test("readPemFile() accepts only file URLs", async () => {
   await assertRejects(() => readPemFile(new URL("https://example.test/chain.pem")), TypeError);
 });

@@ -63,7 +63,7 @@ test("pemFromEnv() throws a TypeError for a variable that is not set", () => {
   }
 });
 
-test("pemFromEnv() reads what a real environment carries", async () => {
+test("pemFromEnv() reads the variables of a real process", async () => {
   const { cert, key } = await issueServer("environment");
   const env = { ...process.env, CERT: cert, KEY: `"${key.replaceAll("\n", "\\n")}"`, BASE64: base64(key) };
   const { stdout } = spawnSync("sh", ["-c", 'printf "%s\\0%s\\0%s" "$CERT" "$KEY" "$BASE64"'], { env });

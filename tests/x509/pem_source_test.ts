@@ -120,7 +120,7 @@ test(
     }),
 );
 
-test("loadTlsConfig() loads what the shell writes as <(command)", { skip: SKIP }, () =>
+test("loadTlsConfig() loads the process substitutions of a shell", { skip: SKIP }, () =>
   withFiles(async (files) => {
     const { cert, key } = await issueServer("substitution");
     const [certPath, keyPath] = [await files.write("cert.pem", cert), await files.write("key.pem", key)];

@@ -237,7 +237,7 @@ test("parsePem() names the file", async () => {
   await assertRefused(() => parsePem(file), "PEM_INVALID", { path: "chain.pem", line: 2, message });
 });
 
-test("parsePem() does not repeat what stands in the place of a label", async () => {
+test("parsePem() does not quote a label that may be something else", async () => {
   const text = "-----BEGIN PRIVATE KEYMIGHAgEAMBMGByqGSM49AgEGCCqGSM49-----\nAwMD\n";
   const error = await assertRefused(() => parsePem(text), "PEM_INVALID", { line: 1 });
   assert(!error.message.includes("MIGH"), error.message);
@@ -336,7 +336,7 @@ const label = fc.array(labelWord, { maxLength: 4 }).chain((words) =>
 );
 const section = fc.record({ label, der: fc.uint8Array({ minLength: 1, maxLength: 300 }) });
 
-test("parsePem() reads back what encodePem() has written, whatever the line ends and the text between", () => {
+test("parsePem() reads the output of encodePem(), with any line ends and any text between sections", () => {
   const lineEnd = fc.constantFrom("\n", "\r", "\r\n");
   const between = fc.stringMatching(/^[^-\u2010-\u2015\u2212\0]{0,40}$/);
   fc.assert(
@@ -358,7 +358,7 @@ function assertReadOrRefused(input: string | Uint8Array): void {
   }
 }
 
-test("parsePem() throws nothing but TlsReloadError, whatever it is given", () => {
+test("parsePem() throws only TlsReloadError for any input", () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 500 }), assertReadOrRefused), { seed: 1, numRuns: 1000 });
   fc.assert(fc.property(fc.string({ unit: "binary", maxLength: 500 }), assertReadOrRefused), {
     seed: 1,
@@ -383,12 +383,12 @@ const fragment = fc.constantFrom(
   "\ufeff",
 );
 
-test("parsePem() throws nothing but TlsReloadError for fragments of PEM", () => {
+test("parsePem() throws only TlsReloadError for fragments of PEM", () => {
   const text = fc.array(fragment, { maxLength: 60 }).map((fragments) => fragments.join(""));
   fc.assert(fc.property(text, assertReadOrRefused), { seed: 1, numRuns: 5000 });
 });
 
-test("parsePem() throws nothing but TlsReloadError for a file that has been changed in places", () => {
+test("parsePem() throws only TlsReloadError for a file that has been changed in places", () => {
   const edit = fc.tuple(fc.nat(CHAIN.length), fc.nat(40), fc.oneof(fragment, fc.string({ unit: "binary" })));
   fc.assert(
     fc.property(fc.array(edit, { minLength: 1, maxLength: 5 }), (edits) => {

@@ -129,7 +129,7 @@ for (const [what, make] of Object.entries(ENCRYPTED)) {
   });
 
   // One wrong passphrase in 256 decrypts to something whose padding is right; the runtimes call that by other names.
-  test(`parsePrivateKey() takes no wrong passphrase of ${what} for another failure`, async () => {
+  test(`parsePrivateKey() reports every wrong passphrase of ${what} as PASSPHRASE_WRONG`, async () => {
     const message = /: the passphrase does not decrypt it$/;
     const wrong = Array.from({ length: what.includes("scrypt") ? 20 : 400 }, (_, index) => PASSPHRASE + index);
     for (const passphrase of wrong) {
@@ -309,7 +309,7 @@ for (const [what, make] of Object.entries(UNKNOWN_ENCRYPTIONS)) {
   });
 }
 
-test("parsePrivateKey() refuses a key that is encrypted by a header it does not have, or by a hundred thousand", async () => {
+test("parsePrivateKey() refuses an encrypted key with a missing, a broken, or 100,000 DEK-Info headers", async () => {
   for (const headers of ["", "DEK-Info: x\n".repeat(100_000), "DEK-Info: AES-256-CBC,00\n", "DEK-Info: ,\n"]) {
     const pem = legacy("aes256")().replace(/^DEK-Info.*\n/m, headers);
     await assertRefused(() => parsePrivateKey(pem, PASSPHRASE), "KEY_UNSUPPORTED", { line: 1 });
@@ -421,7 +421,7 @@ for (const [what, [make, message]] of Object.entries(UNKNOWN_KINDS)) {
   });
 }
 
-test("parsePrivateKey() says what there is instead of a key", async () => {
+test("parsePrivateKey() names the sections of a file without a key", async () => {
   const { cert } = await issueServer("none");
   const file = { path: "chain.pem", bytes: Buffer.from(cert + cert) };
   const message = /^Cannot find a private key in "chain\.pem": it holds "CERTIFICATE"$/;
@@ -440,7 +440,7 @@ test("parsePrivateKey() refuses two keys, and names their lines", async () => {
   });
 });
 
-test("parsePrivateKey() throws nothing but TlsReloadError for a key that has been changed in places", async () => {
+test("parsePrivateKey() throws only TlsReloadError for a key that has been changed in places", async () => {
   const edit = fc.tuple(fc.nat(1200), fc.nat(4), fc.uint8Array({ maxLength: 6 }));
   const plain = [p256(), ed25519(), PLAIN["P-256 in SEC1"]!(), PLAIN["RSA in PKCS#1"]!()].map(secretKey);
   const source = fc.constantFrom(...plain, ENCRYPTED["PKCS#8 with AES-128"]!()).map((pem) => parsePem(pem)[0]!);
