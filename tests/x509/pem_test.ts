@@ -4,6 +4,7 @@ import { Buffer } from "node:buffer";
 import test from "node:test";
 import { encodePem, parsePem, type PemSection, TlsReloadError } from "../../mod.ts";
 import { assertRefused } from "../support/refusals.ts";
+import { fastestOf } from "../support/timing.ts";
 
 const A = encodePem({ label: "A", der: Buffer.alloc(100, 1) });
 const B = encodePem({ label: "B", der: Buffer.alloc(48, 2) });
@@ -312,17 +313,6 @@ test("parsePem() refuses 16 MiB of BEGIN lines within 200 ms", async () => {
     assert(fastest < 200, `${fastest} ms`);
   }
 });
-
-/** The machine may be busy with other things, which only ever makes a run slower. */
-async function fastestOf(times: number, body: () => Promise<unknown>): Promise<number> {
-  let fastest = Infinity;
-  for (let run = 0; run < times; run++) {
-    const start = performance.now();
-    await body();
-    fastest = Math.min(fastest, performance.now() - start);
-  }
-  return fastest;
-}
 
 test("encodePem() writes strict RFC 7468 text", () => {
   const text = encodePem({ label: "PUBLIC KEY", der: Buffer.alloc(97, 255) });
