@@ -1,10 +1,16 @@
+import { type Duplex, duplexPair } from "node:stream";
+import type { Server } from "node:tls";
 import { CertifiedKey, type CertifiedKeyInit } from "../config/certified_key.ts";
+import type { TlsSettings } from "../config/options.ts";
+import { serverOptions } from "../config/server_options.ts";
 import { normalizeName } from "../config/server_names.ts";
 import { TlsReloadError } from "../errors.ts";
+import { unsupported } from "../unsupported.ts";
 import type { ClientHello } from "./client_hello.ts";
+import { createInnerServer } from "./inner_server.ts";
 
 /** The protocol that a validating server offers, and nothing else (RFC 8737 section 4). */
-export const ACME_PROTOCOL = "acme-tls/1";
+const ACME_PROTOCOL = "acme-tls/1";
 
 /**
  * The challenges `tls-alpn-01` of ACME (RFC 8737) that are waiting for the certificate authority, by name.
@@ -25,8 +31,8 @@ export class AlpnChallenges {
    * @param name The name that is validated.
    * @param init The certificate that the ACME client has made for it, and its key.
    * @returns Ends the answers when disposed of.
-   * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone; every error of
-   * {@linkcode CertifiedKey}.
+   * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone; `UNSUPPORTED` if the runtime
+   * cannot serve it; every error of {@linkcode CertifiedKey}.
    */
   answer(name: string, init: CertifiedKeyInit): Disposable {
     const key = normalizeName(name);
@@ -37,6 +43,7 @@ export class AlpnChallenges {
         "Cannot answer ALPN challenge: the certificate must hold the name that is validated, and no other";
       throw new TlsReloadError("CONFIG_UNUSABLE", message);
     }
+    requireServable(certifiedKey);
     this.#certifiedKeys.set(key, certifiedKey);
     return {
       [Symbol.dispose]: () => {
@@ -55,4 +62,43 @@ export class AlpnChallenges {
     if (serverName === undefined || alpnProtocols.length !== 1 || alpnProtocols[0] !== ACME_PROTOCOL) return undefined;
     return this.#certifiedKeys.get(serverName);
   }
+}
+
+/**
+ * Makes a server that answers one challenge, and asks for no client certificate.
+ *
+ * @param certifiedKey The answer.
+ * @param socket The only connection of the server.
+ * @returns The server, which does not listen.
+ */
+export function createChallengeServer(certifiedKey: CertifiedKey, socket: Duplex): Server {
+  return createInnerServer({ ...serverOptions(SETTINGS, certifiedKey) }, () => {}, socket);
+}
+
+const SETTINGS: TlsSettings = {
+  alpnProtocols: [ACME_PROTOCOL],
+  minVersion: "TLSv1.2",
+  maxVersion: "TLSv1.3",
+  ciphers: undefined,
+  ecdhCurve: undefined,
+  clientAuth: undefined,
+  unknownName: "default",
+};
+
+/** Deno refuses the critical extension of RFC 8737, and says so when a handshake begins. */
+function requireServable(certifiedKey: CertifiedKey): void {
+  const [near, far] = duplexPair();
+  near.on("error", () => {});
+  let refusal: unknown;
+  createChallengeServer(certifiedKey, near)
+    .once("tlsClientError", (error) => refusal = error)
+    .emit("connection", near);
+  near.destroy();
+  far.destroy();
+  if (refusal === undefined) return;
+  throw unsupported(
+    "answer ALPN challenge",
+    "the runtime cannot serve its certificate; use http-01 or dns-01",
+    refusal,
+  );
 }

@@ -4,11 +4,10 @@ import type { Duplex } from "node:stream";
 import type { Server, TlsOptions, TLSSocket } from "node:tls";
 import type { CertifiedKey } from "../config/certified_key.ts";
 import { settingsDigestOf } from "../config/digests.ts";
-import { encodeProtocols } from "../config/options.ts";
 import { serverOptions } from "../config/server_options.ts";
 import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
-import { ACME_PROTOCOL, type AlpnChallenges } from "./alpn_challenges.ts";
+import { type AlpnChallenges, createChallengeServer } from "./alpn_challenges.ts";
 import type { ClientHello } from "./client_hello.ts";
 import { admissionRefusal, ClientVerification, resetConnection, type VerifiedClients } from "./client_verification.ts";
 import { createInnerServer, failure, forget, handOver, type Pending } from "./inner_server.ts";
@@ -178,11 +177,9 @@ export class HandshakeServer {
 
   /** RFC 8737 section 3: the handshake is all there is, and nothing is exchanged after it. */
   #answerChallenge(socket: Duplex, pending: Pending, certifiedKey: CertifiedKey): void {
-    const { cert, key, secureOptions } = serverOptions(this.config, certifiedKey);
-    const options = { cert, key, secureOptions, ALPNProtocols: encodeProtocols([ACME_PROTOCOL]) };
     const answered = failure("CHALLENGE_ANSWERED", "it was an ACME challenge, which has been answered");
     pending.admit = (secure) => void secure.end(() => pending.fail(answered));
-    this.#handOver(socket, pending, () => createInnerServer(options, () => {}, socket));
+    this.#handOver(socket, pending, () => createChallengeServer(certifiedKey, socket));
   }
 
   #handOver(socket: Duplex, pending: Pending, server: () => Server): void {

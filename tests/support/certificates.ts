@@ -27,6 +27,8 @@ export interface IssueOptions {
   readonly keys?: CryptoKeyPair;
   /** The only domain that an authority may issue for (RFC 5280 section 4.2.1.10). */
   readonly permitted?: string;
+  /** The digest of the key authorization that the certificate answers an ACME challenge with (RFC 8737 section 3). */
+  readonly acmeIdentifier?: Uint8Array;
 }
 
 const HOUR_MS = 3_600_000;
@@ -60,6 +62,7 @@ export async function issue(commonName: string, options: IssueOptions = {}): Pro
       new x509.SubjectAlternativeNameExtension([...names]),
       ...(options.extendedKeyUsage ? [new x509.ExtendedKeyUsageExtension([...options.extendedKeyUsage])] : []),
       ...(options.permitted ? [nameConstraints(options.permitted)] : []),
+      ...(options.acmeIdentifier ? [acmeExtension(options.acmeIdentifier)] : []),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
@@ -79,6 +82,10 @@ function nameConstraints(domain: string): x509.Extension {
   const wrap = (tag: number, content: Uint8Array) => Buffer.concat([Buffer.of(tag, content.length), content]);
   const subtrees = wrap(0x30, wrap(0xa0, wrap(0x30, wrap(0x82, Buffer.from(domain)))));
   return new x509.Extension("2.5.29.30", true, new Uint8Array(subtrees));
+}
+
+function acmeExtension(digest: Uint8Array): x509.Extension {
+  return new x509.Extension("1.3.6.1.5.5.7.1.31", true, new Uint8Array([4, digest.length, ...digest]));
 }
 
 /** A certificate authority. */
