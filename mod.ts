@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { certificatesIn, type CertificatesInOptions } from "./src/config/certificates_in.ts";
 export { Certificate, type CertificateFacts, parseCertificates } from "./src/x509/certificate.ts";
 export { TlsReloadError, type TlsReloadErrorCode, type TlsReloadErrorOptions } from "./src/errors.ts";
 export { type CertifiedKeyFiles, type LoadOptions, loadTlsConfig } from "./src/config/load_tls_config.ts";

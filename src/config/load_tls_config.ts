@@ -118,28 +118,39 @@ async function loadAll(
   return config;
 }
 
-/** Reads several at once and parses them one after another, so that no turn of the event loop takes long. */
-async function loadCertifiedKeys(entries: readonly (CertifiedKeyFiles | CertifiedKey)[]): Promise<CertifiedKey[]> {
-  const certifiedKeys: CertifiedKey[] = [];
+/**
+ * Reads several at once and parses them one after another, so that no turn of the event loop takes long.
+ *
+ * @param entries Where the certified keys are.
+ * @param recover Called with each error; gives what takes the place of the certified key, or throws.
+ * @returns The certified keys, in the same order; without those that nothing took the place of.
+ */
+export async function loadCertifiedKeys<Entry extends CertifiedKeyFiles | CertifiedKey>(
+  entries: readonly Entry[],
+  recover: (error: unknown, entry: Entry) => CertifiedKey | undefined = (error) => {
+    throw error;
+  },
+): Promise<CertifiedKey[]> {
+  const certifiedKeys: (CertifiedKey | undefined)[] = [];
   const turns = new Turns();
   const queue = entries.entries();
-  const read = async () => {
+  const load = async (entry: CertifiedKeyFiles | CertifiedKey) => {
+    if (entry instanceof CertifiedKey) return entry;
+    const files = await readPair(entry);
+    await turns.next();
+    return await loadedCertifiedKeyOf({ ...files, passphrase: entry.passphrase });
+  };
+  const work = async () => {
     for (const [index, entry] of queue) {
-      if (entry instanceof CertifiedKey) {
-        certifiedKeys[index] = entry;
-        continue;
-      }
-      const files = await readPair(entry);
-      await turns.next();
-      certifiedKeys[index] = await loadedCertifiedKeyOf({ ...files, passphrase: entry.passphrase });
+      certifiedKeys[index] = await load(entry).catch((error) => recover(error, entry));
     }
   };
-  await Promise.all(Array.from({ length: READERS }, read));
-  return certifiedKeys;
+  await Promise.all(Array.from({ length: READERS }, work));
+  return certifiedKeys.filter((certifiedKey) => certifiedKey !== undefined);
 }
 
 /** Reads the files of one certified key. */
-export async function readPair({ cert, key }: CertifiedKeyFiles): Promise<{ cert: PemFile; key: PemFile }> {
+async function readPair({ cert, key }: CertifiedKeyFiles): Promise<{ cert: PemFile; key: PemFile }> {
   const chain = await readPemSource(cert);
   return { cert: chain, key: filePath(key) === chain.path ? chain : await readPemSource(key) };
 }

@@ -1,0 +1,119 @@
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { requireOptions, requirePath } from "../arguments.ts";
+import { TlsReloadError } from "../errors.ts";
+import { warn } from "../warnings.ts";
+import { filePath } from "../x509/pem_file.ts";
+import type { CertifiedKey } from "./certified_key.ts";
+import { type CertifiedKeyFiles, loadCertifiedKeys } from "./load_tls_config.ts";
+import { TlsConfig } from "./tls_config.ts";
+
+/** The options of {@linkcode certificatesIn}. */
+export interface CertificatesInOptions {
+  /** The configuration that is current: of a pair that is bad now, its certified key is kept. */
+  readonly previous?: TlsConfig | undefined;
+  /**
+   * Called for each pair that cannot be loaded, with its path.
+   *
+   * @default Emits a process warning.
+   */
+  readonly onError?: ((error: TlsReloadError) => void) | undefined;
+}
+
+/** A pair of files, by the name that it is sorted by. */
+interface Pair extends CertifiedKeyFiles {
+  readonly name: string;
+  readonly cert: string;
+}
+
+const DEFAULT_NAME = "default";
+
+/**
+ * Reads every certificate of a folder with its key: `name.pem` that holds both, `name.crt` with `name.key`, and folders of
+ * certbot, `name/fullchain.pem` with `name/privkey.pem`. They come in the order of their names, `default` first. Names that
+ * begin with a dot are ignored.
+ *
+ * A pair that cannot be loaded stops no other: it is reported, and its certified key of the previous configuration is
+ * kept. A pair of which no file is left is gone.
+ *
+ * @param folder The folder.
+ * @param options The configuration that is current, and where errors go.
+ * @returns The certified keys, for {@linkcode loadTlsConfig} or {@linkcode TlsConfig}.
+ * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE` if the folder cannot be read, `NO_CERTIFICATE` if it holds
+ * no pair, or the error of the first pair if none can be loaded.
+ * @throws {TypeError} If the folder is not a path, or an option is unknown or is none of its allowed values.
+ *
+ * @example
+ * ```ts ignore
+ * import { certificatesIn, loadTlsConfig, TlsState } from "@x/tls-reload";
+ *
+ * const load = async (previous?: TlsConfig) => loadTlsConfig(await certificatesIn("certs.d", { previous }));
+ * const state = new TlsState(await load());
+ * state.swap(await load(state.current()));
+ * ```
+ */
+export async function certificatesIn(
+  folder: string | URL,
+  options: CertificatesInOptions = {},
+): Promise<CertifiedKey[]> {
+  requirePath("certificatesIn", "folder", folder);
+  requireOptions("certificatesIn", options, ["previous", "onError"]);
+  const { previous, onError = warn } = options;
+  if (previous !== undefined && !(previous instanceof TlsConfig)) {
+    throw new TypeError("Cannot call certificatesIn: 'previous' must be a TlsConfig");
+  }
+  const path = filePath(folder);
+  const pairs = await pairsIn(path);
+  if (pairs.length === 0) {
+    throw new TlsReloadError("NO_CERTIFICATE", `Cannot find a certificate in "${path}": it holds no pair of files`, {
+      path,
+    });
+  }
+  const kept = new Map(previous?.certifiedKeys.map((certifiedKey) => [certifiedKey.path, certifiedKey]));
+  const errors: unknown[] = [];
+  const certifiedKeys = await loadCertifiedKeys(pairs, (error, { cert }) => {
+    if (!(error instanceof TlsReloadError)) throw error;
+    errors.push(error);
+    onError(error);
+    return kept.get(cert);
+  });
+  if (certifiedKeys.length === 0) throw errors[0];
+  return certifiedKeys;
+}
+
+async function pairsIn(folder: string): Promise<Pair[]> {
+  const names = (await namesIn(folder)).filter((name) => !name.startsWith("."));
+  const pairs = new Map<string, Pair>();
+  for (const each of names) {
+    const [, name = each, extension] = /^(.+)\.(pem|crt|key)$/.exec(each) ?? [];
+    const at = (suffix: string) => join(folder, name + suffix);
+    if (extension === "pem") pairs.set(each, { name, cert: at(".pem"), key: at(".pem") });
+    else if (extension) pairs.set(`${name}.crt`, { name, cert: at(".crt"), key: at(".key") });
+    else if (await holdsPair(join(folder, each))) {
+      pairs.set(each, { name, cert: at("/fullchain.pem"), key: at("/privkey.pem") });
+    }
+  }
+  const rank = ({ name, cert }: Pair) => `${name === DEFAULT_NAME ? 0 : 1}${name}\0${cert}`;
+  return [...pairs.values()].sort((one, other) => rank(one) < rank(other) ? -1 : 1);
+}
+
+/** Whether this is a folder of certbot, of which one file may be missing. */
+async function holdsPair(path: string): Promise<boolean> {
+  const isDirectory = await stat(path).then((stats) => stats.isDirectory(), () => false);
+  if (!isDirectory) return false;
+  return (await namesIn(path)).some((name) => name === "fullchain.pem" || name === "privkey.pem");
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (cause) {
+    const { code, name } = cause as NodeJS.ErrnoException;
+    const isMissing = code === "ENOENT" || code === "ENOTDIR";
+    const reason = isMissing ? "no such folder" : `the system says ${code ?? name}`;
+    throw new TlsReloadError(isMissing ? "FILE_NOT_FOUND" : "FILE_UNREADABLE", `Cannot read "${folder}": ${reason}`, {
+      cause,
+      path: folder,
+    });
+  }
+}

@@ -1,0 +1,87 @@
+import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { mkdir, rm, symlink } from "node:fs/promises";
+import { basename } from "node:path";
+import test from "node:test";
+import { certificatesIn, loadTlsConfig, TlsConfig, TlsReloadError } from "../../mod.ts";
+import { type Issued, issueServer } from "../support/certificates.ts";
+import { type TestFiles, withFiles } from "../support/files.ts";
+
+const all = new Map<string, Issued>();
+for (const name of ["a", "b", "c", "default"]) all.set(name, await issueServer(name));
+const issued = (name: string) => all.get(name)!;
+
+/** A folder with a pair of each kind. */
+async function writeAll(files: TestFiles): Promise<string> {
+  await files.write("c.pem", issued("c").cert + issued("c").key);
+  await files.write("a.crt", issued("a").cert);
+  await files.write("a.key", issued("a").key);
+  await mkdir(files.path("b"));
+  await files.write("b/fullchain.pem", issued("b").cert);
+  await files.write("b/privkey.pem", issued("b").key);
+  await files.write("default.crt", issued("default").cert);
+  await files.write("default.key", issued("default").key);
+  await files.write(".hidden.pem", "");
+  await files.write("README", "");
+  await mkdir(files.path("empty"));
+  return files.path(".");
+}
+
+const subjects = (config: TlsConfig) => config.certifiedKeys.map(({ leaf }) => leaf.subject);
+
+test("certificatesIn() takes every pair in the order of names, the default first", async () => {
+  await withFiles(async (files) => {
+    const folder = await writeAll(files);
+    const config = await loadTlsConfig(await certificatesIn(folder));
+    assertEquals(subjects(config), ["CN=default", "CN=a", "CN=b", "CN=c"]);
+    await symlink(files.path("b"), files.path("z"));
+    assertEquals((await certificatesIn(folder)).length, 5);
+  });
+});
+
+test("certificatesIn() keeps the previous certified key of a bad pair, reports it, and changes the others", async () => {
+  await withFiles(async (files) => {
+    const folder = await writeAll(files);
+    const previous = await loadTlsConfig(await certificatesIn(folder));
+    const [, a, b, c] = previous.certifiedKeys;
+
+    await files.write("a.key", issued("b").key);
+    await rm(files.path("b/privkey.pem"));
+    await rm(files.path("c.pem"));
+    await files.write("new.pem", "no PEM");
+    const renewed = await issueServer("renewed");
+    await files.write("default.crt", renewed.cert);
+    await files.write("default.key", renewed.key);
+    const errors: TlsReloadError[] = [];
+    const certifiedKeys = await certificatesIn(folder, { previous, onError: (error) => errors.push(error) });
+
+    assertEquals(subjects(new TlsConfig({ certifiedKeys })), ["CN=renewed", "CN=a", "CN=b"]);
+    assertStrictEquals(certifiedKeys[1], a);
+    assertStrictEquals(certifiedKeys[2], b);
+    assertEquals(certifiedKeys.includes(c!), false);
+    const reported = errors.map(({ code, path }) => [code, basename(path!)]);
+    assertEquals(reported.sort(), [
+      ["FILE_NOT_FOUND", "privkey.pem"],
+      ["KEY_MISMATCH", "a.crt"],
+      ["NO_CERTIFICATE", "new.pem"],
+    ]);
+  });
+});
+
+test("certificatesIn() rejects if it has nothing to serve", async () => {
+  await withFiles(async (files) => {
+    const code = async (path: string) => (await assertRejects(() => certificatesIn(path), TlsReloadError)).code;
+    assertEquals(await code(files.path("missing")), "FILE_NOT_FOUND");
+    assertEquals(await code(await files.write("file.txt", "")), "FILE_NOT_FOUND");
+    assertEquals(await code(files.path(".")), "NO_CERTIFICATE");
+    await files.write("a.key", issued("a").key);
+    const onError = () => {};
+    const error = await assertRejects(() => certificatesIn(files.path("."), { onError }), TlsReloadError);
+    assertEquals([error.code, basename(error.path!)], ["FILE_NOT_FOUND", "a.crt"]);
+  });
+});
+
+test("certificatesIn() refuses arguments that it cannot mean", async () => {
+  await assertRejects(() => certificatesIn(""), TypeError);
+  await assertRejects(() => certificatesIn(".", { previous: {} as TlsConfig }), TypeError, "must be a TlsConfig");
+  await assertRejects(() => certificatesIn(".", { current: 1 } as never), TypeError, "Unknown option 'current'");
+});
