@@ -32,6 +32,12 @@ const OLD_PACKAGES = {
   bun: PACKAGES.bun.replace(/@[^@]*$/, "@~1.3.0"),
   deno: `npm:@deno/${PLATFORM}${process.platform === "linux" ? "-glibc" : ""}@2.7.14`,
 };
+/** The compiler and the published types of what the runtimes above are. */
+const TYPE_PACKAGES = {
+  "typescript": "npm:typescript@^5.9.0",
+  "@types/bun": "npm:@types/bun@^1.3.0",
+  "@types/node": "npm:@types/node@^24.0.0",
+};
 /** A registry may fail for a moment: half a minute is given to it. */
 const INSTALL_ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 2_000;
@@ -74,6 +80,14 @@ export async function installOldRuntimes(): Promise<{ bun: Runtime; deno: Runtim
     bun: { name: `bun ${await version(bun)}`, path: bun, runArgs: [], testArgs: ["test"] },
     deno: { ...deno, name: `deno ${OLD_PACKAGES.deno.split("@").at(-1)}`, path: oldDeno },
   };
+}
+
+/** Installs the TypeScript compiler and the types that Bun and Node publish. */
+export async function installTypes(): Promise<{ modules: string; compiler: string }> {
+  const folder = new URL("types/", FOLDER);
+  await install(folder, TYPE_PACKAGES);
+  const modules = new URL("node_modules/", folder);
+  return { modules: fileURLToPath(modules), compiler: fileURLToPath(new URL("typescript/bin/tsc", modules)) };
 }
 
 async function install(folder: URL, dependencies: Readonly<Record<string, string>>): Promise<void> {
