@@ -67,11 +67,8 @@ test(
         module: "nodenext",
         types: ["bun", "node"],
       };
-      const files = [
-        "mod.ts",
-        "types/bun.ts",
-        ...["bun", "deno", "node", "reload", "roots"].map((name) => `src/${name}.ts`),
-      ];
+      const { exports } = JSON.parse(await readFile(join(ROOT, "deno.json"), "utf8"));
+      const files = ["types/bun.ts", ...Object.values<string>(exports)];
       await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files }));
       await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
       assertEquals(await complaints(process.execPath, ["run", "-A", compiler, "-p", folder], folder), "");

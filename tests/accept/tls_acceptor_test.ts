@@ -10,6 +10,7 @@ import { connect, createServer as createTlsServer, type TLSSocket } from "node:t
 import { TlsReloadError, TlsState } from "../../mod.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { closed, configOf, dialTcp, echoServer, OpensslClient, portOf, visit } from "../support/peers.ts";
+import { NO_UNIX_SOCKETS } from "../support/platform.ts";
 
 const issued = await issueServer("acceptor");
 const other = await issueServer("other");
@@ -86,7 +87,7 @@ test("TlsAcceptor.accept() leaves as much of the client's chain to the applicati
   assertEquals(await chainSeen((socket) => new TlsState(config).acceptor().accept(socket)), expected);
 });
 
-test("TlsAcceptor.accept() takes unix sockets", async () => {
+test("TlsAcceptor.accept() takes unix sockets", { skip: NO_UNIX_SOCKETS }, async () => {
   const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
   const path = join(folder, "socket");
   const server = await echoServer(new TlsState(config), { path });
@@ -97,7 +98,9 @@ test("TlsAcceptor.accept() takes unix sockets", async () => {
   await rm(folder, { recursive: true });
 });
 
-test("TlsAcceptor.accept() refuses a client of a unix socket after its handshake, and serves the next", async () => {
+test("TlsAcceptor.accept() refuses a client of a unix socket after its handshake, and serves the next", {
+  skip: NO_UNIX_SOCKETS,
+}, async () => {
   const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
   const path = join(folder, "socket");
   const [ca, stranger] = [await issueCa("client CA"), await issueClient("stranger")];

@@ -16,6 +16,7 @@ import { issueServer } from "../support/certificates.ts";
 import { testClientAuth } from "../support/client_auth_contract.ts";
 import { configOf, dial, portOf, visit } from "../support/peers.ts";
 import { assertListsNoSecret, assertPrintsNoSecret, secretKey } from "../support/secrets.ts";
+import { NO_UNIX_SOCKETS } from "../support/platform.ts";
 
 const isBun = process.versions["bun"] !== undefined;
 const first = await issueServer("first");
@@ -93,7 +94,7 @@ for (const kind of KINDS) {
   });
 }
 
-test("attach() serves clients of a unix socket through swaps", async () => {
+test("attach() serves clients of a unix socket through swaps", { skip: NO_UNIX_SOCKETS }, async () => {
   const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
   const path = join(folder, "socket");
   for (const kind of KINDS) {

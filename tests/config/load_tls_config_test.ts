@@ -9,6 +9,7 @@ import { issueCa, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
 import { opensslText } from "../support/openssl.ts";
 import { chainSeenByOpenssl } from "../support/peers.ts";
+import { NO_SPECIAL_FILES } from "../support/platform.ts";
 import { assertRefused, type Refusal } from "../support/refusals.ts";
 import { assertHidesSecrets, secret, secretKey } from "../support/secrets.ts";
 
@@ -142,10 +143,12 @@ const CASES: Partial<Record<TlsReloadErrorCode, Record<string, Case>>> = {
   },
   FILE_UNREADABLE: {
     "a directory": elsewhere("cert", (path) => mkdir(path)),
-    "a device": async (files) => {
-      const { cert } = await writeChain(files);
-      return { args: [cert, "/dev/zero"], expected: { path: "/dev/zero" } };
-    },
+    ...(!NO_SPECIAL_FILES && {
+      "a device": async (files: TestFiles) => {
+        const { cert } = await writeChain(files);
+        return { args: [cert, "/dev/zero"], expected: { path: "/dev/zero" } };
+      },
+    }),
   },
   FILE_TOO_LARGE: { "a large file": spoilt("ca", () => "x".repeat(1024 * 1024 + 1)) },
   PEM_INVALID: {

@@ -14,6 +14,7 @@ import { issueServer } from "../support/certificates.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
 import { withFiles } from "../support/files.ts";
 import { assertRefused } from "../support/refusals.ts";
+import { NO_FILE_MODES, NO_SPECIAL_FILES } from "../support/platform.ts";
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -76,17 +77,23 @@ test("readPemFile() refuses a directory", () =>
     });
   }));
 
-test("readPemFile() refuses a FIFO, and does not wait for its writer", () =>
-  withFiles(async (files) => {
-    const path = files.path("fifo");
-    assertEquals(spawnSync("mkfifo", [path]).status, 0);
-    await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", {
-      path,
-      message: /: not a regular file but a FIFO$/,
-    });
-  }));
+test(
+  "readPemFile() refuses a FIFO, and does not wait for its writer",
+  { skip: NO_SPECIAL_FILES },
+  () =>
+    withFiles(async (files) => {
+      const path = files.path("fifo");
+      assertEquals(spawnSync("mkfifo", [path]).status, 0);
+      await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", {
+        path,
+        message: /: not a regular file but a FIFO$/,
+      });
+    }),
+);
 
-test("readPemFile() does not wait for the writer of a FIFO either that takes the place of a file meanwhile", () =>
+test("readPemFile() does not wait for the writer of a FIFO either that takes the place of a file meanwhile", {
+  skip: NO_SPECIAL_FILES,
+}, () =>
   withFiles(async (files) => {
     const path = await files.write("file", "x");
     const fifo = files.path("fifo");
@@ -106,7 +113,7 @@ test("readPemFile() does not wait for the writer of a FIFO either that takes the
     assertEquals(rescued, false);
   }));
 
-test("readPemFile() refuses a socket", () =>
+test("readPemFile() refuses a socket", { skip: NO_SPECIAL_FILES }, () =>
   withFiles(async (files) => {
     const path = files.path("socket");
     const server = createServer();
@@ -118,7 +125,7 @@ test("readPemFile() refuses a socket", () =>
     await new Promise((resolve) => server.close(resolve));
   }));
 
-test("readPemFile() refuses devices", async () => {
+test("readPemFile() refuses devices", { skip: NO_SPECIAL_FILES }, async () => {
   for (const path of ["/dev/zero", "/dev/null", "/dev/urandom"]) {
     await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", {
       path,
@@ -164,14 +171,18 @@ async function asNobody(body: () => Promise<unknown>): Promise<void> {
   }
 }
 
-test("readPemFile() refuses a file that it has no permission to read", () =>
-  withFiles(async (files) => {
-    const path = await files.write("secret.pem", "x");
-    await chmod(path, 0);
-    await asNobody(async () => {
-      await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", { path, message: /: the system says EACCES$/ });
-    });
-  }));
+test(
+  "readPemFile() refuses a file that it has no permission to read",
+  { skip: NO_FILE_MODES },
+  () =>
+    withFiles(async (files) => {
+      const path = await files.write("secret.pem", "x");
+      await chmod(path, 0);
+      await asNobody(async () => {
+        await assertRefused(() => readPemFile(path), "FILE_UNREADABLE", { path, message: /: the system says EACCES$/ });
+      });
+    }),
+);
 
 /** A key in every form in which it may be given where a path belongs. */
 async function confusions(): Promise<unknown[]> {
