@@ -65,6 +65,17 @@ test("SingleFlight.run() never runs two at a time, at whichever turn it is calle
   }
 });
 
+test("SingleFlight.run() joins the run that waits when it is called by a caller of the run that has just ended", async () => {
+  const { flight, runs } = controlled();
+  const again = flight.run().then(() => flight.run());
+  const next = flight.run();
+  runs[0]!.resolve("first");
+  await turns(20);
+  assertEquals(runs.length, 2);
+  runs[1]!.resolve("second");
+  assertEquals([await again, await next], ["second", "second"]);
+});
+
 test("SingleFlight.run() rejects the callers of a run that failed, and goes on with the next", async () => {
   const { flight, runs } = controlled();
   const [first, second] = [flight.run(), flight.run()];
