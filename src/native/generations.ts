@@ -16,8 +16,8 @@ export class RunningGeneration<Server extends NativeServer> {
   readonly marks: Set<number>;
   /** When a newer generation got the public socket. */
   replacedAt: number | undefined;
-  /** The server has ended, by itself or by us. */
-  hasEnded = false;
+  /** Whether the server accepts; "gave up" has ended by itself, but not closed its listener. */
+  phase: "running" | "gave up" | "ended" = "running";
   connections = 0;
   /** Descriptors of connections that it had when they were counted. */
   witnesses: readonly number[] = [];
@@ -191,7 +191,7 @@ export class Generations<Server extends NativeServer> {
     const ended = generation.server.ended.then(() => {}, () => {});
     this.#ending.add(ended);
     try {
-      if (!generation.hasEnded) this.#drain.end(generation);
+      if (generation.phase !== "ended") this.#drain.end(generation);
     } catch (error) {
       this.#report(error);
     }

@@ -251,7 +251,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     const begin = performance.now();
     let acceptor = this.#newest;
     try {
-      while (!this.#isClosed && !(this.#public && this.#serving.acceptor === acceptor)) {
+      while (!this.#isClosed && !this.#isServedBy(acceptor)) {
         await this.#serve(acceptor, performance.now() - begin > OVERTAKEN_LIMIT_MS);
         acceptor = this.#newest;
       }
@@ -263,10 +263,16 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     }
   }
 
+  #isServedBy(acceptor: TlsAcceptor): boolean {
+    const { phase, acceptor: serving } = this.#serving;
+    return this.#public?.isParked === false && phase === "running" && serving === acceptor;
+  }
+
   async #serve(acceptor: TlsAcceptor, isOvertaken: boolean): Promise<void> {
-    // What has served before needs no proof.
-    if (!this.#public && acceptor === this.#serving.acceptor) return this.#listen(acceptor);
-    const next = isOvertaken ? this.#starter.start(acceptor, LOOPBACK) : await this.#starter.startProved(acceptor);
+    const hasServed = acceptor === this.#serving.acceptor;
+    if (hasServed && !this.#public) return this.#listen(acceptor);
+    const needsProof = !hasServed && !isOvertaken;
+    const next = needsProof ? await this.#starter.startProved(acceptor) : this.#starter.start(acceptor, LOOPBACK);
     if (this.#isClosed || acceptor !== this.#newest) return this.#starter.discard(next);
     if (this.#public) return this.#handOver(this.#public, next);
     this.#starter.discard(next);
@@ -335,7 +341,9 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
       socket.restore();
       this.#serving.own(socket.queued.all);
     } catch {
-      // Its server has ended meanwhile: another one of the same configuration takes its place.
+      // Its server has ended: another one of the same configuration takes its place.
+    }
+    if (socket.isParked || this.#serving.phase !== "running") {
       this.#handOver(socket, this.#starter.start(acceptor, LOOPBACK));
     }
   }
@@ -343,11 +351,15 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   #serverEnded(server: Server, error: unknown): void {
     const generation = this.#generations.list.find((each) => each.server === server);
     if (!generation) return;
-    generation.hasEnded = true;
+    generation.phase = "ended";
     if (this.#isClosed) return;
     if (error !== undefined) this.#report(error);
-    if (generation !== this.#serving || !this.#public || this.#public.isParked) return;
-    this.#lose(this.#public);
+    const socket = this.#public;
+    if (generation !== this.#serving || !socket || socket.isParked) return;
+    if (socket.isHeld) {
+      // Nothing in the queue is lost, and the server is still to be stopped.
+      generation.phase = "gave up";
+    } else this.#lose(socket);
     this.#advance();
   }
 }

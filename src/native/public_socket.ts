@@ -69,6 +69,11 @@ export class PublicSocket {
     return this.#parked >= 0;
   }
 
+  /** Whether the server that has it has not closed it. */
+  get isHeld(): boolean {
+    return this.#tools.kernel.cookie(this.#holder.descriptor) === this.cookie;
+  }
+
   /**
    * Takes the socket from its server, which keeps its connections. Connections that come from now on get a new mark.
    * Throws if it fails, and the server goes on accepting; or, if even that fails, the socket is parked all the same.
@@ -139,7 +144,7 @@ export class PublicSocket {
   settle(): void {
     const { kernel } = this.#tools;
     const descriptor = this.isParked ? this.#parked : this.#holder.descriptor;
-    if (kernel.cookie(descriptor) !== this.cookie) return;
+    if (!this.isParked && !this.isHeld) return;
     this.queued.settle(kernel.queue(descriptor).length, performance.now());
   }
 

@@ -82,9 +82,9 @@ export class ServerStarter<Server extends NativeServer> {
   }
 
   /** Ends a server that serves nobody. */
-  discard({ server, marks, hasEnded }: RunningGeneration<Server>): void {
+  discard({ server, marks }: RunningGeneration<Server>): void {
     for (const mark of marks) this.#tools.marks.release(mark);
-    if (!hasEnded && this.#running.has(server)) server.stop();
+    if (this.#running.has(server)) server.stop();
   }
 
   /** Servers keep the process running. */

@@ -147,6 +147,36 @@ test("Handoff replaces a server that ended by itself, with pauses, and reports i
   await close(world);
 });
 
+test("Handoff takes the socket from a server that gave up accepting, with its queue", async () => {
+  const world = await opened();
+  const [serving] = world.holders;
+  const kept = world.connect();
+  world.runtime.acceptAll();
+  const queued = world.connect(); // in the turn that the server gives up
+  // Without a descriptor that fails at first, and is retried.
+  world.kernel.limit = 0;
+  serving!.giveUp();
+  await delay(20);
+  world.kernel.limit = 256;
+  await world.until(() => queued.servedBy !== undefined, "an answer");
+  assert(!serving!.connections.includes(queued));
+  assertEquals([kept.isReset, world.handoff.servers.length], [undefined, 2]);
+  for (const connection of [kept, queued]) world.kernel.disconnect(connection);
+  await world.until(() => serving!.isStopped, "it is stopped");
+
+  // While its successor fails its proof, too.
+  world.runtime.beforeProof = () => {
+    throw new TlsReloadError("CONFIG_UNUSABLE", "no");
+  };
+  world.holders[0]!.giveUp();
+  world.state.swap(SECOND);
+  await world.until(() => world.errors.length > 2 && world.holders.length === 1, "a successor");
+  const next = world.connect();
+  await world.until(() => next.servedBy !== undefined, "an answer");
+  assertEquals(next.servedBy, 0);
+  await close(world);
+});
+
 test("Handoff ends a replaced generation with its last connection, and only then", async () => {
   const world = await opened();
   const [first, second] = [world.connect(), world.connect()];

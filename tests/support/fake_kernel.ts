@@ -221,6 +221,7 @@ export class FakeServer implements NativeServer {
   readonly connections: FakeConnection[] = [];
   isStopped = false;
   isDead = false;
+  hasGivenUp = false;
   isRef = true;
   readonly #kernel: FakeKernel;
   readonly #ended = Promise.withResolvers<void>();
@@ -247,7 +248,7 @@ export class FakeServer implements NativeServer {
   acceptAll(): void {
     const socket = this.#kernel.table.get(this.descriptor);
     const isReady = this.#kernel.epoll.some((each) => each.event === this.event && each.socket === socket);
-    if (!this.isRunning || !socket || !isReady) return;
+    if (!this.isRunning || this.hasGivenUp || !socket || !isReady) return;
     for (const connection of socket.queue.splice(0)) {
       const { port } = socket;
       connection.descriptor = this.#kernel.newSocket({ port, mark: connection.mark });
@@ -269,6 +270,12 @@ export class FakeServer implements NativeServer {
     if (!this.isRunning) return;
     this.isDead = true;
     this.#close();
+    this.#ended.reject(new Error("EMFILE"));
+  }
+
+  /** Stops accepting by itself, and leaves its listener open. */
+  giveUp(): void {
+    this.hasGivenUp = true;
     this.#ended.reject(new Error("EMFILE"));
   }
 

@@ -53,7 +53,9 @@ async function serveMain(): Promise<void> {
       while (handoff.servers.at(-1)!.generation !== state.generation) await delay(1);
       return { generation: state.generation, ms };
     },
-    swapOnly() {
+    /** Swaps with so many free descriptors. */
+    swapWith(free: number) {
+      commands["fill"]!(free as never);
       try {
         swap();
         return { generation: state.generation };

@@ -51,7 +51,7 @@ export class World {
     return this.runtime.servers.filter((server) => {
       const socket = this.kernel.table.get(server.descriptor);
       const isRegistered = this.kernel.epoll.some((each) => each.event === server.event && each.socket === socket);
-      return server.isRunning && isRegistered && socket?.port === 443 && socket.isListening;
+      return server.isRunning && !server.hasGivenUp && isRegistered && socket?.port === 443 && socket.isListening;
     });
   }
 

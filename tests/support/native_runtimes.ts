@@ -207,7 +207,8 @@ class DenoListenTlsDriver extends Driver {
         }).catch(() => {});
       }
     };
-    serve().catch((error) => isStopped ? ended.resolve() : ended.reject(error));
+    // After EMFILE the listener is still open.
+    serve().catch((error) => isStopped ? undefined : ended.reject(error));
     return {
       generation,
       port: listener.addr.port,
@@ -218,6 +219,7 @@ class DenoListenTlsDriver extends Driver {
       stop() {
         isStopped = true;
         listener.close();
+        ended.resolve();
         for (const connection of connections) connection.close();
       },
       ref: () => listener.ref(),
