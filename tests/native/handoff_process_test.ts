@@ -1,10 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { once } from "node:events";
-import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
-import { connect as connectTcp } from "node:net";
+import { spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { connect as connectTcp, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import test from "node:test";
 import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
@@ -193,6 +195,97 @@ if (onBun || onDeno) {
     for (let client = 0; client < 32; client++) assertEquals(await ask(port), "generation 50");
     await server.tell("terminate");
     await until(async () => !await isListening(port), "the port is free");
+  });
+}
+
+/** Starts a program that its runtime reloads when it is written again. */
+async function reloadable(args: readonly string[], port: number) {
+  const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
+  const program = join(folder, "program.ts");
+  const support = new URL("../support/handoff_reload_main.ts", import.meta.url);
+  const pairs = certificates.map(({ cert, key }) => ({ cert, key }));
+  const write = (version: string) =>
+    writeFile(
+      program,
+      `import { serveReloadable } from ${JSON.stringify(onBun ? fileURLToPath(support) : support)};\n` +
+        `await serveReloadable(${JSON.stringify(version)}, ${JSON.stringify(pairs)});\n` +
+        `await new Promise((resolve) => setTimeout(resolve, 1e8));\n`,
+    );
+  await write("one");
+  const env = { ...process.env, PORT: String(port), NO_COLOR: "1" };
+  const child = spawn(process.execPath, [...args, program], { env, stdio: ["ignore", "pipe", "inherit"] });
+  const exited = once(child, "exit");
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  return {
+    write,
+    async hears(version: string) {
+      for (;;) {
+        const { value, done } = await lines.next();
+        if (done) throw new Error("the program has ended");
+        if (value.includes(JSON.stringify({ version }))) return;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await exited;
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+if (onBun) {
+  test("handoff: bun --hot adopts the socket of the program before, loses no connection and serves the new code", async () => {
+    const port = await freePort();
+    await using program = await reloadable(["--hot"], port);
+    await program.hears("one");
+    assertEquals(await ask(port), "one");
+    const kept = await HttpConnection.open(port);
+    const failures: unknown[] = [];
+    let isOver = false;
+    const visits = Array.from({ length: 4 }, async () => {
+      while (!isOver) await ask(port).catch((error) => failures.push(error));
+    });
+    for (const version of ["two", "three", "four"]) {
+      await program.write(version);
+      await program.hears(version);
+      assertEquals(await ask(port), version);
+    }
+    isOver = true;
+    await Promise.all(visits);
+    assertEquals(failures, []);
+    assertEquals((await kept.ask("/")).text, "one");
+    kept.close();
+  });
+
+  test("handoff: bun --watch starts the program again on the same port", async () => {
+    const port = await freePort();
+    await using program = await reloadable(["--watch"], port);
+    for (const version of ["one", "two", "three"]) {
+      if (version !== "one") await program.write(version);
+      await program.hears(version);
+      await until(() => ask(port).then((text) => text === version, () => false), "it serves");
+    }
+  });
+}
+
+if (onDeno) {
+  test("handoff: deno --watch starts the program again on the same port", async () => {
+    const port = await freePort();
+    await using program = await reloadable(["run", "-A", "--watch", `--import-map=${IMPORT_MAP}`], port);
+    for (const version of ["one", "two", "three"]) {
+      if (version !== "one") await program.write(version);
+      await program.hears(version);
+      await until(() => ask(port).then((text) => text === version, () => false), "it serves");
+    }
   });
 }
 
