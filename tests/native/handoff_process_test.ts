@@ -208,8 +208,7 @@ async function reloadable(args: readonly string[], port: number) {
     writeFile(
       program,
       `import { serveReloadable } from ${JSON.stringify(onBun ? fileURLToPath(support) : support)};\n` +
-        `await serveReloadable(${JSON.stringify(version)}, ${JSON.stringify(pairs)});\n` +
-        `await new Promise((resolve) => setTimeout(resolve, 1e8));\n`,
+        `await serveReloadable(${JSON.stringify(version)}, ${JSON.stringify(pairs)});\n`,
     );
   await write("one");
   const env = { ...process.env, PORT: String(port), NO_COLOR: "1" };

@@ -128,6 +128,13 @@ async function serveMain(): Promise<void> {
     /** A swap every so many milliseconds, told by a line before and after it. */
     async rotate(times: number, everyMs: number) {
       const costs: number[] = [];
+      const blocks: number[] = [];
+      let last = performance.now();
+      const timer = setInterval(() => {
+        const now = performance.now();
+        blocks.push(now - last);
+        last = now;
+      }, 1);
       for (let time = 0; time < times; time++) {
         await delay(everyMs);
         say({ before: state.generation + 1 });
@@ -136,7 +143,9 @@ async function serveMain(): Promise<void> {
         costs.push(performance.now() - begin);
         say({ after: state.generation });
       }
-      return { costs };
+      clearInterval(timer);
+      /** How long each swap() took, and how long the event loop was away at most. */
+      return { costs, longestBlockMs: Math.max(...blocks) };
     },
   };
   for (let line; (line = await nextLine());) {

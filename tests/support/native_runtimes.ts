@@ -5,6 +5,7 @@ import { tlsOptions } from "../../src/config/server_options.ts";
 import { servedFingerprint } from "../../src/config/proof.ts";
 import { TlsReloadError } from "../../mod.ts";
 import type { TlsAcceptor } from "../../src/accept/tls_acceptor.ts";
+import { LOOPBACK } from "../../src/native/server_starter.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "../../src/native/native_server.ts";
 
 declare const Bun: { serve(options: object): BunNative };
@@ -82,7 +83,7 @@ abstract class Driver implements TestRuntime {
 
   start(acceptor: TlsAcceptor, address: ListenAddress): TestServer {
     this.options.beforeStart?.(acceptor);
-    const server = this.listen(acceptor, { ...address, isFirst: address.port !== 0 || this.started.length === 1 });
+    const server = this.listen(acceptor, { ...address, isFirst: address !== LOOPBACK });
     this.started.push(server);
     return server;
   }
@@ -121,7 +122,9 @@ class BunServeDriver extends Driver {
     const { isFirst, ...where } = address;
     const native = Bun.serve({
       ...where,
-      ...(isFirst ? { reusePort: this.options.reusePort ?? false } : { id: null }),
+      ...(isFirst && { reusePort: this.options.reusePort ?? false }),
+      // With an id, Bun --hot gives the server that runs.
+      id: null,
       development: false,
       idleTimeout: 255,
       tls,
