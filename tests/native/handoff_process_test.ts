@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import test from "node:test";
+import nodeTest from "node:test";
 import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -15,6 +15,7 @@ import { issueServer } from "../support/certificates.ts";
 import { type HandoffChildOptions, startHandoffChild } from "../support/handoff_child.ts";
 import { HttpConnection } from "../support/http.ts";
 import { NATIVE_RUNTIMES } from "../support/native_runtimes.ts";
+import { installOldRuntimes } from "../support/runtimes.ts";
 
 const certificates = await Promise.all(["first", "second", "third"].map((name) => issueServer(name)));
 const onDeno = process.versions["deno"] !== undefined;
@@ -22,8 +23,29 @@ const onBun = process.versions["bun"] !== undefined;
 const IMPORT_MAP = fileURLToPath(new URL("../std/import_map.json", import.meta.url));
 const DEADLINE_MS = 20_000;
 
-const start = (init: object = {}, options?: HandoffChildOptions) =>
-  startHandoffChild({ certificates, ...init }, options);
+async function start(init: object = {}, options?: HandoffChildOptions) {
+  const child = await startHandoffChild({ certificates, ...init }, options);
+  opened.add(child);
+  return child;
+}
+
+/** What a test opened: closed when it is over. Node 22 has no `await using`. */
+const opened = new Set<AsyncDisposable>();
+
+function test(
+  name: string,
+  ...rest: [() => Promise<void>] | [{ readonly skip: string | false }, () => Promise<void>]
+): void {
+  const [options, body] = rest.length === 1 ? [{ skip: false as const }, rest[0]] : rest;
+  nodeTest(name, options, async () => {
+    try {
+      await body();
+    } finally {
+      for (const each of opened) await each[Symbol.asyncDispose]();
+      opened.clear();
+    }
+  });
+}
 
 async function ask(port: number): Promise<string> {
   const connection = await HttpConnection.open(port);
@@ -72,7 +94,7 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
   }
 
   test(`handoff of ${name}: worker.terminate() frees the port`, async () => {
-    await using server = await start({ kind });
+    const server = await start({ kind });
     const ports = await server.tell("work", 2, { port: 0 }) as number[];
     const swapped = await server.tell("workersSwap", 5) as { generation: number; errors: string[] }[];
     assertEquals(swapped, [{ generation: 5, errors: [] }, { generation: 5, errors: [] }]);
@@ -82,8 +104,8 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
     assertEquals(await ask(server.first.port!), "generation 0");
   });
 
-  test(`handoff of ${name}: two servers rotate every 50 ms under 16 clients that connect anew, 0 failed, 0 stale`, async () => {
-    await using server = await start({ kind });
+  test(`handoff of ${name}: a swap every 50 ms under 16 clients that connect anew, 0 failed, 0 stale`, async () => {
+    const server = await start({ kind });
     const port = server.first.port!;
     const kept = await Promise.all(Array.from({ length: 4 }, () => HttpConnection.open(port)));
     const [half] = kept;
@@ -124,7 +146,7 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
   });
 
   test(`handoff of ${name}: 300 swaps with traffic leave descriptors and memory where they were`, async () => {
-    await using server = await start({ kind });
+    const server = await start({ kind });
     const port = server.first.port!;
     const swapSome = async (times: number) => {
       for (let time = 0; time < times; time++) {
@@ -143,7 +165,7 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
   });
 
   test(`handoff of ${name}: without free descriptors a swap is refused, with some it works, and the server recovers`, async () => {
-    await using server = await start({ kind }, { fileLimit: 128 });
+    const server = await start({ kind }, { fileLimit: 128 });
     const port = server.first.port!;
     let generation = 0;
     for (const free of [0, 1, 3, 7]) {
@@ -159,7 +181,7 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
   });
 
   test(`handoff of ${name}: a crowd that takes every descriptor ends it for a moment only`, async () => {
-    await using server = await start({ kind }, { fileLimit: 128 });
+    const server = await start({ kind }, { fileLimit: 128 });
     const port = server.first.port!;
     await server.tell("swap");
     await server.tell("fill", 10);
@@ -176,8 +198,8 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
 
 if (onBun || onDeno) {
   test("handoff: two processes share a port by reusePort, and each swaps its own socket", async () => {
-    await using one = await start({ reusePort: true });
-    await using other = await start({ reusePort: true, port: one.first.port });
+    const one = await start({ reusePort: true });
+    const other = await start({ reusePort: true, port: one.first.port });
     for (let swap = 1; swap <= 4; swap++) {
       await Promise.all([one.tell("swap"), other.tell("swap")]);
       for (let client = 0; client < 16; client++) assertEquals(await ask(one.first.port!), `generation ${swap}`);
@@ -187,7 +209,7 @@ if (onBun || onDeno) {
   });
 
   test("handoff: four workers that share a port swap at once", async () => {
-    await using server = await start();
+    const server = await start();
     const [port = 0] = await server.tell("work", 1, { port: 0, reusePort: true }) as number[];
     await server.tell("work", 3, { port, reusePort: true });
     const swapped = await server.tell("workersSwap", 50) as { generation: number; errors: string[] }[];
@@ -215,7 +237,7 @@ async function reloadable(args: readonly string[], port: number) {
   const child = spawn(process.execPath, [...args, program], { env, stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "exit");
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
-  return {
+  const reloaded = {
     write,
     async hears(version: string) {
       for (;;) {
@@ -230,6 +252,8 @@ async function reloadable(args: readonly string[], port: number) {
       await rm(folder, { recursive: true });
     },
   };
+  opened.add(reloaded);
+  return reloaded;
 }
 
 async function freePort(): Promise<number> {
@@ -244,7 +268,7 @@ async function freePort(): Promise<number> {
 if (onBun) {
   test("handoff: bun --hot adopts the socket of the program before, loses no connection and serves the new code", async () => {
     const port = await freePort();
-    await using program = await reloadable(["--hot"], port);
+    const program = await reloadable(["--hot"], port);
     await program.hears("one");
     assertEquals(await ask(port), "one");
     const kept = await HttpConnection.open(port);
@@ -267,7 +291,7 @@ if (onBun) {
 
   test("handoff: bun --watch starts the program again on the same port", async () => {
     const port = await freePort();
-    await using program = await reloadable(["--watch"], port);
+    const program = await reloadable(["--watch"], port);
     for (const version of ["one", "two", "three"]) {
       if (version !== "one") await program.write(version);
       await program.hears(version);
@@ -279,12 +303,28 @@ if (onBun) {
 if (onDeno) {
   test("handoff: deno --watch starts the program again on the same port", async () => {
     const port = await freePort();
-    await using program = await reloadable(["run", "-A", "--watch", `--import-map=${IMPORT_MAP}`], port);
+    const program = await reloadable(["run", "-A", "--watch", `--import-map=${IMPORT_MAP}`], port);
     for (const version of ["one", "two", "three"]) {
       if (version !== "one") await program.write(version);
       await program.hears(version);
       await until(() => ask(port).then((text) => text === version, () => false), "it serves");
     }
+  });
+}
+
+for (const old of ["bun", "deno"] as const) {
+  test(`handoff: works on an old ${old}`, { skip: onDeno ? false : "is run once, by Deno" }, async () => {
+    const { path } = (await installOldRuntimes())[old];
+    const runArgs = old === "bun" ? [] : ["run", "-A", "--no-check", `--import-map=${IMPORT_MAP}`];
+    const server = await start({}, { path, runArgs });
+    const kept = await HttpConnection.open(server.first.port!);
+    for (let swap = 1; swap <= 5; swap++) {
+      await server.tell("swap");
+      assertEquals(await ask(server.first.port!), `generation ${swap}`);
+    }
+    assertEquals((await kept.ask("/")).text, "generation 0");
+    kept.close();
+    assertEquals(await server.tell("errors"), []);
   });
 }
 
@@ -294,18 +334,18 @@ if (onDeno) {
   const BASIC = ["--allow-net", "--allow-env", "--allow-read"];
 
   test("handoff: without --allow-ffi it is UNSUPPORTED, without a prompt", async () => {
-    await using server = await start({}, run(...BASIC));
+    const server = await start({}, run(...BASIC));
     assertEquals(server.first, { code: "UNSUPPORTED", reason: "no permission --allow-ffi" });
   });
 
   test("handoff: the path form of --allow-ffi is enough", async () => {
-    await using server = await start({}, run(...BASIC, `--allow-ffi=${LIBC}`));
+    const server = await start({}, run(...BASIC, `--allow-ffi=${LIBC}`));
     await server.tell("swap");
     assertEquals(await ask(server.first.port!), "generation 1");
   });
 
   test("handoff: without --allow-net for 127.0.0.1 it is UNSUPPORTED", async () => {
-    await using server = await start({}, run("--allow-net=0.0.0.0", "--allow-env", "--allow-read", "--allow-ffi"));
+    const server = await start({}, run("--allow-net=0.0.0.0", "--allow-env", "--allow-read", "--allow-ffi"));
     assertEquals(server.first.code, "UNSUPPORTED");
     assertEquals(server.first.reason, "the self-check failed: no permission --allow-net=127.0.0.1");
   });

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import process from "node:process";
-import test from "node:test";
+import nodeTest from "node:test";
 import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
@@ -26,9 +26,30 @@ const configOf = (generation: number) => configs[generation % configs.length]!;
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const DEADLINE_MS = 10_000;
 
+/** What a test opened: closed when it is over. Node 22 has no `await using`. */
+const opened = new Set<AsyncDisposable>();
+
+function test(
+  name: string,
+  ...rest: [() => Promise<void>] | [{ readonly skip: string | false }, () => Promise<void>]
+): void {
+  const [options, body] = rest.length === 1 ? [{ skip: false as const }, rest[0]] : rest;
+  nodeTest(name, options, async () => {
+    try {
+      await body();
+    } finally {
+      for (const each of opened) await each[Symbol.asyncDispose]();
+      opened.clear();
+    }
+  });
+}
+
 if (NATIVE_RUNTIMES.length === 0) {
   test("openHandoff() throws UNSUPPORTED on Node, with the reason", async () => {
-    assertEquals((await handoffSupport()).reason, process.platform === "linux" ? "needs Bun or Deno" : "needs Linux");
+    assertEquals(
+      (await handoffSupport()).reason,
+      process.platform === "linux" ? "needs Bun or Deno" : `needs Linux, not ${process.platform}`,
+    );
     const error = await assertRejects(
       () => openHandoff(new TlsState(configOf(0)), {} as TestRuntime, LOOPBACK),
       TlsReloadError,
@@ -69,7 +90,7 @@ async function open(
   const follow = addFollower.bind(undefined, state);
   const handoff = await Handoff.open(shared, "test", setting.address ?? LOOPBACK, { state, runtime, options, follow });
   const { port } = handoff.address;
-  return {
+  const server: Opened = {
     state,
     runtime,
     handoff,
@@ -86,6 +107,8 @@ async function open(
       await handoff.finished;
     },
   };
+  opened.add(server);
+  return server;
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {
@@ -118,7 +141,7 @@ for (const make of NATIVE_RUNTIMES) {
   const { name } = make();
 
   test(`handoff of ${name}: a connection begun when swap() returned gets the new certificate, older ones stay`, async () => {
-    await using server = await open(make);
+    const server = await open(make);
     const kept: HttpConnection[] = [await server.dial()];
     for (let generation = 1; generation <= 5; generation++) {
       const expected = server.swap();
@@ -145,7 +168,7 @@ for (const make of NATIVE_RUNTIMES) {
   });
 
   test(`handoff of ${name}: connections wait for a slow proof, and none gets the old certificate`, async () => {
-    await using server = await open(make, { beforeProof: ({ generation }) => generation > 0 ? delay(300) : undefined });
+    const server = await open(make, { beforeProof: ({ generation }) => generation > 0 ? delay(300) : undefined });
     const expected = server.swap();
     const begin = performance.now();
     const fresh = await Promise.all(Array.from({ length: 20 }, () => server.dial()));
@@ -157,7 +180,7 @@ for (const make of NATIVE_RUNTIMES) {
   });
 
   test(`handoff of ${name}: 800 clients wait longer than a second where an authority was removed`, async () => {
-    await using server = await open(make, {
+    const server = await open(make, {
       beforeProof: ({ generation }) => generation > 1 ? delay(1_200) : undefined,
     });
     server.state.swap(trusting(await issueCa("before")));
@@ -186,7 +209,7 @@ for (const make of NATIVE_RUNTIMES) {
         };
       },
     });
-    await using server = await open(make, { tools: { ...shared, kernel } });
+    const server = await open(make, { tools: { ...shared, kernel } });
     port = server.port;
     const previous = server.state.current().leaf.fingerprint256;
     const expected = server.swap();
@@ -238,7 +261,7 @@ for (const make of NATIVE_RUNTIMES) {
 
   test(`handoff of ${name}: nobody can connect to the dummy, and the inner port serves the same TLS while it proves`, async () => {
     const proof = Promise.withResolvers<void>();
-    await using server = await open(make, {
+    const server = await open(make, {
       beforeProof: ({ generation }) => generation > 0 ? proof.promise : undefined,
     });
     const { dummy } = await tools();
@@ -262,7 +285,7 @@ for (const make of NATIVE_RUNTIMES) {
   });
 
   test(`handoff of ${name}: half-sent requests and idle connections outlive their generation`, async () => {
-    await using server = await open(make);
+    const server = await open(make);
     const [idle, half] = [await server.dial(), await server.dial()];
     half.socket.write("GET / HTTP/1.1\r\nHost: loc");
     for (let swap = 0; swap < 4; swap++) {
@@ -281,10 +304,10 @@ for (const make of NATIVE_RUNTIMES) {
     const plain = createServer((socket) => void socket.on("error", () => {})).listen(0, "127.0.0.1");
     await once(plain, "listening");
     const { port } = plain.address() as { port: number };
-    await using server = await open(make);
+    const server = await open(make);
     const outbound = connectTcp({ host: "127.0.0.1", port });
     await once(outbound, "connect");
-    await using other = await open(make);
+    const other = await open(make);
     const elsewhere = await other.dial();
     (await server.dial()).close();
     server.swap();
@@ -297,7 +320,7 @@ for (const make of NATIVE_RUNTIMES) {
   });
 
   test(`handoff of ${name}: drainTimeoutMs ends the connections of a replaced generation`, async () => {
-    await using server = await open(make, { drainTimeoutMs: 200 });
+    const server = await open(make, { drainTimeoutMs: 200 });
     const old = await server.dial();
     server.swap();
     const fresh = await server.dial();
@@ -336,7 +359,7 @@ for (const make of NATIVE_RUNTIMES) {
   });
 
   test(`handoff of ${name}: a second start on the port fails with EADDRINUSE, before and after a swap`, async () => {
-    await using server = await open(make);
+    const server = await open(make);
     for (let swap = 0; swap < 2; swap++) {
       const error = await assertRejects(() => open(make, { address: { ...LOOPBACK, port: server.port } }), Error);
       const { name, code } = error as NodeJS.ErrnoException;
@@ -348,7 +371,7 @@ for (const make of NATIVE_RUNTIMES) {
 
   test(`handoff of ${name}: ::, localhost and a port of its own`, async () => {
     for (const hostname of ["::", "localhost", "0.0.0.0"]) {
-      await using server = await open(make, { address: { hostname, port: 0 } });
+      const server = await open(make, { address: { hostname, port: 0 } });
       for (let swap = 0; swap < 3; swap++) {
         const fresh = await HttpConnection.open(server.port, { host: hostname === "::" ? "::1" : "localhost" });
         assertEquals((await fresh.ask("/")).text, `generation ${swap}`);
@@ -361,7 +384,7 @@ for (const make of NATIVE_RUNTIMES) {
   });
 
   test(`handoff of ${name}: a TCP connection from before a swap makes its handshake with one of both`, async () => {
-    await using server = await open(make);
+    const server = await open(make);
     const early: Socket[] = [];
     for (let client = 0; client < 10; client++) {
       const socket = connectTcp({ host: "127.0.0.1", port: server.port });
@@ -381,7 +404,7 @@ for (const make of NATIVE_RUNTIMES) {
 
   test(`handoff of ${name}: a configuration that cannot serve is reported, the old one goes on, the next one serves`, async () => {
     let isBroken = true;
-    await using server = await open(make, {
+    const server = await open(make, {
       beforeProof({ generation }) {
         if (generation > 0 && isBroken) throw new TlsReloadError("CONFIG_UNUSABLE", "no");
       },
@@ -398,7 +421,7 @@ for (const make of NATIVE_RUNTIMES) {
   });
 
   test(`handoff of ${name}: swap() throws what the native server cannot serve, and nothing changes`, async () => {
-    await using server = await open(make, {
+    const server = await open(make, {
       requireServable: (config) => {
         if (config === configOf(1)) throw new TlsReloadError("UNSUPPORTED", "no");
       },
@@ -412,8 +435,8 @@ for (const make of NATIVE_RUNTIMES) {
     const { kernel, marks } = await tools();
     const before = [descriptors(kernel), marks.size];
     {
-      await using one = await open(make);
-      await using two = await open(make);
+      const one = await open(make);
+      const two = await open(make);
       for (let swap = 0; swap < 40; swap++) {
         const expected = [one.swap(), two.swap()];
         const fresh = await Promise.all([one.dial(), two.dial()]);
@@ -422,6 +445,7 @@ for (const make of NATIVE_RUNTIMES) {
       }
       await until(() => [one, two].every(({ handoff }) => handoff.generations.length === 1), "the old ones have ended");
       assertEquals([...one.errors, ...two.errors], []);
+      for (const server of [one, two]) await server[Symbol.asyncDispose]();
     }
     await until(() => descriptors(kernel) <= before[0]!, "all sockets are closed");
     assertEquals(marks.size, before[1]);
@@ -432,7 +456,7 @@ for (const make of NATIVE_RUNTIMES.filter((each) => each().name.endsWith(".serve
   const { name } = make();
 
   test(`handoff of ${name}: WebSockets outlive their generation`, async () => {
-    await using server = await open(make);
+    const server = await open(make);
     const connections: HttpConnection[] = [];
     for (let swap = 0; swap < 4; swap++) {
       const connection = await server.dial();
@@ -451,7 +475,7 @@ for (const make of NATIVE_RUNTIMES.filter((each) => each().name.endsWith(".serve
 
   test(`handoff of ${name}: swaps from inside a handler`, async () => {
     const swaps: (() => void)[] = [];
-    await using server = await open(make, { onRequest: () => void swaps.pop()?.() });
+    const server = await open(make, { onRequest: () => void swaps.pop()?.() });
     for (let swap = 1; swap <= 5; swap++) {
       const connection = await server.dial();
       swaps.push(() => server.swap());
@@ -466,7 +490,7 @@ for (const make of NATIVE_RUNTIMES.filter((each) => each().name.endsWith(".serve
 
 for (const make of NATIVE_RUNTIMES.filter((each) => each().name === "Deno.serve")) {
   test("handoff of Deno.serve: HTTP/2 connections outlive their generation", async () => {
-    await using server = await open(make);
+    const server = await open(make);
     const session = http2.connect(`https://127.0.0.1:${server.port}`, { rejectUnauthorized: false });
     const ask = async () => {
       let text = "";
