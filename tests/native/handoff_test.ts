@@ -13,14 +13,14 @@ import { Handoff, type HandoffOptions } from "../../src/native/handoff_generatio
 import { type Kernel, KernelError } from "../../src/native/kernel.ts";
 import type { ListenAddress } from "../../src/native/native_server.ts";
 import type { HandoffTools } from "../../src/native/public_socket.ts";
-import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
+import { issueCa, type Issued, issuePair } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
 import { type DriverOptions, NATIVE_RUNTIMES, type TestRuntime, type TestServer } from "../support/native_runtimes.ts";
 
 const configs = await Promise.all(
-  ["first", "second", "third"].map(async (name) => new TlsConfig(await issueServer(name))),
+  ["first", "second", "third"].map(async (name) => new TlsConfig(await issuePair(name))),
 );
-const optional = await issueServer("optional");
+const optional = await issuePair("optional");
 const trusting = ({ cert: ca }: Issued) => new TlsConfig({ ...optional, clientAuth: { mode: "optional", ca } });
 const configOf = (generation: number) => configs[generation % configs.length]!;
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };

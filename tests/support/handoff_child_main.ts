@@ -14,7 +14,7 @@ import { NATIVE_RUNTIMES } from "./native_runtimes.ts";
 const say = (value: unknown) => console.log(JSON.stringify(value));
 
 async function serve({ certificates, kind = 0, port = 0, reusePort = false }: HandoffChildInit) {
-  const configs = certificates.map((init) => new TlsConfig(init));
+  const configs = certificates.map(({ cert, key }) => new TlsConfig({ cert, key }));
   const state = new TlsState(configs[0]!);
   const errors: string[] = [];
   let proof: Promise<unknown> = Promise.resolve();

@@ -3,7 +3,7 @@
 import process from "node:process";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import { openHandoff } from "../../src/native/handoff.ts";
-import { tlsOptions } from "../../src/config/tls_config.ts";
+import { tlsOptions } from "../../src/config/server_options.ts";
 import { NATIVE_RUNTIMES } from "./native_runtimes.ts";
 
 declare const Bun: { serve(options: object): unknown };
@@ -11,9 +11,9 @@ declare const Bun: { serve(options: object): unknown };
 /** Called by the program that a test writes. */
 export async function serveReloadable(version: string, certificates: readonly { cert: string; key: string }[]) {
   const port = Number(process.env["PORT"]);
-  const configs = certificates.map((init) => new TlsConfig(init));
+  const configs = certificates.map(({ cert, key }) => new TlsConfig({ cert, key }));
   if (process.env["BARE"]) {
-    const { minVersion: _, ...tls } = tlsOptions(configs[0]!);
+    const { minVersion: _, ...tls } = tlsOptions(configs[0]!, configs[0]!.certifiedKeys[0]!);
     Bun.serve({ port, hostname: "127.0.0.1", tls, fetch: () => new Response(version) });
   } else {
     const state = new TlsState(configs[0]!);
