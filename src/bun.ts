@@ -3,17 +3,18 @@
  *
  * @module
  */
+export { serve } from "./bun/serve.ts";
+export { type BunTlsOptions, tlsOptions } from "./bun/tls_options.ts";
 export {
   type BunHandler,
   type BunHandlers,
   type BunRequest,
   type BunRoute,
   type BunServeOptions,
-  BunServer,
-  type BunTlsOptions,
+  type BunServer,
+  type BunSocketAddress,
   type BunWebSocket,
   type BunWebSocketOptions,
-  serve,
-  tlsOptions,
-} from "./bun/serve.ts";
-export { type FrontOptions, type Generation } from "./native/front.ts";
+} from "./bun/types.ts";
+export { type Generation, type Mechanism } from "./native/native_server.ts";
+export { type ServingOptions } from "./native/serving_options.ts";

@@ -3,14 +3,19 @@
  *
  * @module
  */
-export { type DenoAcceptOptions, type DenoNetAddr } from "./deno/handshakes.ts";
-export { type DenoListenTlsOptions, type DenoTlsConn, type DenoTlsListener, listenTls } from "./deno/listen_tls.ts";
+export { listenTls } from "./deno/listen_tls.ts";
 export { type DenoTlsOptions, listenTlsOptions } from "./deno/listen_tls_options.ts";
+export { serve } from "./deno/serve.ts";
 export {
+  type DenoAcceptOptions,
   type DenoHttpServer,
+  type DenoListenTlsOptions,
+  type DenoNetAddr,
   type DenoServeHandler,
   type DenoServeHandlerInfo,
   type DenoServeOptions,
-  serve,
-} from "./deno/serve.ts";
-export { type FrontOptions, type Generation } from "./native/front.ts";
+  type DenoTlsConn,
+  type DenoTlsListener,
+} from "./deno/types.ts";
+export { type Generation, type Mechanism } from "./native/native_server.ts";
+export { type ServingOptions } from "./native/serving_options.ts";

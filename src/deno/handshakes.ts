@@ -1,102 +1,96 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { requireMs } from "../durations.ts";
-import type { AcceptOptions, TlsAcceptor } from "../accept/tls_acceptor.ts";
-import { unsupported } from "../unsupported.ts";
-import type { Backend, FrontOptions } from "../native/front.ts";
-import { peerOf } from "../native/net_carrier.ts";
-import type { Peer } from "../native/peers.ts";
+import { VerifiedClients } from "../accept/client_verification.ts";
+import { HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
+import { RecentServers } from "../accept/recent_servers.ts";
+import { sharedBy, type TlsState } from "../accept/tls_state.ts";
+import { encodeProtocols } from "../config/options.ts";
+import { serverOptions } from "../config/server_options.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import { type Peer, peerOf } from "../native/peers.ts";
+import type { Backend } from "../native/running_generations.ts";
+import type { DenoAcceptOptions, DenoNetAddr } from "./types.ts";
 
-/** `Deno.NetAddr`. */
-export interface DenoNetAddr {
-  /** The transport. */
-  readonly transport: "tcp";
-  /** The address, as text. */
-  readonly hostname: string;
-  /** The port. */
-  readonly port: number;
+/** A connection whose handshake is complete. */
+export interface SecureConnection {
+  readonly secure: TLSSocket;
+  readonly peer: Peer;
 }
 
-/** Where and how {@linkcode listenTls} and {@linkcode serve} accept connections. */
-export interface DenoAcceptOptions extends FrontOptions {
-  /**
-   * The address to listen on.
-   *
-   * @default {"0.0.0.0"}
-   */
-  readonly hostname?: string | undefined;
-  /**
-   * How many connections the system may queue.
-   *
-   * @default {511}
-   */
-  readonly tcpBacklog?: number | undefined;
-  /**
-   * How long a peer may take for its handshake.
-   *
-   * @default {10_000}
-   */
-  readonly handshakeTimeoutMs?: number | undefined;
-  /**
-   * Called with the error of each connection whose handshake fails or whose client is refused. By default nobody is
-   * told, as peers can cause as many as they like.
-   */
-  readonly onClientError?: ((error: unknown) => void) | undefined;
+/** The parts of {@linkcode Handshakes} that differ between servers. */
+export interface HandshakesSetup<Server> {
+  readonly server: Server;
+  /** Makes the handshake with a client. */
+  readonly accept: (client: Socket) => Promise<TLSSocket>;
+  readonly onSecure: (connection: SecureConnection) => void;
+  readonly onClientError: DenoAcceptOptions["onClientError"];
 }
 
-declare const Deno: {
-  readonly permissions: {
-    requestSync(permission: { readonly name: "net"; readonly host: string }): { readonly state: string };
-  };
-};
+/** The backend of one generation that makes the handshakes itself. */
+export class Handshakes<Server> implements Backend<Server> {
+  readonly server: Server;
+  readonly #setup: HandshakesSetup<Server>;
 
-/** Makes the handshakes of one generation. */
-export class Handshakes implements Backend<Socket> {
-  readonly #acceptor: TlsAcceptor;
-  readonly #acceptOptions: AcceptOptions;
-  readonly #onClientError: DenoAcceptOptions["onClientError"];
-  readonly #onSecure: (secure: TLSSocket, peer: Peer) => void;
-
-  constructor(
-    acceptor: TlsAcceptor,
-    options: DenoAcceptOptions,
-    onSecure: (secure: TLSSocket, peer: Peer) => void,
-  ) {
-    const { handshakeTimeoutMs = 10_000, onClientError } = options;
-    requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
-    this.#acceptor = acceptor;
-    this.#acceptOptions = { handshakeTimeoutMs };
-    this.#onClientError = onClientError;
-    this.#onSecure = onSecure;
+  constructor(setup: HandshakesSetup<Server>) {
+    this.server = setup.server;
+    this.#setup = setup;
   }
 
   serve(client: Socket): void {
+    const { accept, onSecure, onClientError } = this.#setup;
     const peer = peerOf(client);
-    // A peer that ends the connection before the handshake does is gone; after it, each direction ends by itself.
+    // A client that ends its side before the handshake does is gone; after it, each direction ends by itself.
     client.allowHalfOpen = false;
-    this.#acceptor.accept(client, this.#acceptOptions).then((secure) => {
-      client.allowHalfOpen = secure.allowHalfOpen = true;
-      this.#onSecure(secure, peer);
-    }).catch((error) => this.#onClientError?.(error));
+    accept(client).then((secure) => {
+      client.allowHalfOpen = true;
+      secure.allowHalfOpen = true;
+      onSecure({ secure, peer });
+    }).catch((error) => onClientError?.(error));
+  }
+}
+
+/** Offered where the configuration names no protocols, as by `Deno.serve`. */
+const HTTP_PROTOCOLS = encodeProtocols(["h2", "http/1.1"]);
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** Makes the handshakes of an HTTP server: as the acceptors of a state do, with the protocols of HTTP by default. */
+export class HttpHandshakes {
+  readonly #lineage: Lineage;
+  readonly #servers = new WeakMap<TlsConfig, HandshakeServer>();
+  readonly #timeoutMs: number;
+
+  constructor(state: TlsState, handshakeTimeoutMs = DEFAULT_TIMEOUT_MS) {
+    const { challenges, maxContexts } = sharedBy(state);
+    this.#lineage = {
+      verifiedClients: new VerifiedClients(),
+      challenges,
+      servers: new RecentServers(maxContexts),
+      current: () => this.#serverOf(state.current()),
+    };
+    this.#timeoutMs = handshakeTimeoutMs;
+  }
+
+  accept(client: Socket, config: TlsConfig): Promise<TLSSocket> {
+    return new Promise((resolve, reject) => {
+      const options = { handshakeTimeoutMs: this.#timeoutMs, noDelay: true };
+      this.#serverOf(config).begin(client, options, { succeed: resolve, fail: reject });
+    });
+  }
+
+  #serverOf(config: TlsConfig): HandshakeServer {
+    const known = this.#servers.get(config);
+    if (known) return known;
+    const server = new HandshakeServer(config, this.#lineage, {
+      options: (config, certifiedKey) => ({ ALPNProtocols: HTTP_PROTOCOLS, ...serverOptions(config, certifiedKey) }),
+      prepare: () => {},
+      use: () => {},
+    });
+    this.#servers.set(config, server);
+    return server;
   }
 }
 
 /** An address in the form of Deno. */
 export function netAddr({ address, port }: Peer): DenoNetAddr {
   return { transport: "tcp", hostname: address, port };
-}
-
-/** Asked for beforehand: a missing one would end the process, as Deno throws it where nobody can catch it. */
-export function requireNet(hostname: string, port?: number): void {
-  const name = hostname.includes(":") ? `[${hostname}]` : hostname;
-  const host = port === undefined ? name : `${name}:${port}`;
-  if (Deno.permissions.requestSync({ name: "net", host }).state !== "granted") {
-    throw unsupported("serve", `it needs the permission --allow-net=${host}`);
-  }
-}
-
-/** Names what serves elsewhere. */
-export function requireDeno(action: "listen" | "serve"): void {
-  if (typeof Deno !== "undefined") return;
-  throw unsupported(action, "it needs Deno; use attach() of ./node, serve() of ./bun, or state.acceptor()");
 }

@@ -1,82 +1,37 @@
 import type { Socket } from "node:net";
-import type { TLSSocket } from "node:tls";
-import { proveTlsConfig } from "../config/proof.ts";
-import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsState } from "../accept/tls_state.ts";
-import {
-  type DenoAcceptOptions,
-  type DenoNetAddr,
-  Handshakes,
-  netAddr,
-  requireDeno,
-  requireNet,
-} from "./handshakes.ts";
-import { Front, type Generation } from "../native/front.ts";
-import { destroyLater, listenNet } from "../native/net_carrier.ts";
-import type { Peer } from "../native/peers.ts";
-
-/** Where to listen. */
-export interface DenoListenTlsOptions extends DenoAcceptOptions {
-  /** The port, 0 for one that is free. */
-  readonly port: number;
-}
-
-/** `Deno.TlsConn`. */
-export interface DenoTlsConn extends Disposable {
-  /** Reads into an array; resolves to the number of bytes, or to `null` at the end. */
-  read(p: Uint8Array): Promise<number | null>;
-  /** Writes an array; resolves to the number of bytes. */
-  write(p: Uint8Array): Promise<number>;
-  /** Closes the connection. */
-  close(): void;
-  /** Ends what is written, and leaves the other direction open. */
-  closeWrite(): Promise<void>;
-  /** The handshake, which is complete. */
-  handshake(): Promise<{ alpnProtocol: string | null }>;
-  /** Whether small writes leave at once, as they do from the start. */
-  setNoDelay(noDelay?: boolean): void;
-  /** Whether the system probes a connection that is idle. */
-  setKeepAlive(keepAlive?: boolean): void;
-  /** Keeps the process running, as it does from the start. */
-  ref(): void;
-  /** No longer keeps the process running. */
-  unref(): void;
-  /** The address of the client. */
-  readonly remoteAddr: DenoNetAddr;
-  /** The address of the server. */
-  readonly localAddr: DenoNetAddr;
-  /** What is received. */
-  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
-  /** What is sent. */
-  readonly writable: WritableStream<Uint8Array<ArrayBufferLike>>;
-}
-
-/** `Deno.TlsListener`. */
-export interface DenoTlsListener extends AsyncIterable<DenoTlsConn>, Disposable {
-  /** Where it listens. */
-  readonly addr: DenoNetAddr;
-  /** The generations that hold connections, the oldest first; the last one gets the next connection. */
-  readonly generations: readonly Generation[];
-  /** The next connection whose handshake is complete. */
-  accept(): Promise<DenoTlsConn>;
-  /** Stops listening. Connections that were accepted go on. */
-  close(): void;
-  /** Keeps the process running, as it does from the start. */
-  ref(): void;
-  /** No longer keeps the process running. */
-  unref(): void;
-}
-
-declare const Deno: { readonly errors: { readonly BadResource: new (message: string) => Error } };
+import { proveTlsConfig } from "../config/proof.ts";
+import { requireMs } from "../durations.ts";
+import { Front } from "../native/front.ts";
+import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
+import { listenOn } from "../native/public_listener.ts";
+import { openServing } from "../native/serving.ts";
+import { Handshakes, type SecureConnection } from "./handshakes.ts";
+import { missingNatively } from "./listen_tls_options.ts";
+import { type DenoTlsGeneration, DenoTlsRuntime } from "./native_listener.ts";
+import { requireDeno, requireNet } from "./permissions.ts";
+import { closedError, TlsConn } from "./tls_conn.ts";
+import type { DenoListenTlsOptions, DenoNetAddr, DenoTlsConn, DenoTlsListener } from "./types.ts";
 
 /**
- * Listens like `Deno.listenTls`, with the certificate of a state. A swap closes nothing: connections go on as they
- * began, and each one that is accepted after it gets the new certificate. Client authentication works.
+ * Listens like `Deno.listenTls`, with the certificate of a state. A swap closes nothing: connections continue as they
+ * began, and each connection that is accepted after it gets the new certificate.
  *
- * Connections arrive with their handshake made, so that one bad or slow client neither ends nor holds up the loop. A
- * configuration that cannot serve is reported, and the previous one goes on. Needs `--allow-net` for the address.
+ * Connections arrive with their handshake complete, so that one bad or slow client neither ends nor holds up the loop.
  *
- * @param state What to serve with.
+ * | mechanism | where | connections |
+ * | --- | --- | --- |
+ * | `handoff` | Linux, with `--allow-ffi` | Deno's own `TlsConn`, at its full speed |
+ * | `front` | elsewhere; with client authentication, a `minVersion` of TLS 1.3 or `handshakeTimeoutMs` | the same surface over `TlsAcceptor` |
+ *
+ * A handshake takes at most 10 seconds. With the front the connection is closed then. With the handoff it is no longer
+ * waited for, but Deno keeps the descriptor of a connection without handshake until the client closes it, as
+ * `Deno.listenTls` itself does: give `handshakeTimeoutMs` where clients are not trusted.
+ *
+ * Needs `--allow-net` for the address, and for `127.0.0.1` with the handoff. `--allow-ffi` ends Deno's sandbox, even where
+ * it is limited to libc.
+ *
+ * @param state The state to follow.
  * @param options Where to listen, and what to do with old generations.
  * @returns The listener, when it listens.
  * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Deno, or if the permission is missing;
@@ -99,41 +54,66 @@ declare const Deno: { readonly errors: { readonly BadResource: new (message: str
  */
 export async function listenTls(state: TlsState, options: DenoListenTlsOptions): Promise<DenoTlsListener> {
   requireDeno("listen");
-  return await Listener.open(state, options);
+  return await TlsListener.open(state, options);
 }
 
-class Listener implements DenoTlsListener {
-  #front!: Front<Socket, Handshakes>;
-  readonly #ready: Conn[] = [];
-  readonly #accepts: PromiseWithResolvers<Conn>[] = [];
+/** One `DenoTlsListener` over the listeners of all generations. Accepted connections wait here for `accept()`. */
+class TlsListener implements DenoTlsListener {
+  #serving!: ServingGenerations<DenoTlsGeneration>;
+  readonly #ready: DenoTlsConn[] = [];
+  readonly #accepts: PromiseWithResolvers<DenoTlsConn>[] = [];
   #isClosed = false;
 
-  static async open(state: TlsState, options: DenoListenTlsOptions): Promise<Listener> {
-    const { port, hostname = "0.0.0.0", tcpBacklog } = options;
+  static async open(state: TlsState, options: DenoListenTlsOptions): Promise<TlsListener> {
+    const { port, hostname = "0.0.0.0", tcpBacklog, reusePort, handshakeTimeoutMs = 10_000 } = options;
+    requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
     requireNet(hostname, port);
-    const listener = new Listener();
-    const start = async (acceptor: TlsAcceptor) => {
-      await proveTlsConfig(acceptor.config);
-      return new Handshakes(acceptor, options, (secure, peer) => listener.#add(new Conn(secure, peer)));
-    };
-    const listen = listenNet({ hostname, port, backlog: tcpBacklog });
-    listener.#front = await Front.open(state, { listen, start }, options);
+    const listener = new TlsListener();
+    const address = { hostname, port, ...(tcpBacklog && { tcpBacklog }), ...(reusePort && { reusePort }) };
+    const onSecure = ({ secure, peer }: SecureConnection) => listener.#add(new TlsConn(secure, peer));
+    listener.#serving = await openServing<DenoTlsGeneration>({
+      state,
+      runtime: new DenoTlsRuntime({ ...options, handshakeTimeoutMs }, (conn) => listener.#add(conn)),
+      address,
+      options,
+      needsFront: options.handshakeTimeoutMs === undefined
+        ? missingNatively(state.current())
+        : "option 'handshakeTimeoutMs'",
+      openFront: (mechanismReason) =>
+        Front.open(state, {
+          listen: listenOn({ ...address, backlog: tcpBacklog }),
+          async start(acceptor) {
+            await proveTlsConfig(acceptor.config);
+            const accept = (client: Socket) => acceptor.accept(client, { handshakeTimeoutMs });
+            const { onClientError } = options;
+            return new Handshakes<DenoTlsGeneration>({ server: undefined as never, accept, onSecure, onClientError });
+          },
+        }, { ...options, mechanismReason }),
+    });
     return listener;
   }
 
+  get mechanism(): Mechanism {
+    return this.#serving.mechanism;
+  }
+
+  get mechanismReason(): string {
+    return this.#serving.mechanismReason;
+  }
+
   get addr(): DenoNetAddr {
-    return { transport: "tcp", ...this.#front.address };
+    return { transport: "tcp", ...this.#serving.address };
   }
 
   get generations(): readonly Generation[] {
-    return this.#front.generations;
+    return this.#serving.generations;
   }
 
   accept(): Promise<DenoTlsConn> {
-    if (this.#isClosed) return Promise.reject(closed("Listener"));
+    if (this.#isClosed) return Promise.reject(closedError("Listener"));
     const conn = this.#ready.shift();
     if (conn) return Promise.resolve(conn);
-    const accept = Promise.withResolvers<Conn>();
+    const accept = Promise.withResolvers<DenoTlsConn>();
     this.#accepts.push(accept);
     return accept.promise;
   }
@@ -141,17 +121,17 @@ class Listener implements DenoTlsListener {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#front.close();
+    this.#serving.close();
     for (const conn of this.#ready.splice(0)) conn.close();
-    for (const accept of this.#accepts.splice(0)) accept.reject(closed("Listener"));
+    for (const accept of this.#accepts.splice(0)) accept.reject(closedError("Listener"));
   }
 
   ref(): void {
-    this.#front.ref();
+    this.#serving.ref();
   }
 
   unref(): void {
-    this.#front.unref();
+    this.#serving.unref();
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<DenoTlsConn> {
@@ -169,132 +149,10 @@ class Listener implements DenoTlsListener {
     this.close();
   }
 
-  #add(conn: Conn): void {
+  #add(conn: DenoTlsConn): void {
     const accept = this.#accepts.shift();
     if (accept) accept.resolve(conn);
     else if (this.#isClosed) conn.close();
     else this.#ready.push(conn);
   }
-}
-
-class Conn implements DenoTlsConn {
-  readonly remoteAddr: DenoNetAddr;
-  readonly localAddr: DenoNetAddr;
-  readonly #socket: TLSSocket;
-  #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
-  #writable: WritableStream<Uint8Array<ArrayBufferLike>> | undefined;
-  #changed = Promise.withResolvers<void>();
-  #isEnded = false;
-  #isClosed = false;
-
-  constructor(socket: TLSSocket, peer: Peer) {
-    this.#socket = socket;
-    this.remoteAddr = netAddr(peer);
-    this.localAddr = { transport: "tcp", hostname: socket.localAddress ?? "", port: socket.localPort ?? 0 };
-    const change = () => {
-      this.#changed.resolve();
-      this.#changed = Promise.withResolvers();
-    };
-    socket.on("readable", change).on("close", change).on("end", () => {
-      this.#isEnded = true;
-      change();
-    });
-  }
-
-  get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
-    return this.#readable ??= new ReadableStream({
-      type: "bytes",
-      pull: async (controller) => {
-        const view = controller.byobRequest?.view;
-        const chunk = await this.#next(view?.byteLength ?? Infinity);
-        if (!chunk) {
-          controller.close();
-          controller.byobRequest?.respond(0);
-        } else if (view) {
-          new Uint8Array(view.buffer, view.byteOffset, view.byteLength).set(chunk);
-          controller.byobRequest!.respond(chunk.length);
-        } else {
-          // A copy, as the stream takes the memory away, which the socket may share among chunks.
-          controller.enqueue(new Uint8Array(chunk));
-        }
-      },
-      cancel: () => this.close(),
-    }, { highWaterMark: 0 });
-  }
-
-  get writable(): WritableStream<Uint8Array<ArrayBufferLike>> {
-    return this.#writable ??= new WritableStream({
-      write: async (chunk) => void await this.write(chunk),
-      close: () => this.closeWrite(),
-      abort: () => this.close(),
-    });
-  }
-
-  async read(p: Uint8Array): Promise<number | null> {
-    if (p.byteLength === 0) return 0;
-    const chunk = await this.#next(p.byteLength);
-    if (!chunk) return null;
-    p.set(chunk);
-    return chunk.length;
-  }
-
-  write(p: Uint8Array): Promise<number> {
-    if (this.#isClosed) return Promise.reject(closed("Connection"));
-    return new Promise((resolve, reject) => {
-      this.#socket.write(p, (error) => error ? reject(error) : resolve(p.byteLength));
-    });
-  }
-
-  close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#socket.destroySoon();
-    // A peer that takes nothing would keep what has been written for ever.
-    destroyLater(this.#socket);
-  }
-
-  closeWrite(): Promise<void> {
-    if (this.#isClosed) return Promise.reject(closed("Connection"));
-    return new Promise((resolve) => this.#socket.end(() => resolve()));
-  }
-
-  handshake(): Promise<{ alpnProtocol: string | null }> {
-    return Promise.resolve({ alpnProtocol: this.#socket.alpnProtocol || null });
-  }
-
-  setNoDelay(noDelay = true): void {
-    this.#socket.setNoDelay(noDelay);
-  }
-
-  setKeepAlive(keepAlive = true): void {
-    this.#socket.setKeepAlive(keepAlive);
-  }
-
-  ref(): void {
-    this.#socket.ref();
-  }
-
-  unref(): void {
-    this.#socket.unref();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  async #next(maxBytes: number): Promise<Uint8Array | undefined> {
-    for (;;) {
-      if (this.#isClosed) throw closed("Connection");
-      const available = Math.min(this.#socket.readableLength, maxBytes);
-      const chunk = this.#socket.read(available > 0 ? available : undefined);
-      if (chunk) return chunk;
-      if (this.#isEnded) return undefined;
-      if (this.#socket.destroyed) throw this.#socket.errored ?? closed("Connection");
-      await this.#changed.promise;
-    }
-  }
-}
-
-function closed(what: string): Error {
-  return new Deno.errors.BadResource(`${what} has been closed`);
 }

@@ -3,7 +3,7 @@ import { keyPemOf } from "../config/certified_key.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
 
-/** What `Deno.listenTls` and `Deno.serve` take for TLS. */
+/** The TLS options of `Deno.listenTls` and `Deno.serve`. */
 export interface DenoTlsOptions {
   /** The chain as PEM. */
   readonly cert: string;
@@ -14,20 +14,20 @@ export interface DenoTlsOptions {
 }
 
 /**
- * A configuration as `Deno.listenTls` and `Deno.serve` take it; a key that was encrypted is handed over decrypted. Deno
- * reads it once. To change the certificate of a server, see {@linkcode listenTls} and {@linkcode serve}.
+ * Converts a configuration to the TLS options of `Deno.listenTls` and `Deno.serve`; a key that was encrypted is decrypted.
+ * Deno reads them once. To change the certificate of a server, see {@linkcode listenTls} and {@linkcode serve}.
  *
- * @param config What to serve with.
+ * @param config The configuration.
  * @returns The options. They hold the private key, and hide it when printed; copies of them do not.
- * @throws {TlsReloadError} `UNSUPPORTED` for client authentication, versions, cipher suites and groups: the native servers
- * of Deno cannot be told any of them.
+ * @throws {TlsReloadError} `UNSUPPORTED` for client authentication, versions, cipher suites, groups and several certified
+ * keys, which the native servers of Deno do not have.
  */
 export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
-  const missing = missingOption(config);
+  const certifiedKey = requireOneKey(config, "serve", "use listenTls() or serve() of ./deno");
+  const missing = missingNatively(config);
   if (missing) {
     throw unsupported("serve", `its native servers have no ${missing}; use listenTls() or serve() of ./deno`);
   }
-  const certifiedKey = requireOneKey(config, "serve", "use listenTls() or serve() of ./deno");
   const { chain, alpnProtocols } = config;
   const options = {
     cert: chain.map(({ pem }) => pem).join(""),
@@ -37,7 +37,11 @@ export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
   return showAs(options, () => ({ ...options, key: HIDDEN_KEY }));
 }
 
-function missingOption({ clientAuth, minVersion, maxVersion, ciphers, ecdhCurve }: TlsConfig): string | undefined {
+/** What a configuration needs and the native servers of Deno do not have, if anything. */
+export function missingNatively(config: TlsConfig): string | undefined {
+  const { certifiedKeys, unknownName, clientAuth, minVersion, maxVersion, ciphers, ecdhCurve } = config;
+  if (certifiedKeys.length > 1) return "several certified keys";
+  if (unknownName === "refuse") return "unknownName";
   if (clientAuth) return "client authentication";
   if (minVersion !== "TLSv1.2") return "minVersion";
   if (maxVersion !== "TLSv1.3") return "maxVersion";

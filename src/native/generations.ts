@@ -105,6 +105,12 @@ export class Generations<Server extends NativeServer> {
     this.#look(0);
   }
 
+  /** A server has ended, and with it its connections: once closed, nothing else may be left to keep the process running. */
+  serverEnded(generation: RunningGeneration<Server>): void {
+    generation.phase = "ended";
+    if (this.#isClosed) this.#end(generation);
+  }
+
   /** Ends all of them at once. */
   endAll(): void {
     for (const generation of [...this.#list]) this.#end(generation);

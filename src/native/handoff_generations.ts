@@ -351,7 +351,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   #serverEnded(server: Server, error: unknown): void {
     const generation = this.#generations.list.find((each) => each.server === server);
     if (!generation) return;
-    generation.phase = "ended";
+    this.#generations.serverEnded(generation);
     if (this.#isClosed) return;
     if (error !== undefined) this.#report(error);
     const socket = this.#public;

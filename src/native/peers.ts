@@ -1,27 +1,39 @@
-/** Who is at the other end of a connection. */
+import type { Socket } from "node:net";
+
+/** The address of the other end of a connection. */
 export interface Peer {
   /** The address, as text. */
   readonly address: string;
   /** The port. */
   readonly port: number;
-  /** Its family. */
+  /** The address family. */
   readonly family: "IPv4" | "IPv6";
 }
 
 /**
- * Whose connections a native server is given on the loopback interface: the port that the inner connection comes from,
- * to the client that it stands for. While we hold that connection the system gives its port to nobody else, so whoever
- * comes from a port that is not in this map is a stranger.
+ * The clients that a front relays to one native server on the loopback interface, by the local port of the inner
+ * connection. While the front holds an inner connection, the system gives its port to no other process. So a connection
+ * from a port that is missing here does not come through the front.
  */
 export type Peers = Map<number, Peer>;
 
 /**
- * The client that an inner connection stands for, or `undefined` for a stranger. Others on the machine may have the same
- * port, but on another address: all of 127.0.0.0/8 is theirs as well.
+ * The client behind an inner connection.
+ *
+ * @param peers The clients of the native server.
+ * @param from Where the inner connection comes from.
+ * @returns The client, or `undefined` if the connection does not come through the front. Other processes may connect
+ * from the same port of another loopback address, because all of 127.0.0.0/8 is this machine.
  */
 export function peerAt(peers: Peers, from: { readonly address: string; readonly port: number }): Peer | undefined {
   return from.address === "127.0.0.1" ? peers.get(from.port) : undefined;
 }
 
-/** How long one side may take to end a connection that the other has ended. */
-export const LINGER_MS = 5_000;
+/** The peer of a socket, which knows it only while it is connected. */
+export function peerOf({ remoteAddress, remotePort, remoteFamily }: Socket): Peer {
+  return {
+    address: remoteAddress ?? "",
+    port: remotePort ?? 0,
+    family: remoteFamily === "IPv6" ? "IPv6" : "IPv4",
+  };
+}

@@ -1,0 +1,99 @@
+import type { BunHandler, BunHandlers, BunMessage, BunServer, BunWebSocket, BunWebSocketOptions } from "./types.ts";
+
+/** What the handlers of one native server need to know about its generation. */
+export interface HandlerContext {
+  /** The server that handlers are called with: that of all generations. */
+  readonly server: BunServer;
+  /** Whether a request may reach the handlers. Absent with the handoff, where each request may. */
+  readonly admits?: ((request: Request) => boolean) | undefined;
+  /** Whether routes without a handler need {@linkcode HandlerContext.admits} too. */
+  readonly admitsStaticRoutes: boolean;
+  /** The address of the client whose request is being upgraded, where the runtime knows another one. */
+  upgradingAddress(): string | undefined;
+  /** Publishes a message in all other generations. */
+  publishElsewhere(topic: string, message: BunMessage, compress?: boolean): number;
+}
+
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]);
+/** RFC 9110 section 15.5.20: the request was directed to a server that does not produce an answer for it. */
+const MISDIRECTED = 421;
+
+/**
+ * Adapts the handlers of the application to the native server of one generation.
+ *
+ * @param handlers The handlers of the application.
+ * @param context The generation.
+ * @returns The handlers as `Bun.serve` takes them.
+ */
+export function handlersFor({ fetch, routes, websocket, error }: BunHandlers<never>, context: HandlerContext): object {
+  const { server } = context;
+  return {
+    ...(fetch && { fetch: adaptHandler(fetch, context) }),
+    ...(routes && { routes: mapValues(routes, (route) => adaptRoute(route, context)) }),
+    ...(websocket && { websocket: adaptWebSocket(websocket, context) }),
+    ...(error && { error: (cause: Error) => error.call(server, cause) }),
+  };
+}
+
+/** Whether a route is an HTML import, for which Bun makes an answer of its own. */
+export function isHtmlImport(route: unknown): boolean {
+  if (isMethodMap(route)) return Object.values(route).some(isHtmlImport);
+  return typeof route === "object" && !(route instanceof Response) && !(route instanceof Blob);
+}
+
+/** The result of `publish()` on several servers. */
+export function mergePublished(results: readonly number[]): number {
+  return results.includes(-1) ? -1 : Math.max(0, ...results);
+}
+
+function adaptHandler(handler: BunHandler, { server, admits }: HandlerContext): (request: Request) => unknown {
+  if (!admits) return (request) => handler.call(server, request, server);
+  return (request) => {
+    if (!admits(request)) return new Response(null, { status: MISDIRECTED });
+    return handler.call(server, request, server);
+  };
+}
+
+function adaptRoute(route: unknown, context: HandlerContext): unknown {
+  if (typeof route === "function") return adaptHandler(route as BunHandler, context);
+  if (isMethodMap(route)) return mapValues(route, (each) => adaptRoute(each, context));
+  if (!context.admitsStaticRoutes) return route;
+  if (route instanceof Response) return adaptHandler(() => route.clone(), context);
+  if (route instanceof Blob) return adaptHandler(() => new Response(route), context);
+  return route;
+}
+
+/** Bun's `publish()` of a WebSocket reaches the subscribers of its own server only. */
+function adaptWebSocket({ open, ...rest }: BunWebSocketOptions<never>, context: HandlerContext): object {
+  const { publishElsewhere, upgradingAddress } = context;
+  return {
+    ...rest,
+    open(socket: BunWebSocket & Record<"publishText" | "publishBinary", BunWebSocket["publish"]>) {
+      const publishesEverywhere = (own: BunWebSocket["publish"]) => ({
+        value: (topic: string, message: BunMessage, compress?: boolean) =>
+          mergePublished([
+            own.call(socket, topic, message as string, compress),
+            publishElsewhere(topic, message, compress),
+          ]),
+      });
+      const remoteAddress = upgradingAddress();
+      Object.defineProperties(socket, {
+        ...(remoteAddress !== undefined && { remoteAddress: { value: remoteAddress } }),
+        publish: publishesEverywhere(socket.publish),
+        publishText: publishesEverywhere(socket.publishText),
+        publishBinary: publishesEverywhere(socket.publishBinary),
+      });
+      return open?.(socket as never);
+    },
+  };
+}
+
+function isMethodMap(route: unknown): route is Record<string, unknown> {
+  if (typeof route !== "object" || route === null) return false;
+  const names = Object.keys(route);
+  return names.length > 0 && names.every((name) => METHODS.has(name));
+}
+
+function mapValues(object: Readonly<Record<string, unknown>>, map: (value: unknown) => unknown): object {
+  return Object.fromEntries(Object.entries(object).map(([key, value]) => [key, map(value)]));
+}

@@ -1,0 +1,113 @@
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import type { ListenAddress, NativeRuntime, NativeServer } from "../native/native_server.ts";
+import type { Peers } from "../native/peers.ts";
+import { proveServer } from "../native/proof.ts";
+import { startError } from "../native/start_error.ts";
+import { tlsOptions } from "./tls_options.ts";
+import type { BunNativeServer } from "./types.ts";
+
+declare const Bun: { serve(options: object): BunNativeServer };
+
+/** Where and how the first generation listens. */
+export interface BunAddress extends ListenAddress {
+  /** Whether other processes may listen there too, on Linux. */
+  readonly reusePort?: boolean | undefined;
+  /** Whether an IPv6 address accepts no IPv4. */
+  readonly ipv6Only?: boolean | undefined;
+}
+
+/** `Bun.serve` of one generation. */
+export class BunGeneration implements NativeServer {
+  /** The clients that a front relays to this server; empty with the handoff, where clients connect by themselves. */
+  readonly peers: Peers = new Map();
+  readonly native: BunNativeServer;
+  /** Whether requests that do not come through the front are refused. */
+  isRefusingDirectConnections = false;
+  /** Closes relayed connections that have sent nothing; set by a front. */
+  closeSilentClients: (() => void) | undefined;
+  readonly #ended = Promise.withResolvers<void>();
+
+  /**
+   * Starts the server.
+   *
+   * @param options The options of `Bun.serve`, made for this generation.
+   */
+  constructor(options: (generation: BunGeneration) => object) {
+    this.native = started(options(this));
+  }
+
+  get port(): number {
+    return this.native.port;
+  }
+
+  /** Bun's server never ends by itself. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  stop(): void {
+    void this.#stop(true);
+  }
+
+  /** Stops listening and closes idle connections; the others may finish. */
+  async stopGracefully(): Promise<void> {
+    this.closeSilentClients?.();
+    await this.#stop(false);
+  }
+
+  ref(): void {
+    this.native.ref();
+  }
+
+  unref(): void {
+    this.native.unref();
+  }
+
+  async #stop(closeActiveConnections: boolean): Promise<void> {
+    await this.native.stop(closeActiveConnections);
+    this.#ended.resolve();
+  }
+}
+
+/** The native servers of Bun, with the options that each of them is started with. */
+export class BunRuntime implements NativeRuntime<BunGeneration> {
+  readonly #options: (generation: BunGeneration) => object;
+
+  /**
+   * Makes a runtime.
+   *
+   * @param options The options of `Bun.serve` without address and `tls`.
+   */
+  constructor(options: (generation: BunGeneration) => object) {
+    this.#options = options;
+  }
+
+  start({ config }: TlsAcceptor, { hostname, port, reusePort, ipv6Only }: BunAddress): BunGeneration {
+    const tls = tlsOptions(config);
+    const address = {
+      port,
+      ...(hostname !== undefined && { hostname }),
+      ...(reusePort && { reusePort }),
+      ...(ipv6Only && { ipv6Only }),
+    };
+    // Without `id: null` and under `--hot`, Bun takes two servers on port 0 for one, and reloads the running one.
+    return new BunGeneration((generation) => ({ ...this.#options(generation), ...address, tls, id: null }));
+  }
+
+  prove(server: BunGeneration, acceptor: TlsAcceptor): Promise<void> {
+    return proveServer(server.port, acceptor);
+  }
+
+  requireServable(config: TlsConfig): void {
+    tlsOptions(config);
+  }
+}
+
+function started(options: object): BunNativeServer {
+  try {
+    return Bun.serve(options);
+  } catch (cause) {
+    throw startError(cause, "Bun.serve");
+  }
+}

@@ -1,0 +1,94 @@
+import type { TlsState } from "../accept/tls_state.ts";
+import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
+import { openServing } from "../native/serving.ts";
+import { unsupported } from "../unsupported.ts";
+import { openDenoFront } from "./front.ts";
+import { missingNatively } from "./listen_tls_options.ts";
+import { type DenoAddress, type DenoHttpGeneration, DenoHttpRuntime } from "./native_server.ts";
+import type { DenoHttpServer, DenoNetAddr, DenoServeHandler, DenoServeOptions } from "./types.ts";
+
+/** One `DenoHttpServer` over the native servers of all generations. Requests do not pass through this object. */
+export class HttpServer implements DenoHttpServer {
+  readonly #serving: ServingGenerations<DenoHttpGeneration>;
+
+  private constructor(serving: ServingGenerations<DenoHttpGeneration>) {
+    this.#serving = serving;
+  }
+
+  static async open(
+    state: TlsState,
+    options: DenoServeOptions,
+    address: DenoAddress,
+    handler: DenoServeHandler,
+  ): Promise<HttpServer> {
+    const { onListen, signal, onError, handshakeTimeoutMs, onClientError, ...rest } = options;
+    const { drainTimeoutMs: _, mechanism: __, onTlsError: ___, hostname: ____, port: _____, ...others } = rest;
+    const { tcpBacklog, reusePort: ______, ...settings } = others;
+    const frontOptions = Object.entries({ handshakeTimeoutMs, onClientError });
+    const frontOption = frontOptions.find(([, value]) => value !== undefined)?.[0];
+    const serving = await openServing<DenoHttpGeneration>({
+      state,
+      runtime: new DenoHttpRuntime({ ...settings, ...(onError && { onError }) }, handler),
+      address,
+      options,
+      needsFront: frontOption ? `option '${frontOption}'` : missingNatively(state.current()),
+      openFront(mechanismReason) {
+        const setting = Object.entries(settings).find(([, value]) => value !== undefined && value !== false)?.[0];
+        if (setting) throw unsupported("serve", `the front has no option '${setting}'; leave it out`);
+        const publicAddress = { ...address, backlog: tcpBacklog };
+        return openDenoFront(state, publicAddress, { handler, onError }, { ...options, mechanismReason });
+      },
+    });
+    const server = new HttpServer(serving);
+    server.#destroyOn(signal);
+    onListen?.(server.addr);
+    return server;
+  }
+
+  get mechanism(): Mechanism {
+    return this.#serving.mechanism;
+  }
+
+  get mechanismReason(): string {
+    return this.#serving.mechanismReason;
+  }
+
+  get addr(): DenoNetAddr {
+    return { transport: "tcp", ...this.#serving.address };
+  }
+
+  get finished(): Promise<void> {
+    return this.#serving.finished;
+  }
+
+  get generations(): readonly Generation[] {
+    return this.#serving.generations;
+  }
+
+  async shutdown(): Promise<void> {
+    const servers = [...this.#serving.servers];
+    this.#serving.close();
+    await Promise.all(servers.map((server) => server.shutdown()));
+    await this.finished;
+  }
+
+  ref(): void {
+    this.#serving.ref();
+  }
+
+  unref(): void {
+    this.#serving.unref();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+
+  #destroyOn(signal: AbortSignal | undefined): void {
+    if (!signal) return;
+    const onAbort = () => this.#serving.destroy();
+    signal.addEventListener("abort", onAbort);
+    void this.finished.then(() => signal.removeEventListener("abort", onAbort));
+    if (signal.aborted) onAbort();
+  }
+}

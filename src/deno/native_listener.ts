@@ -1,0 +1,182 @@
+import { clearTimeout, setTimeout } from "node:timers";
+import { setTimeout as delay } from "node:timers/promises";
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import { TlsReloadError } from "../errors.ts";
+import type { NativeRuntime, NativeServer } from "../native/native_server.ts";
+import { proveServer } from "../native/proof.ts";
+import { startError } from "../native/start_error.ts";
+import { listenTlsOptions } from "./listen_tls_options.ts";
+import type { DenoAddress } from "./native_server.ts";
+import type { DenoAcceptOptions, DenoNetAddr, DenoTlsConn } from "./types.ts";
+
+/** The part of `Deno.TlsListener` that this module uses. */
+interface NativeTlsListener {
+  readonly addr: DenoNetAddr;
+  accept(): Promise<DenoTlsConn>;
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
+/** How connections of a generation are accepted. */
+interface AcceptSettings {
+  readonly handshakeTimeoutMs: number;
+  readonly onClientError?: DenoAcceptOptions["onClientError"];
+  readonly drainTimeoutMs?: number | undefined;
+}
+
+declare const Deno: {
+  listenTls(options: object): NativeTlsListener;
+  readonly errors: { readonly BadResource: new () => Error; readonly Interrupted: new () => Error };
+};
+
+const RETRY_AFTER_MS = 100;
+
+/** The listener of one generation. */
+export interface DenoTlsGeneration extends NativeServer {
+  /** Where the connections of proofs come from, which the application does not see. */
+  readonly proofPorts: Set<number>;
+}
+
+/**
+ * `Deno.listenTls` of one generation. It accepts from its start, and hands on each connection whose handshake is
+ * complete. Connections do not end with their listener; they are remembered, weakly, only where a drain may close them.
+ */
+class ListenGeneration implements DenoTlsGeneration {
+  readonly ended: Promise<void>;
+  readonly proofPorts = new Set<number>();
+  readonly #native: NativeTlsListener;
+  readonly #settings: AcceptSettings;
+  readonly #onConn: (conn: DenoTlsConn) => void;
+  readonly #conns = new Set<WeakRef<DenoTlsConn>>();
+  readonly #collected = new FinalizationRegistry((ref: WeakRef<DenoTlsConn>) => this.#conns.delete(ref));
+  #isStopped = false;
+
+  constructor(native: NativeTlsListener, settings: AcceptSettings, onConn: (conn: DenoTlsConn) => void) {
+    this.#native = native;
+    this.#settings = settings;
+    this.#onConn = onConn;
+    this.ended = this.#acceptAll();
+  }
+
+  get port(): number {
+    return this.#native.addr.port;
+  }
+
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#native.close();
+    for (const ref of this.#conns) closeQuietly(ref.deref());
+    this.#conns.clear();
+  }
+
+  ref(): void {
+    this.#native.ref();
+  }
+
+  unref(): void {
+    this.#native.unref();
+  }
+
+  async #acceptAll(): Promise<void> {
+    while (!this.#isStopped) {
+      try {
+        void this.#shakeHands(await this.#native.accept());
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
+        // No descriptor is free; the connection waits in the queue.
+        await delay(RETRY_AFTER_MS, undefined, { ref: false });
+      }
+    }
+  }
+
+  async #shakeHands(conn: DenoTlsConn): Promise<void> {
+    const { handshakeTimeoutMs, onClientError, drainTimeoutMs = Infinity } = this.#settings;
+    if (drainTimeoutMs < Infinity) this.#remember(conn);
+    let hasTimedOut = false;
+    const onTimeout = () => {
+      hasTimedOut = true;
+      conn.close();
+    };
+    const timer = handshakeTimeoutMs < Infinity ? setTimeout(onTimeout, handshakeTimeoutMs) : undefined;
+    try {
+      await conn.handshake();
+    } catch (cause) {
+      closeQuietly(conn);
+      if (this.#isProof(conn)) return;
+      onClientError?.(
+        hasTimedOut
+          ? refusal("HANDSHAKE_TIMEOUT", `no handshake within ${handshakeTimeoutMs} ms`, cause)
+          : refusal("HANDSHAKE_FAILED", cause instanceof Error ? cause.message : String(cause), cause),
+      );
+      return;
+    } finally {
+      clearTimeout(timer);
+    }
+    if (this.#isProof(conn)) closeQuietly(conn);
+    else this.#onConn(conn);
+  }
+
+  /** A proof ends with its handshake, so the port is a client's from then on. */
+  #isProof({ remoteAddr: { hostname, port } }: DenoTlsConn): boolean {
+    return hostname === "127.0.0.1" && this.proofPorts.delete(port);
+  }
+
+  #remember(conn: DenoTlsConn): void {
+    const ref = new WeakRef(conn);
+    this.#conns.add(ref);
+    this.#collected.register(conn, ref);
+  }
+}
+
+/** The native listeners of Deno. */
+export class DenoTlsRuntime implements NativeRuntime<DenoTlsGeneration> {
+  readonly #settings: AcceptSettings;
+  readonly #onConn: (conn: DenoTlsConn) => void;
+
+  /**
+   * Makes a runtime.
+   *
+   * @param settings How handshakes are made.
+   * @param onConn Called with each connection whose handshake is complete.
+   */
+  constructor(settings: AcceptSettings, onConn: (conn: DenoTlsConn) => void) {
+    this.#settings = settings;
+    this.#onConn = onConn;
+  }
+
+  start({ config }: TlsAcceptor, address: DenoAddress): DenoTlsGeneration {
+    const options = { ...address, ...listenTlsOptions(config) };
+    return new ListenGeneration(started(options), this.#settings, this.#onConn);
+  }
+
+  prove(server: DenoTlsGeneration, acceptor: TlsAcceptor): Promise<void> {
+    return proveServer(server.port, acceptor, (localPort) => server.proofPorts.add(localPort));
+  }
+
+  requireServable(config: TlsConfig): void {
+    listenTlsOptions(config);
+  }
+}
+
+function started(options: object): NativeTlsListener {
+  try {
+    return Deno.listenTls(options);
+  } catch (cause) {
+    throw startError(cause, "Deno.listenTls");
+  }
+}
+
+function closeQuietly(conn: DenoTlsConn | undefined): void {
+  try {
+    conn?.close();
+  } catch {
+    // It was closed before.
+  }
+}
+
+function refusal(code: "HANDSHAKE_FAILED" | "HANDSHAKE_TIMEOUT", reason: string, cause: unknown): TlsReloadError {
+  return new TlsReloadError(code, `Cannot accept connection: ${reason}`, { cause });
+}

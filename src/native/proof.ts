@@ -1,0 +1,35 @@
+import { connect } from "node:tls";
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { servedFingerprint } from "../config/proof.ts";
+import { TlsReloadError } from "../errors.ts";
+
+/** Far above the few milliseconds that a proof takes. */
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Completes one handshake with a native server on the loopback interface and compares the certificate that it serves.
+ *
+ * @param port The port of the server.
+ * @param acceptor The configuration that the server was started with.
+ * @param onConnected Called before the handshake with the port that the connection comes from.
+ * @throws {TlsReloadError} `CONFIG_UNUSABLE` if no handshake succeeds, or another certificate is served.
+ */
+export async function proveServer(
+  port: number,
+  { config }: TlsAcceptor,
+  onConnected: (localPort: number) => void = () => {},
+): Promise<void> {
+  // In TLS 1.3 the handshake of a client is complete before the server misses its certificate.
+  const client = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, minVersion: "TLSv1.3" });
+  client.once("connect", () => onConnected(client.localPort!));
+  try {
+    const served = await servedFingerprint(client, TIMEOUT_MS);
+    if (served !== config.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
+  } catch (cause) {
+    throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot serve: no handshake with the native server succeeds", {
+      cause,
+    });
+  } finally {
+    client.destroy();
+  }
+}

@@ -1,0 +1,74 @@
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { clearInterval, setInterval } from "node:timers";
+import { listenAgain } from "./internals.ts";
+import type { ListenAddress } from "./native_server.ts";
+import { ignoreError } from "./relay.ts";
+
+/** Where and how a front listens. */
+export interface FrontAddress extends ListenAddress {
+  /** How many connections the system may queue. */
+  readonly backlog?: number | undefined;
+  /** Whether other processes may listen there too, on Linux. */
+  readonly reusePort?: boolean | undefined;
+  /** Whether an IPv6 address accepts no IPv4. */
+  readonly ipv6Only?: boolean | undefined;
+}
+
+/** The events of a public listener. */
+export interface ListenerEvents {
+  /** A connection was accepted. It is paused: nothing is read before a generation serves it. */
+  accepted(client: Socket): void;
+  /** An accepted connection was closed. */
+  closed(client: Socket): void;
+  /** An error that belongs to no connection. */
+  failed(error: unknown): void;
+}
+
+/** The public listener of a front. */
+export interface PublicListener {
+  /** The address in use. */
+  readonly address: { readonly hostname: string; readonly port: number };
+  /** Stops accepting. */
+  close(): void;
+  /** Keeps the process running, as it does from the start. */
+  ref(): void;
+  /** No longer keeps the process running. */
+  unref(): void;
+}
+
+/** Opens a public listener; rejects with the error of the system. */
+export type Listen = (events: ListenerEvents) => Promise<PublicListener>;
+
+const RESUME_EVERY_MS = 1_000;
+const DEFAULT_BACKLOG = 511;
+
+/**
+ * Listens with `node:net`.
+ *
+ * @param address Where and how to listen.
+ * @returns Opens the listener.
+ */
+export function listenOn({ hostname, port, backlog = DEFAULT_BACKLOG, reusePort, ipv6Only }: FrontAddress): Listen {
+  return ({ accepted, closed, failed }) =>
+    new Promise((resolve, reject) => {
+      // Half-open, because each direction of a relayed connection ends by itself.
+      const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (client) => {
+        client.on("error", ignoreError).once("close", () => closed(client));
+        accepted(client);
+      });
+      server.once("error", reject);
+      const options = { port, backlog, ...(hostname && { host: hostname }) };
+      server.listen({ ...options, ...(reusePort && { reusePort }), ...(ipv6Only && { ipv6Only }) }, () => {
+        server.off("error", reject).on("error", failed);
+        const resuming = setInterval(() => listenAgain(server, backlog), RESUME_EVERY_MS).unref();
+        server.once("close", () => clearInterval(resuming));
+        const { address, port } = server.address() as AddressInfo;
+        resolve({
+          address: { hostname: address, port },
+          close: () => void server.close(),
+          ref: () => void server.ref(),
+          unref: () => void server.unref(),
+        });
+      });
+    });
+}
