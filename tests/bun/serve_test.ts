@@ -1,9 +1,10 @@
-import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import test from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { TlsReloadError, TlsState } from "../../mod.ts";
 import { type BunServer, type BunWebSocket, serve, tlsOptions } from "../../src/bun.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
@@ -17,6 +18,8 @@ const LOOPBACK = { hostname: "127.0.0.1", port: 0, idleTimeout: 255 };
 const isBun = process.versions["bun"] !== undefined;
 /** What needs the native server of Bun runs on Bun. */
 const ON_BUN = { skip: isBun ? false : "needs Bun" };
+/** The handoff is for Linux. */
+const ON = { handoff: isBun ? ON_LINUX : ON_BUN, front: ON_BUN };
 
 declare const Bun: {
   serve(options: object): { readonly port: number; reload(options: object): void; stop(force: boolean): Promise<void> };
@@ -33,13 +36,17 @@ async function mutualState(): Promise<{ state: TlsState; trusted: { cert: string
   return { state: new TlsState(config), trusted: { cert, key } };
 }
 
-test("serve() says what it needs on another runtime", { skip: isBun && "runs on Bun" }, async () => {
-  const state = await newState();
-  const error = await assertRejects(() => serve(state, { fetch: () => new Response() }), TlsReloadError, "needs Bun");
-  assertEquals(error.code, "UNSUPPORTED");
-});
+test(
+  "serve() of ./bun throws on another runtime an error that names what it needs",
+  { skip: isBun && "runs on Bun" },
+  async () => {
+    const state = await newState();
+    const error = await assertRejects(() => serve(state, { fetch: () => new Response() }), TlsReloadError, "needs Bun");
+    assertEquals(error.code, "UNSUPPORTED");
+  },
+);
 
-test("tlsOptions() gives what Bun.serve takes, the key hidden", async () => {
+test("tlsOptions() returns options for Bun.serve with a hidden key", async () => {
   const ca = await issueCa("clients");
   const options = tlsOptions(
     configOf(await issueServer("options"), { minVersion: "TLSv1.3", clientAuth: { ca: ca.cert, mode: "required" } }),
@@ -55,7 +62,7 @@ test("tlsOptions() refuses optional client authentication, which Bun.serve does 
   assertEquals(assertThrows(() => tlsOptions(config), TlsReloadError).code, "UNSUPPORTED");
 });
 
-test("Bun.serve() reads state.tls once, and serves minVersion of tlsOptions()", ON_BUN, async () => {
+test("Bun.serve() reads state.tls once, and enforces minVersion of tlsOptions()", ON_BUN, async () => {
   const [first, second] = [await issueServer("first"), await issueServer("second")];
   const state = new TlsState(configOf(first));
   const handlers = { fetch: () => new Response() };
@@ -71,288 +78,338 @@ test("Bun.serve() reads state.tls once, and serves minVersion of tlsOptions()", 
   await strict.stop(true);
 });
 
-test("serve() answers with fetch, routes and error, and knows the client", ON_BUN, async () => {
-  const seen: unknown[] = [];
-  const server = await serve(await newState(), {
-    ...LOOPBACK,
-    routes: {
-      "/static": new Response("static"),
-      "/method": { GET: () => new Response("method") },
-      "/item/:id": ({ params }) => new Response(params["id"]),
-      "/thrown": () => {
-        throw new Error("thrown");
-      },
+for (const mechanism of ["handoff", "front"] as const) {
+  test(
+    `serve() answers by fetch, routes and error, and knows the address of the client (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const seen: unknown[] = [];
+      const server = await serve(await newState(), {
+        ...LOOPBACK,
+        mechanism,
+        routes: {
+          "/static": new Response("static"),
+          "/method": { GET: () => new Response("method") },
+          "/item/:id": ({ params }) => new Response(params["id"]),
+          "/thrown": () => {
+            throw new Error("thrown");
+          },
+        },
+        fetch(request, given) {
+          seen.push(this === given, given === server, request.url);
+          given.timeout(request, 60);
+          return Response.json(given.requestIP(request));
+        },
+        error: ({ message }) => new Response(message, { status: 500 }),
+      });
+      assertEquals(server.mechanism, mechanism);
+      assertMatch(server.mechanismReason, new RegExp(`^${mechanism}: `));
+      assertEquals(server.url.href, `https://127.0.0.1:${server.port}/`);
+      const connection = await HttpConnection.open(server.port);
+      for (const path of ["static", "method"]) assertEquals((await connection.ask(`/${path}`)).text, path);
+      assertEquals((await connection.ask("/item/7")).text, "7");
+      assertEquals((await connection.ask("/thrown")).text, "thrown");
+      const { localPort: port } = connection.socket;
+      assertEquals(JSON.parse((await connection.ask("/who")).text), { address: "127.0.0.1", port, family: "IPv4" });
+      assertEquals(seen, [true, true, `https://localhost:${server.port}/who`]);
+      connection.close();
+      await server.stop(true);
     },
-    fetch(request, given) {
-      seen.push(this === given, given === server, request.url);
-      given.timeout(request, 60);
-      return Response.json(given.requestIP(request));
+  );
+
+  test(
+    `serve() serves the new certificate after a swap and keeps connections (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const [first, second] = [await issueServer("first"), await issueServer("second")];
+      const state = new TlsState(configOf(first));
+      const server = await serve(state, { ...LOOPBACK, mechanism, fetch: () => new Response("answer") });
+      const kept = await HttpConnection.open(server.port);
+      const idle = await HttpConnection.open(server.port);
+      assertEquals((await kept.ask("/")).text, "answer");
+      state.swap(configOf(second));
+      const fresh = await HttpConnection.open(server.port);
+      assertEquals(kept.fingerprint256, first.fingerprint256);
+      assertEquals(fresh.fingerprint256, second.fingerprint256);
+      for (const connection of [kept, idle, fresh]) assertEquals((await connection.ask("/")).text, "answer");
+      const expected = [{ generation: 0, connections: 2 }, { generation: 1, connections: 1 }];
+      await until(() => isDeepStrictEqual(server.generations, expected));
+      for (const connection of [kept, idle, fresh]) connection.close();
+      await server.stop(true);
     },
-    error: ({ message }) => new Response(message, { status: 500 }),
-  });
-  assertEquals(server.url.href, `https://127.0.0.1:${server.port}/`);
-  const connection = await HttpConnection.open(server.port);
-  for (const path of ["static", "method"]) assertEquals((await connection.ask(`/${path}`)).text, path);
-  assertEquals((await connection.ask("/item/7")).text, "7");
-  assertEquals((await connection.ask("/thrown")).text, "thrown");
-  const { localPort: port } = connection.socket;
-  assertEquals(JSON.parse((await connection.ask("/who")).text), { address: "127.0.0.1", port, family: "IPv4" });
-  assertEquals(seen, [true, true, `https://localhost:${server.port}/who`]);
-  connection.close();
-  await server.stop(true);
-});
+  );
 
-test("serve() serves the new certificate after a swap and keeps connections", ON_BUN, async () => {
-  const [first, second] = [await issueServer("first"), await issueServer("second")];
-  const state = new TlsState(configOf(first));
-  const server = await serve(state, { ...LOOPBACK, fetch: () => new Response("answer") });
-  const kept = await HttpConnection.open(server.port);
-  const idle = await HttpConnection.open(server.port);
-  assertEquals((await kept.ask("/")).text, "answer");
-  state.swap(configOf(second));
-  const fresh = await HttpConnection.open(server.port);
-  assertEquals(kept.fingerprint256, first.fingerprint256);
-  assertEquals(fresh.fingerprint256, second.fingerprint256);
-  for (const connection of [kept, idle, fresh]) assertEquals((await connection.ask("/")).text, "answer");
-  assertEquals(server.generations, [{ generation: 0, connections: 2 }, { generation: 1, connections: 1 }]);
-  for (const connection of [kept, idle, fresh]) connection.close();
-  await server.stop(true);
-});
+  test(
+    `serve() makes swap() throw for a configuration that Bun.serve cannot serve, and keeps the current one (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const issued = await issueServer("good");
+      const state = new TlsState(configOf(issued));
+      const server = await serve(state, { ...LOOPBACK, mechanism, fetch: () => new Response() });
+      const ca = (await issueCa("clients")).cert;
+      const next = configOf(await issueServer("bad"), { clientAuth: { ca, mode: "optional" } });
+      const error = assertThrows(() => state.swap(next), TlsReloadError);
+      assertEquals([error.code, state.generation], ["UNSUPPORTED", 0]);
+      assertEquals((await visit(server.port)).fingerprint256, issued.fingerprint256);
+      await server.stop(true);
+    },
+  );
 
-test("serve() goes on with the last good configuration, and reports the other", ON_BUN, async () => {
-  const issued = await issueServer("good");
-  const state = new TlsState(configOf(issued));
-  const failed = Promise.withResolvers<unknown>();
-  const server = await serve(state, { ...LOOPBACK, fetch: () => new Response(), onTlsError: failed.resolve });
-  const ca = (await issueCa("clients")).cert;
-  state.swap(configOf(await issueServer("bad"), { clientAuth: { ca, mode: "optional" } }));
-  const error = await failed.promise;
-  assertInstanceOf(error, TlsReloadError);
-  assertEquals(error.code, "UNSUPPORTED");
-  assertEquals((await visit(server.port)).fingerprint256, issued.fingerprint256);
-  await server.stop(true);
-});
+  test(
+    `serve() publishes to the WebSockets of every generation, each of which has the address of its client (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const state = await newState();
+      const server: BunServer = await serve(state, {
+        ...LOOPBACK,
+        mechanism,
+        fetch: (request, server) =>
+          server.upgrade(request, { data: "data" }) ? undefined : new Response("", { status: 400 }),
+        websocket: {
+          open(socket: BunWebSocket) {
+            socket.subscribe("room");
+            socket.send(`${socket.remoteAddress} ${socket.data}`);
+          },
+          message(socket, message) {
+            socket.publish("room", message);
+          },
+        },
+      });
+      const chats: HttpConnection[] = [];
+      for (let generation = 0; generation < 3; generation++) {
+        const chat = await HttpConnection.open(server.port);
+        await chat.upgrade("/");
+        assertEquals(await chat.receiveText(), "127.0.0.1 data");
+        chats.push(chat);
+        state.swap(configOf(await issueServer("next")));
+      }
+      assertEquals([server.pendingWebSockets, server.subscriberCount("room")], [3, 3]);
+      chats[0]!.sendText("from the oldest");
+      for (const chat of chats.slice(1)) assertEquals(await chat.receiveText(), "from the oldest");
+      server.publish("room", "from the server");
+      for (const chat of chats) assertEquals(await chat.receiveText(), "from the server");
+      for (const chat of chats) chat.close();
+      await server.stop(true);
+    },
+  );
 
-test(
-  "serve() publishes to the WebSockets of every generation, and gives each its client's address",
-  ON_BUN,
-  async () => {
+  test(`serve() reloads the handlers of every generation, and refuses tls (${mechanism})`, ON[mechanism], async () => {
     const state = await newState();
-    const server: BunServer = await serve(state, {
-      ...LOOPBACK,
-      fetch: (request, server) =>
-        server.upgrade(request, { data: "data" }) ? undefined : new Response("", { status: 400 }),
-      websocket: {
-        open(socket: BunWebSocket) {
-          socket.subscribe("room");
-          socket.send(`${socket.remoteAddress} ${socket.data}`);
-        },
-        message(socket, message) {
-          socket.publish("room", message);
-        },
-      },
-    });
-    const chats: HttpConnection[] = [];
-    for (let generation = 0; generation < 3; generation++) {
-      const chat = await HttpConnection.open(server.port);
-      await chat.upgrade("/");
-      assertEquals(await chat.receiveText(), "127.0.0.1 data");
-      chats.push(chat);
-      state.swap(configOf(await issueServer("next")));
-    }
-    assertEquals([server.pendingWebSockets, server.subscriberCount("room")], [3, 3]);
-    chats[0]!.sendText("from the oldest");
-    for (const chat of chats.slice(1)) assertEquals(await chat.receiveText(), "from the oldest");
-    server.publish("room", "from the server");
-    for (const chat of chats) assertEquals(await chat.receiveText(), "from the server");
-    for (const chat of chats) chat.close();
+    const server = await serve(state, { ...LOOPBACK, mechanism, fetch: () => new Response("first") });
+    const kept = await HttpConnection.open(server.port);
+    assertEquals((await kept.ask("/")).text, "first");
+    state.swap(configOf(await issueServer("next")));
+    const fresh = await HttpConnection.open(server.port);
+    server.reload({ fetch: () => new Response("second") });
+    for (const connection of [kept, fresh]) assertEquals((await connection.ask("/")).text, "second");
+    const withTls = { fetch: () => new Response(), tls: state.tls };
+    assertEquals(assertThrows(() => server.reload(withTls), TlsReloadError).code, "UNSUPPORTED");
+    for (const connection of [kept, fresh]) connection.close();
     await server.stop(true);
-  },
-);
-
-test("serve() reloads the handlers of every generation, and refuses tls", ON_BUN, async () => {
-  const state = await newState();
-  const server = await serve(state, { ...LOOPBACK, fetch: () => new Response("first") });
-  const kept = await HttpConnection.open(server.port);
-  assertEquals((await kept.ask("/")).text, "first");
-  state.swap(configOf(await issueServer("next")));
-  const fresh = await HttpConnection.open(server.port);
-  server.reload({ fetch: () => new Response("second") });
-  for (const connection of [kept, fresh]) assertEquals((await connection.ask("/")).text, "second");
-  const withTls = { fetch: () => new Response(), tls: state.tls };
-  assertEquals(assertThrows(() => server.reload(withTls), TlsReloadError).code, "UNSUPPORTED");
-  for (const connection of [kept, fresh]) connection.close();
-  await server.stop(true);
-});
-
-test("serve() asks for client certificates, anew after each swap", ON_BUN, async () => {
-  const { state, trusted } = await mutualState();
-  const server = await serve(state, { ...LOOPBACK, fetch: () => new Response("in") });
-  const isIn = async (credentials: object) => (await visit(server.port, credentials)).greeting !== undefined;
-  const foreign = await issueClient("foreign", { issuer: await issueCa("foreign") });
-  assertEquals(await isIn(trusted), true);
-  assertEquals(await isIn({ cert: foreign.cert, key: foreign.key }), false);
-  assertEquals(await isIn({}), false);
-  state.swap((await mutualState()).state.current());
-  assertEquals(await isIn(trusted), false);
-  await server.stop(true);
-});
-
-test("serve() refuses who finds an inner port of a replaced configuration", isBun ? ON_LINUX : ON_BUN, async () => {
-  const { state, trusted } = await mutualState();
-  const before = await listeningPorts();
-  const server = await serve(state, {
-    ...LOOPBACK,
-    routes: { "/static": new Response("static") },
-    fetch: (request, server) => Response.json(server.requestIP(request)?.port),
   });
-  const inner = (await listeningPorts()).filter((port) => !before.includes(port) && port !== server.port);
-  assertEquals(inner.length, 1);
-  const kept = await HttpConnection.open(server.port, trusted);
-  const stranger = await HttpConnection.open(inner[0]!, trusted);
-  assertEquals((await stranger.ask("/")).text, String(stranger.socket.localPort));
-  state.swap((await mutualState()).state.current());
-  for (const path of ["/", "/static"]) {
-    assertEquals((await stranger.ask(path)).status, 421);
-    assertEquals((await kept.ask(path)).status, 200);
-  }
-  // All of 127.0.0.0/8 is this machine, so a stranger may even have the port of a client that may go on.
-  const keptPort = (await connectedFrom(inner[0]!)).find((port) => port !== stranger.socket.localPort)!;
-  const twin = await HttpConnection.open(inner[0]!, { ...trusted, localAddress: "127.0.0.2", localPort: keptPort });
-  assertEquals((await twin.ask("/")).status, 421);
-  assertEquals((await kept.ask("/")).text, String(kept.socket.localPort));
-  for (const connection of [kept, stranger, twin]) connection.close();
-  await server.stop(true);
-});
 
-test("serve() can be asked without a connection, also after a swap and once it cannot take one", ON_BUN, async () => {
-  const state = await newState();
-  const failed = Promise.withResolvers<unknown>();
-  const server = await serve(state, {
-    ...LOOPBACK,
-    onTlsError: failed.resolve,
-    routes: { "/route": () => new Response("route") },
-    fetch: (request, server) => Response.json(server.requestIP(request)),
-  });
-  const answers = async () => [
-    await (await server.fetch(`${server.url}any`)).text(),
-    await (await server.fetch(new Request(`${server.url}route`))).text(),
-  ];
-  const before = await answers();
-  const { ca: { cert: ca } } = { ca: await issueCa("clients") };
-  state.swap(configOf(await issueServer("optional"), { clientAuth: { ca, mode: "optional" } }));
-  assertEquals(await answers(), before);
-  await failed.promise;
-  assertEquals(await answers(), before);
-  await server.stop(true);
-});
-
-test("serve() lets go of a client that takes nothing, after the idle timeout", ON_BUN, async () => {
-  const server = await serve(await newState(), {
-    ...LOOPBACK,
-    idleTimeout: 1,
-    fetch: () => new Response(new Uint8Array(64 << 20)),
-  });
-  const args = ["s_client", "-quiet", "-connect", `127.0.0.1:${server.port}`];
-  const client = spawn("openssl", args, { stdio: ["pipe", "pipe", "ignore"] });
-  client.stdin.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-  await once(client.stdout, "readable");
-  client.kill("SIGSTOP");
-  assertEquals(server.generations, [{ generation: 0, connections: 1 }]);
-  await until(() => server.generations[0]!.connections === 0);
-  client.kill("SIGKILL");
-  await once(client, "close");
-  await server.stop(true);
-});
-
-test("serve() stops: idle connections at once, the others when asked to", ON_BUN, async () => {
-  const answer = Promise.withResolvers<Response>();
-  const asked = Promise.withResolvers<void>();
-  const server = await serve(await newState(), {
-    ...LOOPBACK,
-    fetch: () => {
-      asked.resolve();
-      return answer.promise;
+  test(
+    `serve() asks for client certificates, and for those of the new authorities after a swap (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const { state, trusted } = await mutualState();
+      const server = await serve(state, { ...LOOPBACK, mechanism, fetch: () => new Response("in") });
+      const isIn = async (credentials: object) => (await visit(server.port, credentials)).greeting !== undefined;
+      const foreign = await issueClient("foreign", { issuer: await issueCa("foreign") });
+      assertEquals(await isIn(trusted), true);
+      assertEquals(await isIn({ cert: foreign.cert, key: foreign.key }), false);
+      assertEquals(await isIn({}), false);
+      state.swap((await mutualState()).state.current());
+      assertEquals(await isIn(trusted), false);
+      await server.stop(true);
     },
-  });
-  const busy = await HttpConnection.open(server.port);
-  busy.send("/");
-  await asked.promise;
-  assertEquals(server.pendingRequests, 1);
-  const silent = await dialTcp(server.port);
-  await until(() => server.generations[0]!.connections === 2);
-  const stopped = server.stop();
-  await closed(silent);
-  answer.resolve(new Response("finished"));
-  assertEquals((await busy.answer()).text, "finished");
-  await stopped;
-  assertEquals((await visit(server.port)).fingerprint256, undefined);
-  busy.close();
-});
+  );
 
-test("serve() rejects with the error of the system when the port is taken", ON_BUN, async () => {
-  const state = await newState();
-  const fetch = () => new Response();
-  const server = await serve(state, { ...LOOPBACK, fetch });
-  const { port } = server;
-  const error = await serve(state, { hostname: "127.0.0.1", port, fetch }).then(() => undefined, (error) => error);
-  assertEquals((error as NodeJS.ErrnoException).code, "EADDRINUSE");
-  await server.stop(true);
-});
+  test(
+    `fetch() of the server calls the handlers without a connection, also after swaps (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const state = await newState();
+      const server = await serve(state, {
+        ...LOOPBACK,
+        mechanism,
+        routes: { "/route": () => new Response("route") },
+        fetch: (request, server) => Response.json(server.requestIP(request)),
+      });
+      const answers = async () => [
+        await (await server.fetch(`${server.url}any`)).text(),
+        await (await server.fetch(new Request(`${server.url}route`))).text(),
+      ];
+      const before = await answers();
+      state.swap(configOf(await issueServer("next")));
+      assertEquals(await answers(), before);
+      await visit(server.port);
+      assertEquals(await answers(), before);
+      const ca = (await issueCa("clients")).cert;
+      const next = configOf(await issueServer("optional"), { clientAuth: { ca, mode: "optional" } });
+      assertThrows(() => state.swap(next), TlsReloadError);
+      assertEquals(await answers(), before);
+      await server.stop(true);
+    },
+  );
 
-test(
-  "serve() has what Bun.serve has: ports of the environment, address, shared ports, reload, disposal",
-  ON_BUN,
-  async () => {
-    const handlers = { hostname: "127.0.0.1", fetch: () => new Response("own") };
-    const native = Bun.serve({ ...LOOPBACK, ...handlers });
-    const first = await serve(await newState(), { ...LOOPBACK, ...handlers, reusePort: true });
-    // Those of the runtime that concern connections come with the connection, `id` with the inner server.
-    for (const name of [...Object.keys(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(native)))]) {
-      if (name !== "id" && name !== "constructor") assert(name in first, name);
-    }
-    const { PORT } = process.env;
-    process.env["PORT"] = String(first.port);
-    const second = await serve(await newState(), { ...handlers, reusePort: true });
-    if (PORT === undefined) delete process.env["PORT"];
-    else process.env["PORT"] = PORT;
-    assertEquals(second.address, { address: "127.0.0.1", port: first.port, family: "IPv4" });
-    assertEquals(first.reload(handlers), first);
-    second.closeIdleConnections();
-    second[Symbol.dispose]();
-    await first.stop(true);
-    assertEquals(first.publish("topic", "message"), 0);
-    await native.stop(true);
-  },
-);
+  test(
+    `serve() closes the connection of a client that does not read, after the idle timeout (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const server = await serve(await newState(), {
+        ...LOOPBACK,
+        mechanism,
+        idleTimeout: 1,
+        fetch: () => new Response(new Uint8Array(64 << 20)),
+      });
+      const args = ["s_client", "-quiet", "-connect", `127.0.0.1:${server.port}`];
+      const client = spawn("openssl", args, { stdio: ["pipe", "pipe", "ignore"] });
+      client.stdin.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+      await once(client.stdout, "readable");
+      client.kill("SIGSTOP");
+      await until(() => server.generations[0]!.connections === 1);
+      await until(() => server.generations[0]!.connections === 0);
+      client.kill("SIGKILL");
+      await once(client, "close");
+      await server.stop(true);
+    },
+  );
 
-test("serve() keeps no process alive after unref(), also not by a swap", ON_BUN, async () => {
-  const { cert, key } = await issueServer("unref");
-  const program = `
+  test(
+    `stop() closes idle connections at once, and the others when they have been answered (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const answer = Promise.withResolvers<Response>();
+      const asked = Promise.withResolvers<void>();
+      const server = await serve(await newState(), {
+        ...LOOPBACK,
+        mechanism,
+        fetch: () => {
+          asked.resolve();
+          return answer.promise;
+        },
+      });
+      const busy = await HttpConnection.open(server.port);
+      busy.send("/");
+      await asked.promise;
+      assertEquals(server.pendingRequests, 1);
+      const silent = await dialTcp(server.port);
+      await until(() => server.generations[0]!.connections === 2);
+      const stopped = server.stop();
+      await closed(silent);
+      answer.resolve(new Response("finished"));
+      assertEquals((await busy.answer()).text, "finished");
+      await stopped;
+      assertEquals((await visit(server.port)).fingerprint256, undefined);
+      busy.close();
+    },
+  );
+
+  test(
+    `serve() rejects with the error of the system when the port is taken (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const state = await newState();
+      const fetch = () => new Response();
+      const server = await serve(state, { ...LOOPBACK, mechanism, fetch });
+      const { port } = server;
+      const error = await serve(state, { hostname: "127.0.0.1", port, fetch, mechanism }).then(
+        () => undefined,
+        (error) => error,
+      );
+      assertEquals((error as NodeJS.ErrnoException).code, "EADDRINUSE");
+      await server.stop(true);
+    },
+  );
+
+  test(
+    `serve() has the surface of Bun.serve: port of the environment, address, shared ports, reload, disposal (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const handlers = { hostname: "127.0.0.1", fetch: () => new Response("own") };
+      const native = Bun.serve({ ...LOOPBACK, ...handlers });
+      const first = await serve(await newState(), { ...LOOPBACK, mechanism, ...handlers, reusePort: true });
+      // Those of the runtime that concern connections come with the connection, `id` with the inner server.
+      for (const name of [...Object.keys(Object.getOwnPropertyDescriptors(Object.getPrototypeOf(native)))]) {
+        if (name !== "id" && name !== "constructor") assert(name in first, name);
+      }
+      const { PORT } = process.env;
+      process.env["PORT"] = String(first.port);
+      const second = await serve(await newState(), { ...handlers, mechanism, reusePort: true });
+      if (PORT === undefined) delete process.env["PORT"];
+      else process.env["PORT"] = PORT;
+      assertEquals(second.address, { address: "127.0.0.1", port: first.port, family: "IPv4" });
+      assertEquals(first.reload(handlers), first);
+      second.closeIdleConnections();
+      second[Symbol.dispose]();
+      await first.stop(true);
+      assertEquals(first.publish("topic", "message"), 0);
+      await native.stop(true);
+    },
+  );
+
+  test(`unref() lets the process end, also after a swap (${mechanism})`, ON[mechanism], async () => {
+    const { cert, key } = await issueServer("unref");
+    const program = `
     const { TlsConfig, TlsState } = await import("${new URL("../../mod.ts", import.meta.url)}");
     const { serve } = await import("${new URL("../../src/bun.ts", import.meta.url)}");
     const config = () => new TlsConfig(${JSON.stringify({ cert, key })});
     const state = new TlsState(config());
-    const server = await serve(state, { hostname: "127.0.0.1", port: 0, fetch: () => new Response() });
+    const server = await serve(state, { hostname: "127.0.0.1", port: 0, mechanism: "${mechanism}", fetch: () => new Response() });
     server.unref();
     state.swap(config());
     while (server.generations.at(-1).generation < 1) await Bun.sleep(1);
     console.log("swapped");`;
-  const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
-  const [[chunk], [code]] = await Promise.all([once(child.stdout, "data"), once(child, "close")]);
-  assertEquals([String(chunk), code], ["swapped\n", 0]);
-});
-
-test("serve() carries a long body both ways", ON_BUN, async () => {
-  const server = await serve(await newState(), {
-    ...LOOPBACK,
-    fetch: async (request) => new Response(await request.arrayBuffer()),
+    const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+    const [[chunk], [code]] = await Promise.all([once(child.stdout, "data"), once(child, "close")]);
+    assertEquals([String(chunk), code], ["swapped\n", 0]);
   });
-  const sent = Buffer.alloc(4 << 20, "0123456789abcdef+");
-  const connection = await HttpConnection.open(server.port);
-  connection.socket.write(`POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${sent.length}\r\n\r\n`);
-  connection.socket.write(sent);
-  assert(sent.equals((await connection.answer()).body));
-  connection.close();
-  await server.stop(true);
-});
+
+  test(`serve() receives and sends a long body (${mechanism})`, ON[mechanism], async () => {
+    const server = await serve(await newState(), {
+      ...LOOPBACK,
+      mechanism,
+      fetch: async (request) => new Response(await request.arrayBuffer()),
+    });
+    const sent = Buffer.alloc(4 << 20, "0123456789abcdef+");
+    const connection = await HttpConnection.open(server.port);
+    connection.socket.write(`POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${sent.length}\r\n\r\n`);
+    connection.socket.write(sent);
+    assert(sent.equals((await connection.answer()).body));
+    connection.close();
+    await server.stop(true);
+  });
+}
+
+test(
+  "serve() behind a front refuses direct connections to the inner port of a replaced generation",
+  isBun ? ON_LINUX : ON_BUN,
+  async () => {
+    const { state, trusted } = await mutualState();
+    const before = await listeningPorts();
+    const server = await serve(state, {
+      ...LOOPBACK,
+      mechanism: "front",
+      routes: { "/static": new Response("static") },
+      fetch: (request, server) => Response.json(server.requestIP(request)?.port),
+    });
+    const inner = (await listeningPorts()).filter((port) => !before.includes(port) && port !== server.port);
+    assertEquals(inner.length, 1);
+    const kept = await HttpConnection.open(server.port, trusted);
+    const stranger = await HttpConnection.open(inner[0]!, trusted);
+    assertEquals((await stranger.ask("/")).text, String(stranger.socket.localPort));
+    state.swap((await mutualState()).state.current());
+    for (const path of ["/", "/static"]) {
+      assertEquals((await stranger.ask(path)).status, 421);
+      assertEquals((await kept.ask(path)).status, 200);
+    }
+    // All of 127.0.0.0/8 is this machine, so a stranger may even have the port of a client that may go on.
+    const keptPort = (await connectedFrom(inner[0]!)).find((port) => port !== stranger.socket.localPort)!;
+    const twin = await HttpConnection.open(inner[0]!, { ...trusted, localAddress: "127.0.0.2", localPort: keptPort });
+    assertEquals((await twin.ask("/")).status, 421);
+    assertEquals((await kept.ask("/")).text, String(kept.socket.localPort));
+    for (const connection of [kept, stranger, twin]) connection.close();
+    await server.stop(true);
+  },
+);

@@ -5,8 +5,10 @@ import process from "node:process";
 import test from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { TlsConfig, TlsState } from "../../mod.ts";
-import { type Backend, Front, type FrontOptions, type Listen } from "../../src/native/front.ts";
-import { listenNet } from "../../src/native/net_carrier.ts";
+import { Front } from "../../src/native/front.ts";
+import { type Listen, listenOn } from "../../src/native/public_listener.ts";
+import type { Backend } from "../../src/native/running_generations.ts";
+import type { ServingOptions } from "../../src/native/serving_options.ts";
 import { issuePair } from "../support/certificates.ts";
 import { explore, type Model, resting, rests, tours } from "./explore.ts";
 import { FRONT_RULES, type FrontBounds, frontModel, type FrontState, heldBy, living } from "./front_model.ts";
@@ -72,8 +74,8 @@ class RealFront {
   readonly #errors: unknown[] = [];
   /** The generations that were given a connection after they had been closed. */
   readonly #servedLate: number[] = [];
-  readonly #options: FrontOptions;
-  #front!: Front<Socket, Backend<Socket>>;
+  readonly #options: ServingOptions;
+  #front!: Front<undefined>;
   #isFinished = false;
 
   constructor(drains: boolean) {
@@ -81,13 +83,13 @@ class RealFront {
   }
 
   async open(): Promise<void> {
-    const listenOn = listenNet({ hostname: "127.0.0.1", port: 0 });
-    const listen: Listen<Socket> = (events) => {
+    const listenOnLoopback = listenOn({ hostname: "127.0.0.1", port: 0 });
+    const listen: Listen = (events) => {
       const accepted = (client: Socket) => {
         events.accepted(client);
         this.#accepted.emit("client");
       };
-      return listenOn({ ...events, accepted });
+      return listenOnLoopback({ ...events, accepted });
     };
     const start = async ({ generation }: { generation: number }) => {
       // No walk tries again what has failed. When the time for that comes, it fails again, and nothing is seen of it.
@@ -103,17 +105,18 @@ class RealFront {
     this.#front.finished.then(() => this.#isFinished = true);
   }
 
-  #backend(generation: number): Backend<Socket> {
+  #backend(generation: number): Backend<undefined> {
     return {
+      server: undefined,
       serve: (client) => {
         if (this.#closed.includes(generation)) this.#servedLate.push(generation);
         client.write(`${generation}\n`);
         client.pipe(client);
       },
-      guard: () => {
+      refuseDirectConnections: () => {
         if (!this.#guarded.includes(generation)) this.#guarded.push(generation);
       },
-      close: () => void this.#closed.push(generation),
+      stop: () => void this.#closed.push(generation),
     };
   }
 

@@ -1,11 +1,13 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
+import { createServer } from "node:net";
 import test from "node:test";
 import { TlsConfig, TlsState } from "../../mod.ts";
-import { type Backend, Front, type FrontOptions, type StartBackend } from "../../src/native/front.ts";
-import { listenNet } from "../../src/native/net_carrier.ts";
-import { issuePair } from "../support/certificates.ts";
+import { Front, type FrontDriver } from "../../src/native/front.ts";
+import { listenOn } from "../../src/native/public_listener.ts";
+import type { Backend } from "../../src/native/running_generations.ts";
+import type { ServingOptions } from "../../src/native/serving_options.ts";
+import { issueCa, issuePair } from "../support/certificates.ts";
 import { connected, until } from "../support/tcp.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
@@ -14,29 +16,30 @@ async function newConfig(): Promise<TlsConfig> {
   return new TlsConfig(await issuePair("front"));
 }
 
-/** A backend that says which generation it is, and then what it is told. */
-function echo(generation: number, closed: number[] = []): Backend<Socket> {
+/** A backend that sends its generation, and then echoes. */
+function echo(generation: number, stopped: number[] = []): Backend<undefined> {
   return {
+    server: undefined,
     serve(client) {
       client.write(`${generation}\n`);
       client.pipe(client);
     },
-    close: () => void closed.push(generation),
+    stop: () => void stopped.push(generation),
   };
 }
 
 function openFront(
   state: TlsState,
-  start: StartBackend<Socket, Backend<Socket>>,
-  options?: FrontOptions,
-): Promise<Front<Socket, Backend<Socket>>> {
-  return Front.open(state, { listen: listenNet(LOOPBACK), start }, options);
+  start: FrontDriver<undefined>["start"],
+  options?: ServingOptions,
+): Promise<Front<undefined>> {
+  return Front.open(state, { listen: listenOn(LOOPBACK), start }, options);
 }
 
-test("Front gives a connection to the newest generation, where it stays", async () => {
+test("Front serves a connection by the newest generation until it ends", async () => {
   const state = new TlsState(await newConfig());
-  const closed: number[] = [];
-  const front = await openFront(state, ({ generation }) => echo(generation, closed));
+  const stopped: number[] = [];
+  const front = await openFront(state, ({ generation }) => echo(generation, stopped));
   const first = await connected(front.address.port);
   await first.hears("0\n");
   state.swap(await newConfig());
@@ -45,18 +48,18 @@ test("Front gives a connection to the newest generation, where it stays", async 
   first.socket.write("still here");
   await first.hears("still here");
   assertEquals(front.generations, [{ generation: 0, connections: 1 }, { generation: 1, connections: 1 }]);
-  assertEquals(closed, []);
+  assertEquals(stopped, []);
   await first.close();
-  await until(() => closed.length > 0);
-  assertEquals(closed, [0]);
+  await until(() => stopped.length > 0);
+  assertEquals(stopped, [0]);
   assertEquals(front.generations.map(({ generation }) => generation), [1]);
   front.close();
   await second.close();
   await front.finished;
-  assertEquals(closed, [0, 1]);
+  assertEquals(stopped, [0, 1]);
 });
 
-test("Front holds a connection accepted after a swap until the generation has started", async () => {
+test("Front holds a connection accepted after a swap until the new generation has started", async () => {
   const state = new TlsState(await newConfig());
   const starting = Promise.withResolvers<void>();
   const front = await openFront(state, async ({ generation }) => {
@@ -82,7 +85,7 @@ test("Front holds a connection accepted after a swap until the generation has st
   await front.finished;
 });
 
-test("Front goes on with the last good generation when one does not start", async () => {
+test("Front continues with the last good generation when a newer one does not start", async () => {
   const state = new TlsState(await newConfig());
   const errors: unknown[] = [];
   const failure = new Error("cannot start");
@@ -102,43 +105,43 @@ test("Front goes on with the last good generation when one does not start", asyn
   await front.finished;
 });
 
-test("Front ends with the newest of several swaps and starts none that is out of date", async () => {
+test("Front starts the newest of several swaps and skips those that are out of date", async () => {
   const state = new TlsState(await newConfig());
   const started: number[] = [];
-  const closed: number[] = [];
+  const stopped: number[] = [];
   const front = await openFront(state, async ({ generation }) => {
     await new Promise(setImmediate);
     started.push(generation);
-    return echo(generation, closed);
+    return echo(generation, stopped);
   });
   const config = await newConfig();
   for (let swap = 0; swap < 100; swap++) state.swap(config);
   const client = await connected(front.address.port);
   await client.hears("100\n");
   assertEquals(started, [0, 1, 100]);
-  assertEquals(closed, [0, 1]);
+  assertEquals(stopped, [0, 1]);
   await client.close();
   front.destroy();
   await front.finished;
 });
 
-test("Front tells the generation that serves, at once, that the state holds a newer one", async () => {
+test("Front makes the serving generation refuse direct connections as soon as the state holds a newer one", async () => {
   const state = new TlsState(await newConfig());
-  const guarded: number[] = [];
+  const refusing: number[] = [];
   const front = await openFront(
     state,
-    ({ generation }) => ({ ...echo(generation), guard: () => void guarded.push(generation) }),
+    ({ generation }) => ({ ...echo(generation), refuseDirectConnections: () => void refusing.push(generation) }),
   );
-  assertEquals(guarded, []);
+  assertEquals(refusing, []);
   state.swap(await newConfig());
-  assertEquals(guarded, [0]);
+  assertEquals(refusing, [0]);
   front.destroy();
   await front.finished;
 });
 
-test("Front cuts the connections of a replaced generation after drainTimeoutMs, and no others", async () => {
+test("Front closes the connections of a replaced generation after drainTimeoutMs, and no others", async () => {
   const state = new TlsState(await newConfig());
-  const options: FrontOptions = { drainTimeoutMs: 1 };
+  const options: ServingOptions = { drainTimeoutMs: 1 };
   const front = await openFront(state, ({ generation }) => echo(generation), options);
   const first = await connected(front.address.port);
   await first.hears("0\n");
@@ -153,17 +156,17 @@ test("Front cuts the connections of a replaced generation after drainTimeoutMs, 
   await front.finished;
 });
 
-test("Front.open() rejects when the port is taken, and closes what it started", async () => {
+test("Front.open() rejects when the port is taken, and stops the backend that it started", async () => {
   const state = new TlsState(await newConfig());
-  const closed: number[] = [];
-  const start = ({ generation }: { generation: number }) => echo(generation, closed);
+  const stopped: number[] = [];
+  const start = ({ generation }: { generation: number }) => echo(generation, stopped);
   const front = await openFront(state, start);
   const error = await assertRejects(
-    () => Front.open(state, { listen: listenNet(front.address), start }),
+    () => Front.open(state, { listen: listenOn(front.address), start }),
     Error,
   );
   assertEquals((error as NodeJS.ErrnoException).code, "EADDRINUSE");
-  assertEquals(closed, [0]);
+  assertEquals(stopped, [0]);
   state.swap(await newConfig());
   front.destroy();
   await front.finished;
@@ -174,7 +177,7 @@ test("Front.open() rejects when the first generation does not start", async () =
   await assertRejects(() => openFront(state, () => Promise.reject(new Error("bad"))), Error, "bad");
 });
 
-test("Front tries a generation that could not start again, and reports it once", async () => {
+test("Front retries a generation that could not start, and reports it once", async () => {
   const state = new TlsState(await newConfig());
   const errors: unknown[] = [];
   const failure = new Error("no file descriptor left");
@@ -186,6 +189,31 @@ test("Front tries a generation that could not start again, and reports it once",
   state.swap(await newConfig());
   await until(() => front.generations.some(({ generation }) => generation === 1));
   assertEquals(errors, [failure]);
+  front.destroy();
+  await front.finished;
+});
+
+test("Front holds connections while a generation that takes trust away does not start", async () => {
+  const clientAuth = { ca: (await issueCa("clients")).cert, mode: "required" } as const;
+  const state = new TlsState(await newConfig());
+  const strict = new TlsConfig({ ...await issuePair("strict"), clientAuth });
+  const failed = Promise.withResolvers<void>();
+  const failures = [new Error("no file descriptor left")];
+  const front = await openFront(state, ({ generation }) => {
+    const failure = generation === 1 ? failures.shift() : undefined;
+    return failure ? Promise.reject(failure) : echo(generation);
+  }, { onTlsError: () => failed.resolve() });
+  const before = await connected(front.address.port);
+  await before.hears("0\n");
+  state.swap(strict);
+  const during = await connected(front.address.port);
+  await failed.promise;
+  const after = await connected(front.address.port);
+  before.socket.write("still here");
+  await before.hears("still here");
+  assertEquals([during.socket.bytesRead, after.socket.bytesRead], [0, 0]);
+  for (const client of [during, after]) await client.hears("1\n");
+  for (const client of [before, during, after]) await client.close();
   front.destroy();
   await front.finished;
 });

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { spawn } from "node:child_process";
+import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Issued } from "./certificates.ts";
@@ -7,8 +8,9 @@ import type { Runtime } from "./runtimes.ts";
 
 const PROGRAM = fileURLToPath(new URL("child_server_main.ts", import.meta.url));
 
-/** A native server behind a front, in a process of its own. */
+/** A native server in a process of its own. */
 export interface ChildServer {
+  readonly pid: number;
   readonly port: number;
   /** The codes of the errors that it reported. */
   readonly errors: readonly string[];
@@ -23,16 +25,19 @@ export interface ChildServer {
  *
  * @param runtime What it runs on.
  * @param certificates The first is served until the command `swap`, then the second.
- * @param options How many file descriptors it may have.
+ * @param options How many file descriptors it may have, and by which mechanism it serves.
  */
 export async function startChildServer(
   { path, runArgs }: Pick<Runtime, "path" | "runArgs">,
   certificates: readonly [Issued, Issued],
-  options: { readonly fileLimit?: number } = {},
+  options: { readonly fileLimit?: number; readonly mechanism?: "handoff" | "front" } = {},
 ): Promise<ChildServer> {
-  const { fileLimit } = options;
+  const { fileLimit, mechanism } = options;
   const command = `${fileLimit ? `ulimit -n ${fileLimit}; ` : ""}exec "$0" "$@"`;
-  const child = spawn("sh", ["-c", command, path, ...runArgs, PROGRAM], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn("sh", ["-c", command, path, ...runArgs, PROGRAM], {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...process.env, ...(mechanism && { TLS_RELOAD_MECHANISM: mechanism }) },
+  });
   const errors: string[] = [];
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
   const hear = async () => {
@@ -45,6 +50,7 @@ export async function startChildServer(
   };
   child.stdin.write(`${JSON.stringify(certificates.map(({ cert, key }) => ({ cert, key })))}\n`);
   return {
+    pid: child.pid!,
     port: Number((await hear()).slice("port ".length)),
     errors,
     async tell(command) {

@@ -1,17 +1,21 @@
-// A native server behind a front, whose file descriptors can be used up: what child_server.ts starts. It reads the
+// A native server, whose file descriptors can be used up: what child_server.ts starts. It reads the
 // certificates and the commands `fill`, `swap` and `release` on standard input, and writes lines.
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import * as bun from "../../src/bun.ts";
 import * as deno from "../../src/deno.ts";
+import type { Mechanism } from "../../src/native/native_server.ts";
 import { Front } from "../../src/native/front.ts";
-import { carry, listenNet, peerOf } from "../../src/native/net_carrier.ts";
+import { peerOf } from "../../src/native/peers.ts";
+import { listenOn } from "../../src/native/public_listener.ts";
+import { relayToPort } from "../../src/native/relay.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
+const mechanism = process.env["TLS_RELOAD_MECHANISM"] as Mechanism | undefined;
 const KEPT_FREE = 10;
 /** The longest that Bun takes. */
 const LONGEST_IDLE_SECONDS = 255;
@@ -19,21 +23,23 @@ const LONGEST_IDLE_SECONDS = 255;
 async function serve(state: TlsState, onTlsError: (error: unknown) => void): Promise<number> {
   if (process.versions["bun"]) {
     const fetch = () => new Response("answer");
-    return (await bun.serve(state, { ...LOOPBACK, idleTimeout: LONGEST_IDLE_SECONDS, onTlsError, fetch })).port;
+    return (await bun.serve(state, { ...LOOPBACK, mechanism, idleTimeout: LONGEST_IDLE_SECONDS, onTlsError, fetch }))
+      .port;
   }
   if (process.versions["deno"]) {
-    return (await deno.serve(state, { ...LOOPBACK, onTlsError }, () => new Response("answer"))).addr.port;
+    return (await deno.serve(state, { ...LOOPBACK, mechanism, onTlsError }, () => new Response("answer"))).addr.port;
   }
   const keepAliveTimeout = LONGEST_IDLE_SECONDS * 1_000;
   const inner = createServer({ keepAliveTimeout }, (_, response) => response.end("answer"));
   await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
   const { port: innerPort } = inner.address() as AddressInfo;
   const front = await Front.open(state, {
-    listen: listenNet(LOOPBACK),
+    listen: listenOn(LOOPBACK),
     start: (acceptor) => ({
-      serve(client: Socket) {
+      server: undefined,
+      serve(client) {
         const peer = peerOf(client);
-        acceptor.accept(client).then((secure) => carry(secure, peer, innerPort, new Map()), onTlsError);
+        acceptor.accept(client).then((secure) => relayToPort(secure, peer, innerPort, new Map()), onTlsError);
       },
     }),
   }, { onTlsError });
@@ -61,16 +67,27 @@ const fill = () => {
     // None is left.
   }
 };
+let hasSwapped = false;
+const swap = () => {
+  hasSwapped = true;
+  try {
+    state.swap(configs[1]!);
+  } catch (error) {
+    console.log(`error ${(error as { code?: string }).code}`);
+  }
+};
 for (let command; (command = await nextLine());) {
   if (command === "fill") {
     fill();
     release(KEPT_FREE);
   } else if (command === "release") {
     release(taken.length);
+    // A handoff refuses a swap for which it has too few descriptors.
+    if (state.generation === 0 && hasSwapped) swap();
   } else if (command === "swap") {
     // However many of the crowd have been accepted by now, the new generation finds no descriptor.
     if (taken.length > 0 && process.versions["bun"]) fill();
-    state.swap(configs[1]!);
+    swap();
   }
   console.log(command);
 }

@@ -5,26 +5,20 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import test from "node:test";
 import { TlsConfig, TlsState } from "../../mod.ts";
-import { type Client, Front, type FrontAddress, type Listen } from "../../src/native/front.ts";
+import { Front } from "../../src/native/front.ts";
 import type { Peers } from "../../src/native/peers.ts";
+import { listenOn } from "../../src/native/public_listener.ts";
 import { issuePair } from "./certificates.ts";
 import { connected, until } from "./tcp.ts";
 
 const MIB = 1 << 20;
 
-/** A way to accept connections and to carry them to a server on the loopback interface. */
-export interface Carrier<C extends Client> {
-  listen(address: FrontAddress): Listen<C>;
-  carry(client: C, port: number, peers: Peers): void;
-}
+/** Relays a client to a server on the loopback interface. */
+export type RelayToPort = (client: Socket, port: number, peers: Peers) => void;
 
-/** What must hold of every carrier. */
-export function testCarrier<C extends Client>(
-  kind: string,
-  { listen, carry }: Carrier<C>,
-  options: { readonly skip: string | false },
-): void {
-  interface Carried {
+/** What must hold of every relay. */
+export function testRelay(kind: string, relayToPort: RelayToPort): void {
+  interface Relayed {
     readonly inner: Server;
     readonly port: number;
     readonly peers: Peers;
@@ -32,15 +26,15 @@ export function testCarrier<C extends Client>(
     close(): Promise<void>;
   }
 
-  async function carrying(serve: (socket: Socket) => void): Promise<Carried> {
+  async function relaying(serve: (socket: Socket) => void): Promise<Relayed> {
     const inner = createServer({ allowHalfOpen: true }, (socket) => serve(socket.on("error", () => {})));
     inner.listen(0, "127.0.0.1");
     await once(inner, "listening");
     const innerPort = (inner.address() as { port: number }).port;
     const peers: Peers = new Map();
-    const front = await Front.open(new TlsState(new TlsConfig(await issuePair("carrier"))), {
-      listen: listen({ hostname: "127.0.0.1", port: 0 }),
-      start: () => ({ serve: (client: C) => carry(client, innerPort, peers) }),
+    const front = await Front.open(new TlsState(new TlsConfig(await issuePair("relay"))), {
+      listen: listenOn({ hostname: "127.0.0.1", port: 0 }),
+      start: () => ({ server: undefined, serve: (client) => relayToPort(client, innerPort, peers) }),
     });
     return {
       inner,
@@ -55,9 +49,9 @@ export function testCarrier<C extends Client>(
     };
   }
 
-  test(`${kind} passes on both directions and the end of each by itself`, options, async () => {
+  test(`${kind} relays both directions and the end of each one by itself`, async () => {
     let received = "";
-    const { port, close } = await carrying((socket) => {
+    const { port, close } = await relaying((socket) => {
       socket.write("welcome");
       socket.on("data", (chunk) => received += chunk);
       socket.on("end", () => socket.end(`you said ${received}`));
@@ -70,8 +64,8 @@ export function testCarrier<C extends Client>(
     await close();
   });
 
-  test(`${kind} passes on that the server ended first`, options, async () => {
-    const { port, close } = await carrying((socket) => void socket.end("bye"));
+  test(`${kind} relays the end of a server that ends first`, async () => {
+    const { port, close } = await relaying((socket) => void socket.end("bye"));
     const client = await connected(port);
     await client.hears("bye");
     await client.ended;
@@ -79,10 +73,10 @@ export function testCarrier<C extends Client>(
     await close();
   });
 
-  test(`${kind} breaks the connection to the server when the client breaks its own`, options, async () => {
+  test(`${kind} resets the inner connection when the client resets its own`, async () => {
     const broken = Promise.withResolvers<NodeJS.ErrnoException>();
     const received = Promise.withResolvers<void>();
-    const { port, close } = await carrying((socket) => {
+    const { port, close } = await relaying((socket) => {
       socket.on("data", () => received.resolve()).on("error", broken.resolve);
     });
     const client = await connected(port);
@@ -93,17 +87,17 @@ export function testCarrier<C extends Client>(
     await close();
   });
 
-  test(`${kind} breaks the client when the server breaks`, options, async () => {
-    const { port, close } = await carrying((socket) => void socket.once("data", () => socket.resetAndDestroy()));
+  test(`${kind} resets the client when the server resets the inner connection`, async () => {
+    const { port, close } = await relaying((socket) => void socket.once("data", () => socket.resetAndDestroy()));
     const client = await connected(port);
     client.socket.write("x");
     await client.ended;
     await close();
   });
 
-  test(`${kind} knows the client by the port of the inner connection, as long as that lasts`, options, async () => {
+  test(`${kind} maps the port of the inner connection to the client while that connection is open`, async () => {
     const accepted = Promise.withResolvers<Socket>();
-    const { port, peers, connections, close } = await carrying((socket) => {
+    const { port, peers, connections, close } = await relaying((socket) => {
       socket.on("data", () => accepted.resolve(socket)).on("end", () => socket.end());
     });
     const client = await connected(port);
@@ -116,10 +110,10 @@ export function testCarrier<C extends Client>(
     await close();
   });
 
-  test(`${kind} takes from the server no more than a slow client reads`, options, async () => {
+  test(`${kind} reads no more from the server than a slow client takes`, async () => {
     const written: number[] = [];
     const chunk = new Uint8Array(MIB);
-    const { port, close } = await carrying((socket) => {
+    const { port, close } = await relaying((socket) => {
       const each = written.push(0) - 1;
       const write = () => {
         while (written[each]!++ < 64) if (!socket.write(chunk)) return void socket.once("drain", write);
@@ -144,8 +138,8 @@ export function testCarrier<C extends Client>(
     await close();
   });
 
-  test(`${kind} carries each byte both ways, whoever is the slower`, options, async () => {
-    const { port, close } = await carrying((socket) => void socket.pipe(socket));
+  test(`${kind} relays every byte both ways when one side reads slowly`, async () => {
+    const { port, close } = await relaying((socket) => void socket.pipe(socket));
     const client = await connected(port);
     const sent = randomBytes(32 * MIB);
     const received: Uint8Array[] = [];
@@ -162,13 +156,12 @@ export function testCarrier<C extends Client>(
   });
 
   test(
-    `${kind} carries what the client sends after the server has ended, however slowly it is taken`,
-    options,
+    `${kind} relays what the client sends after the server has ended, also to a slow server`,
     async () => {
       for (let size = 256 << 10; size <= 16 * MIB; size *= 2) {
         const received: Uint8Array[] = [];
         const ended = Promise.withResolvers<void>();
-        const { port, close } = await carrying((socket) => {
+        const { port, close } = await relaying((socket) => {
           socket.end("bye");
           socket.on("data", (chunk) => {
             received.push(chunk);
@@ -188,8 +181,8 @@ export function testCarrier<C extends Client>(
     },
   );
 
-  test(`${kind} breaks the client when nobody listens`, options, async () => {
-    const { inner, port, connections, close } = await carrying(() => {});
+  test(`${kind} closes the client when no server listens`, async () => {
+    const { inner, port, connections, close } = await relaying(() => {});
     inner.close();
     await once(inner, "close");
     const client = await connected(port);
