@@ -26,7 +26,7 @@ class EndingServe {
     }) as typeof Deno.serve;
   }
 
-  [Symbol.dispose](): void {
+  restore(): void {
     Deno.serve = this.#serve;
   }
 }
@@ -37,7 +37,7 @@ function holdEventLoop(ms: number): void {
 }
 
 test("InnerServer sends nothing to a process that takes its port when the native server ends", ON_DENO, async () => {
-  using ending = new EndingServe();
+  const ending = new EndingServe();
   for (let round = 0; round < 3; round++) {
     const inner = new InnerServer({ handler: () => new Response("answer") }, () => {});
     const native = ending.natives.at(-1)!;
@@ -69,10 +69,11 @@ test("InnerServer sends nothing to a process that takes its port when the native
     for (const socket of opened) socket.destroy();
     inner.stop();
   }
+  ending.restore();
 });
 
 test("InnerServer starts again when the native server ends by itself", ON_DENO, async () => {
-  using ending = new EndingServe();
+  const ending = new EndingServe();
   const inner = new InnerServer({ handler: () => new Response("answer") }, () => {});
   await ending.natives[0]!.shutdown();
   while (inner.port === 0 || ending.natives.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
@@ -80,4 +81,5 @@ test("InnerServer starts again when the native server ends by itself", ON_DENO, 
   const socket = await inner.connect();
   socket.destroy();
   await inner.shutdown();
+  ending.restore();
 });
