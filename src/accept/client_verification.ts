@@ -1,132 +1,141 @@
 import { Socket } from "node:net";
-import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import type { ClientAuth } from "../config/options.ts";
 import { socketUnder } from "../node_internals.ts";
-import type { Certificate } from "../x509/certificate.ts";
-import { readCertificateFields } from "../x509/certificate_fields.ts";
-
-/** How many clients a state remembers. A client that was forgotten has to make a full handshake. */
-const MAX_REMEMBERED = 10_000;
-
-/** What a full handshake has shown of a client. */
-interface Verification {
-  /** Fingerprints of authorities: while all of them are trusted, the client is. */
-  readonly authorities: ReadonlySet<string>;
-  /** When the first certificate of the client's path expires. Node 24 shows the leaf only. */
-  readonly notAfter: number;
-}
-
-/**
- * The clients that were verified in full handshakes of one state, or of one attached server.
- *
- * Invariant: it holds at most 10,000 clients by the fingerprint of their certificate, the one that was away longest
- * first. It is never shared between servers: a client that one server has verified means nothing to another one, and
- * Deno lets a client resume the session of any server of the process.
- */
-export class VerifiedClients {
-  readonly #verifications = new Map<string, Verification>();
-
-  /** What is known of a client. */
-  get(fingerprint256: string): Verification | undefined {
-    return this.#verifications.get(fingerprint256);
-  }
-
-  /** Remembers a client that has entered. */
-  remember(fingerprint256: string, verification: Verification): void {
-    this.#verifications.delete(fingerprint256);
-    this.#verifications.set(fingerprint256, verification);
-    if (this.#verifications.size <= MAX_REMEMBERED) return;
-    const [oldest] = this.#verifications.keys();
-    this.#verifications.delete(oldest!);
-  }
-}
+import { findPath, leafFault, type PathResult } from "../x509/certification_path.ts";
+import { PathCertificate } from "../x509/path_certificate.ts";
+import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
+import { sentBeside } from "./client_chain.ts";
+import { type AllowClient, allowRefusal, type ClientCertificate, noteClient } from "./client_identity.ts";
+import type { Finding, Verification, VerifiedClients } from "./verified_clients.ts";
 
 /**
  * Judges the clients of one configuration after their handshakes. This is the one place where a client is judged.
  *
- * Invariant: a client enters only if a full handshake has verified its certificate under authorities that this
- * configuration trusts now. In a full handshake the runtime verifies the client. In a resumed one no runtime does, so
- * the client must have been verified before.
+ * Invariant: a client enters only if a full handshake has verified its certificate, and a path leads from it to an
+ * authority that this configuration trusts now, see {@linkcode findPath}. In a full handshake the runtime verifies the
+ * client as well, and must not have refused it. In a resumed one no runtime does, so the client must have been verified
+ * before, by the same server.
+ *
+ * Node 24.21 and 26.8 to 26.9 show a server the client's own certificate only (nodejs/node#65579). If its issuer is not
+ * among the authorities, the verdict of the runtime stands for the path, and every authority may have been used.
  */
 export class ClientVerification {
+  /** The clients that full handshakes have verified. */
+  readonly verifiedClients: VerifiedClients;
   readonly #auth: ClientAuth;
-  readonly #verifiedClients: VerifiedClients;
-  readonly #trusted: ReadonlySet<string>;
-  readonly #hasIssuerCycle: boolean;
+  readonly #anchors: TrustAnchors;
 
   constructor(auth: ClientAuth, verifiedClients: VerifiedClients) {
     this.#auth = auth;
-    this.#verifiedClients = verifiedClients;
-    this.#trusted = new Set(auth.ca.map(({ fingerprint256 }) => fingerprint256));
-    this.#hasIssuerCycle = hasIssuerCycle(auth.ca);
+    this.verifiedClients = verifiedClients;
+    this.#anchors = trustAnchorsOf(auth.ca);
   }
 
   /**
    * Judges a client whose handshake was made with this configuration.
    *
+   * @param secure The connection.
+   * @param certificate The client's own certificate, if it sent one.
    * @returns Why the client is refused, or `undefined` if it may enter.
    */
-  refusal(secure: TLSSocket): string | undefined {
-    return readably(secure, (certificate) => {
-      const { fingerprint256, valid_to } = certificate;
-      if (secure.isSessionReused()) return this.#refusalOfVerified(fingerprint256);
-      // Our own verification of the path belongs here, beside the verdict of the runtime.
-      if (!secure.authorized) return String(secure.authorizationError);
-      this.#verifiedClients.remember(fingerprint256, this.#verificationOf(secure, Date.parse(valid_to)));
-      return undefined;
-    }, () => this.#refusalWithoutCertificate());
+  refusal(secure: TLSSocket, certificate: ClientCertificate | undefined): string | undefined {
+    if (!certificate) return this.#refusalWithoutCertificate();
+    if (secure.isSessionReused()) return this.#refusalOfVerified(certificate);
+    if (!secure.authorized) return String(secure.authorizationError);
+    const known = this.verifiedClients.get(certificate.fingerprint256);
+    if (known && this.#holds(known.finding)) return this.#admit(certificate, known);
+    return this.#refusalOfNew(secure, certificate);
   }
 
   /**
    * Judges a client that was admitted by the configuration of its handshake, which this one has replaced since.
    *
+   * @param certificate The client's own certificate, if it sent one.
    * @returns Why the client is refused, or `undefined` if it may enter.
    */
-  refusalOfAdmitted(secure: TLSSocket): string | undefined {
-    return readably(
-      secure,
-      ({ fingerprint256 }) => this.#refusalOfVerified(fingerprint256),
-      () => this.#refusalWithoutCertificate(),
-    );
+  refusalOfAdmitted(certificate: ClientCertificate | undefined): string | undefined {
+    return certificate ? this.#refusalOfVerified(certificate) : this.#refusalWithoutCertificate();
   }
 
   #refusalWithoutCertificate(): string | undefined {
     return this.#auth.mode === "optional" ? undefined : "the client sent no certificate";
   }
 
-  #refusalOfVerified(fingerprint256: string): string | undefined {
-    const verification = this.#verifiedClients.get(fingerprint256);
-    if (!verification) return "the resumed session is of a client that this server has not verified";
-    if (verification.notAfter < Date.now()) return "a certificate of the client has expired since it was verified";
-    if (!verification.authorities.isSubsetOf(this.#trusted)) {
-      return "the authority of the client is not trusted any more";
-    }
-    this.#verifiedClients.remember(fingerprint256, verification);
-    return undefined;
+  /** In a full handshake the runtime has verified the client, and may show what the client has sent. */
+  #refusalOfNew(secure: TLSSocket, certificate: ClientCertificate): string | undefined {
+    const leaf = new PathCertificate(certificate.raw, certificate.fingerprint256);
+    const { certificates, isHidden } = sentBeside(secure, this.#anchors.hasCycle);
+    const { path, reason } = this.#pathFrom(leaf, certificates);
+    if (path) return this.#admit(certificate, this.#verificationBy(path));
+    const isIssuerHidden = isHidden && !this.#anchors.has(leaf) &&
+      this.#anchors.bySubject(leaf.issuerKey).length === 0 &&
+      leafFault(leaf, { at: Date.now(), purpose: "clientAuth" }) === undefined;
+    if (!isIssuerHidden) return reason;
+    const { notBefore, notAfter } = leaf;
+    const finding = { anchors: this.#anchors, notBefore, notAfter, authorities: this.#anchors.fingerprints };
+    return this.#admit(certificate, { intermediates: undefined, finding });
   }
 
-  /** What the runtime has verified the client by: every authority that may have been used. */
-  #verificationOf(secure: TLSSocket, leafNotAfter: number): Verification {
-    try {
-      // Deno would follow such authorities for ever.
-      const chain = this.#hasIssuerCycle ? [] : chainOf(secure);
-      const ends = chain.map(({ valid_to }) => Date.parse(valid_to)).filter((end) => end >= Date.now());
-      return { authorities: this.#authoritiesOf(chain), notAfter: Math.min(leafNotAfter, ...ends) };
-    } catch {
-      // Clients append certificates that a runtime does not read, or that we do not: any authority may have been used.
-      return { authorities: this.#trusted, notAfter: leafNotAfter };
-    }
+  #refusalOfVerified(certificate: ClientCertificate): string | undefined {
+    const known = this.verifiedClients.get(certificate.fingerprint256);
+    if (!known) return "the resumed session is of a client that this server has not verified";
+    if (this.#holds(known.finding)) return this.#admit(certificate, known);
+    const { intermediates, finding } = known;
+    if (!intermediates) return this.#refusalOfHidden(certificate, finding);
+    const leaf = new PathCertificate(certificate.raw, certificate.fingerprint256);
+    const { path, reason } = this.#pathFrom(leaf, intermediates);
+    if (!path) return reason;
+    return this.#admit(certificate, { intermediates, finding: this.#verificationBy(path).finding });
   }
 
-  /** The authority that the runtime found has issued one of these certificates, or is one of them. */
-  #authoritiesOf(chain: readonly DetailedPeerCertificate[]): ReadonlySet<string> {
-    const issuers = new Set(chain.map(({ raw }) => readCertificateFields(raw).issuer));
-    const fingerprints = new Set(chain.map(({ fingerprint256 }) => fingerprint256));
-    const candidates = this.#auth.ca.filter(({ subject, fingerprint256 }) => {
-      return issuers.has(subject) || fingerprints.has(fingerprint256);
-    });
-    return candidates.length > 0 ? new Set(candidates.map(({ fingerprint256 }) => fingerprint256)) : this.#trusted;
+  /** The runtime alone knows the path: all of the authorities that it may lead to must be trusted. */
+  #refusalOfHidden(certificate: ClientCertificate, finding: Finding): string | undefined {
+    if (!isWithin(finding)) return "the certificate of the client has expired";
+    if (!finding.authorities.isSubsetOf(this.#anchors.fingerprints)) {
+      return "the authority of the client may not be trusted any more";
+    }
+    return this.#admit(certificate, { intermediates: undefined, finding: { ...finding, anchors: this.#anchors } });
   }
+
+  #pathFrom(leaf: PathCertificate, intermediates: readonly PathCertificate[]): PathResult {
+    return findPath(leaf, intermediates, this.#anchors, { at: Date.now(), purpose: "clientAuth" });
+  }
+
+  #verificationBy(path: readonly PathCertificate[]): Verification {
+    const finding: Finding = {
+      anchors: this.#anchors,
+      notBefore: Math.max(...path.map(({ notBefore }) => notBefore)),
+      notAfter: Math.min(...path.map(({ notAfter }) => notAfter)),
+      authorities: new Set([path.at(-1)!.fingerprint256]),
+    };
+    return { intermediates: path.slice(1).filter((each) => !this.#anchors.has(each)), finding };
+  }
+
+  /** Whether a path that was found before holds: the authorities are the same, so time alone can have ended it. */
+  #holds(finding: Finding): boolean {
+    return finding.anchors === this.#anchors && isWithin(finding);
+  }
+
+  #admit(certificate: ClientCertificate, verification: Verification): undefined {
+    this.verifiedClients.remember(certificate.fingerprint256, verification);
+    certificate.authorities = verification.finding.authorities;
+  }
+}
+
+function isWithin({ notBefore, notAfter }: Finding): boolean {
+  const now = Date.now();
+  return notBefore <= now && now < notAfter;
+}
+
+/** What a client must satisfy at the end of its handshake. */
+export interface Admission {
+  /** The verification of the handshake's configuration, if it asks for certificates. */
+  readonly own: ClientVerification | undefined;
+  /** That of the current configuration, if it asks for certificates. */
+  readonly current: ClientVerification | undefined;
+  /** Decides last, if there is one. */
+  readonly allowClient: AllowClient | undefined;
 }
 
 /**
@@ -134,20 +143,30 @@ export class ClientVerification {
  * current by then.
  *
  * @param secure The connection.
- * @param own The verification of the handshake's configuration, if it asks for certificates.
- * @param current That of the current configuration, if it asks for certificates.
+ * @param admission What the client must satisfy.
  * @returns Why the client is refused, or `undefined` if it may enter.
  */
-export function admissionRefusal(
-  secure: TLSSocket,
-  own: ClientVerification | undefined,
-  current: ClientVerification | undefined,
-): string | undefined {
-  const reason = own?.refusal(secure);
-  // Deno calls clients authorised that were not asked for a certificate.
-  if (!own) secure.authorized = false;
-  if (reason !== undefined || own === current) return reason;
-  return current?.refusalOfAdmitted(secure);
+export function admissionRefusal(secure: TLSSocket, { own, current, allowClient }: Admission): string | undefined {
+  try {
+    const certificate = own || current ? certificateOf(secure) : undefined;
+    // Deno calls clients authorised that were not asked for a certificate.
+    if (!own || !certificate) secure.authorized = false;
+    const reason = own?.refusal(secure, certificate) ??
+      (own === current ? undefined : current?.refusalOfAdmitted(certificate));
+    if (reason !== undefined) return reason;
+    const verified = own && certificate;
+    noteClient(secure, verified);
+    return verified && allowClient ? allowRefusal(verified, allowClient) : undefined;
+  } catch (error) {
+    // Peers send certificates that a runtime cannot read, or that we cannot.
+    return `the certificate of the client cannot be read: ${(error as Error).message}`;
+  }
+}
+
+/** Not `getPeerX509Certificate()`: on Node 22 and 24 it takes the chain away from later callers. */
+function certificateOf(secure: TLSSocket): ClientCertificate | undefined {
+  const { raw, fingerprint256 } = secure.getPeerCertificate() ?? {};
+  return fingerprint256 ? { raw, fingerprint256, authorities: new Set() } : undefined;
 }
 
 /**
@@ -162,50 +181,4 @@ export function resetConnection(secure: TLSSocket): void {
     if (socket instanceof Socket && socket.remotePort) socket.resetAndDestroy();
     secure.destroy();
   });
-}
-
-/** Whether some of these authorities have issued each other, as bridges between authorities do. */
-function hasIssuerCycle(authorities: readonly Certificate[]): boolean {
-  const issued = authorities.filter(({ subject, issuer }) => subject !== issuer);
-  const byIssuer = Map.groupBy(issued, ({ issuer }) => issuer);
-  // How many certificates of a name are left whose issuer may lead into a cycle.
-  const open = new Map<string, number>();
-  for (const { subject } of issued) open.set(subject, (open.get(subject) ?? 0) + 1);
-  const closed = [...byIssuer.keys()].filter((name) => !open.has(name));
-  let left = issued.length;
-  for (let name = closed.pop(); name !== undefined; name = closed.pop()) {
-    for (const { subject } of byIssuer.get(name) ?? []) {
-      left--;
-      const count = open.get(subject)! - 1;
-      open.set(subject, count);
-      if (count === 0) closed.push(subject);
-    }
-  }
-  return left > 0;
-}
-
-/** Reads the client's certificate. Peers send certificates that a runtime cannot read; they are refused. */
-function readably(
-  secure: TLSSocket,
-  withCertificate: (certificate: { readonly fingerprint256: string; readonly valid_to: string }) => string | undefined,
-  withoutCertificate: () => string | undefined,
-): string | undefined {
-  try {
-    // Not getPeerX509Certificate(): on Node 22 and 24 it takes the chain away from later callers.
-    const certificate = secure.getPeerCertificate();
-    if (certificate?.fingerprint256) return withCertificate(certificate);
-    secure.authorized = false;
-    return withoutCertificate();
-  } catch (error) {
-    return `the certificate of the client cannot be read: ${error}`;
-  }
-}
-
-/** The client's own certificate and those that lead from it to an authority, as far as the runtime shows them. */
-function chainOf(secure: TLSSocket): DetailedPeerCertificate[] {
-  const chain = new Set<DetailedPeerCertificate>();
-  let next: DetailedPeerCertificate | undefined = secure.getPeerCertificate(true);
-  // An authority may be shown as its own issuer.
-  for (; next?.raw && !chain.has(next); next = next.issuerCertificate) chain.add(next);
-  return [...chain];
 }

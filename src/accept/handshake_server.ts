@@ -9,10 +9,12 @@ import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { type AlpnChallenges, createChallengeServer } from "./alpn_challenges.ts";
 import type { ClientHello } from "./client_hello.ts";
-import { admissionRefusal, ClientVerification, resetConnection, type VerifiedClients } from "./client_verification.ts";
+import type { AllowClient } from "./client_identity.ts";
+import { admissionRefusal, ClientVerification, resetConnection } from "./client_verification.ts";
 import { createInnerServer, failure, forget, handOver, type Pending } from "./inner_server.ts";
 import { readClientHello } from "./read_client_hello.ts";
 import type { RecentServers } from "./recent_servers.ts";
+import type { VerifiedClients } from "./verified_clients.ts";
 
 /** What one handshake is made with. */
 export interface HandshakeOptions {
@@ -42,6 +44,8 @@ export interface Lineage {
   readonly challenges: AlpnChallenges;
   /** The servers of several certified keys; with one key, each generation has its own. */
   readonly servers: RecentServers;
+  /** Decides about clients whose certificate was verified. */
+  readonly allowClient: AllowClient | undefined;
   /** The generation that is current now. */
   current(): HandshakeServer;
 }
@@ -209,7 +213,9 @@ export class HandshakeServer {
   }
 
   #isAdmitted(secure: TLSSocket, pending: Pending): boolean {
-    const reason = admissionRefusal(secure, this.verification, this.#lineage.current().verification);
+    const { allowClient } = this.#lineage;
+    const current = this.#lineage.current().verification;
+    const reason = admissionRefusal(secure, { own: this.verification, current, allowClient });
     if (reason === undefined) return true;
     resetConnection(secure);
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.

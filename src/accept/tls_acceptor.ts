@@ -3,11 +3,11 @@ import type { TLSSocket } from "node:tls";
 import { kindOf, requireOptions } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
-import { VerifiedClients } from "./client_verification.ts";
 import { AlpnChallenges } from "./alpn_challenges.ts";
 import type { ClientHello } from "./client_hello.ts";
 import { type HandshakeOptions, HandshakeServer, type Lineage } from "./handshake_server.ts";
 import { RecentServers } from "./recent_servers.ts";
+import { VerifiedClients } from "./verified_clients.ts";
 
 /** The options of {@linkcode TlsAcceptor.accept}. */
 export interface AcceptOptions {
@@ -67,6 +67,7 @@ export class TlsAcceptor {
     this.generation = generation;
     const alone: Lineage = {
       verifiedClients: new VerifiedClients(),
+      allowClient: undefined,
       challenges: new AlpnChallenges(),
       servers: new RecentServers(),
       current: () => this.#handshakes,

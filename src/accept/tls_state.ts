@@ -4,10 +4,30 @@ import type { CertifiedKeyInit } from "../config/certified_key.ts";
 import { requireOneKey, TlsConfig } from "../config/tls_config.ts";
 import { warn } from "../warnings.ts";
 import { AlpnChallenges } from "./alpn_challenges.ts";
-import { VerifiedClients } from "./client_verification.ts";
+import type { AllowClient } from "./client_identity.ts";
 import type { Lineage } from "./handshake_server.ts";
 import { MAX_CONTEXTS, RecentServers } from "./recent_servers.ts";
 import { handshakesOf, TlsAcceptor } from "./tls_acceptor.ts";
+import { VerifiedClients } from "./verified_clients.ts";
+
+/** The options of {@linkcode TlsState}. */
+export interface TlsStateOptions {
+  /**
+   * Decides about each client after its certificate was verified, fresh or resumed, such as by its SPIFFE identity. It
+   * is not asked about clients without a certificate. Only `true` lets a client in. An error or a promise is a refusal,
+   * and emits a process warning.
+   *
+   * @default Every client that was verified may enter.
+   */
+  readonly allowClient?: AllowClient | undefined;
+  /**
+   * How many contexts are kept for configurations of several certified keys: one for each key that clients have asked
+   * for, the last ones. Others are made again when a client asks. On Node each takes about 41 KiB.
+   *
+   * @default {1_000}
+   */
+  readonly maxContexts?: number | undefined;
+}
 
 /** A swap, as the listeners of {@linkcode TlsState.subscribe} get it. */
 export interface TlsSwap {
@@ -32,20 +52,10 @@ export interface Follower {
   follow(swap: TlsSwap): void;
 }
 
-/** The options of {@linkcode TlsState}. */
-export interface TlsStateOptions {
-  /**
-   * How many contexts are kept for configurations of several certified keys: one for each key that clients have asked
-   * for, the last ones. Others are made again when a client asks. On Node each takes about 41 KiB.
-   *
-   * @default {1_000}
-   */
-  readonly maxContexts?: number | undefined;
-}
-
 /** What a state shares with the servers that follow it. */
 export interface Shared {
   readonly challenges: AlpnChallenges;
+  readonly allowClient: AllowClient | undefined;
   readonly maxContexts: number;
 }
 
@@ -99,19 +109,30 @@ export class TlsState {
    * Makes a state.
    *
    * @param config The first configuration, generation 0.
-   * @param options How many contexts are kept.
+   * @param options Who decides about clients, beside the configurations, and how many contexts are kept.
    * @throws {TypeError} If it is not a `TlsConfig`, or an option is unknown or is none of its allowed values.
+   *
+   * @example Let in the services of one trust domain
+   * ```ts ignore
+   * const state = new TlsState(config, {
+   *   allowClient: ({ uris }) => uris.some((uri) => uri.startsWith("spiffe://example.org/")),
+   * });
+   * ```
    */
   constructor(config: TlsConfig, options: TlsStateOptions = {}) {
     requireConfig("make TlsState", config);
-    requireOptions("TlsState", options, ["maxContexts"]);
-    const { maxContexts = MAX_CONTEXTS } = options;
+    requireOptions("TlsState", options, ["allowClient", "maxContexts"]);
+    const { allowClient, maxContexts = MAX_CONTEXTS } = options;
     if (!Number.isInteger(maxContexts) || maxContexts < 1) {
       throw new TypeError(`Cannot make TlsState: 'maxContexts' must be a positive integer: ${String(maxContexts)}`);
     }
-    this.#shared = { challenges: new AlpnChallenges(), maxContexts };
+    if (allowClient !== undefined && typeof allowClient !== "function") {
+      throw new TypeError(`Cannot make TlsState: 'allowClient' must be a function: ${kindOf(allowClient)}`);
+    }
+    this.#shared = { challenges: new AlpnChallenges(), allowClient, maxContexts };
     this.#lineage = {
       verifiedClients: new VerifiedClients(),
+      allowClient,
       challenges: this.#shared.challenges,
       servers: new RecentServers(maxContexts),
       current: () => handshakesOf(this.#acceptor),

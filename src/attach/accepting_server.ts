@@ -1,9 +1,10 @@
 import type { Duplex } from "node:stream";
 import { createSecureContext, type Server, type TLSSocket } from "node:tls";
-import { type ClientVerification, VerifiedClients } from "../accept/client_verification.ts";
+import type { ClientVerification } from "../accept/client_verification.ts";
 import { type HandshakeOptions, HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
 import { RecentServers } from "../accept/recent_servers.ts";
 import { addFollower, type Follower, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import { VerifiedClients } from "../accept/verified_clients.ts";
 import type { CertifiedKey } from "../config/certified_key.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
@@ -59,10 +60,10 @@ export class AcceptingServer implements Attachment, Follower {
     this.#inherited = new InheritedOptions(server, config);
     this.requireServable(config);
     this.#ticketKeys = new TicketKeys(server, config);
-    const { challenges, maxContexts } = sharedBy(state);
+    const { challenges, allowClient, maxContexts } = sharedBy(state);
     const servers = new RecentServers(maxContexts);
     const verifiedClients = new VerifiedClients();
-    this.#lineage = { verifiedClients, challenges, servers, current: () => this.#handshakes };
+    this.#lineage = { verifiedClients, allowClient, challenges, servers, current: () => this.#handshakes };
     this.#handshakes = this.#handshakesOf(config);
     hideKey(server);
     this.#disposables = [

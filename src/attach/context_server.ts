@@ -1,11 +1,8 @@
 import type { Server, TLSSocket } from "node:tls";
-import {
-  admissionRefusal,
-  ClientVerification,
-  resetConnection,
-  VerifiedClients,
-} from "../accept/client_verification.ts";
-import { addFollower, type Follower, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import type { AllowClient } from "../accept/client_identity.ts";
+import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
+import { addFollower, type Follower, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import { VerifiedClients } from "../accept/verified_clients.ts";
 import { serverOptions } from "../config/server_options.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
@@ -39,6 +36,7 @@ export class ContextServer implements Attachment, Follower {
   readonly onTlsError: AttachOptions["onTlsError"];
   readonly #server: Server;
   readonly #inherited: InheritedOptions;
+  readonly #allowClient: AllowClient | undefined;
   readonly #verifiedClients = new VerifiedClients();
   /** What each connection was accepted under. */
   readonly #verificationAt = new WeakMap<object, ClientVerification | undefined>();
@@ -59,6 +57,7 @@ export class ContextServer implements Attachment, Follower {
     const config = state.current();
     this.onTlsError = options.onTlsError;
     this.#server = server;
+    this.#allowClient = sharedBy(state).allowClient;
     requireInheritable(server, config);
     this.#inherited = new InheritedOptions(server, config);
     this.requireServable(config);
@@ -136,7 +135,7 @@ export class ContextServer implements Attachment, Follower {
 
   #refusal(secure: TLSSocket): string | undefined {
     const own = this.#verificationAt.has(secure) ? this.#verificationAt.get(secure) : this.#verification;
-    return admissionRefusal(secure, own, this.#verification);
+    return admissionRefusal(secure, { own, current: this.#verification, allowClient: this.#allowClient });
   }
 
   #report(code: "HANDSHAKE_FAILED" | "CLIENT_UNAUTHORIZED", reason: string, cause?: unknown): TlsReloadError {

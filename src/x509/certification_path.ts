@@ -150,7 +150,7 @@ class PathSearch {
   }
 }
 
-function leafFault(leaf: PathCertificate, options: PathOptions): string | undefined {
+export function leafFault(leaf: PathCertificate, options: PathOptions): string | undefined {
   const fault = commonFault(leaf, options);
   if (fault !== undefined) return fault;
   const { keyUsage, subjectAltNames } = leaf.extensions;

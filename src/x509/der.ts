@@ -22,10 +22,10 @@ export const DerTag = { integer: 0x02, octetString: 0x04, oid: 0x06, sequence: 0
  */
 export function readDer(der: Uint8Array): DerValue[] {
   const values: DerValue[] = [];
-  for (let rest = der; rest.length > 0;) {
-    const value = readDerValue(rest);
+  for (let start = 0; start < der.length;) {
+    const value = valueAt(der, start);
     values.push(value);
-    rest = rest.subarray(value.encoded.length);
+    start += value.encoded.length;
   }
   return values;
 }
@@ -38,14 +38,20 @@ export function readDer(der: Uint8Array): DerValue[] {
  * @throws {RangeError} If it is cut off, or its length is not in a form of DER.
  */
 export function readDerValue(der: Uint8Array): DerValue {
-  const [tag = 0, short = 0] = der;
+  return valueAt(der, 0);
+}
+
+/** By index: a view of the rest, and an iterator for its first bytes, take three times as long. */
+function valueAt(der: Uint8Array, start: number): DerValue {
+  const short = der[start + 1] ?? 0;
   const lengthBytes = short > 0x80 ? short - 0x80 : 0;
   if (short === 0x80 || lengthBytes > 4) throw new RangeError("a length in the DER has an unknown form");
-  const start = 2 + lengthBytes;
-  const length = short < 0x80 ? short : der.subarray(2, start).reduce((sum, byte) => sum * 256 + byte, 0);
-  const end = start + length;
+  const first = start + 2 + lengthBytes;
+  let length = short < 0x80 ? short : 0;
+  for (let index = start + 2; index < first; index++) length = length * 256 + (der[index] ?? 0);
+  const end = first + length;
   if (end > der.length) throw new RangeError("the DER is cut off");
-  return { tag, content: der.subarray(start, end), encoded: der.subarray(0, end) };
+  return { tag: der[start] ?? 0, content: der.subarray(first, end), encoded: der.subarray(start, end) };
 }
 
 /**

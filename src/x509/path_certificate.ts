@@ -40,7 +40,7 @@ export class PathCertificate {
    * @param fingerprint256 SHA-256 of the DER, where it is known.
    * @throws {RangeError} If a part of it is broken.
    */
-  constructor(der: Uint8Array, fingerprint256 = fingerprint(der)) {
+  constructor(der: Uint8Array, fingerprint256: string = fingerprint(der)) {
     this.der = der;
     this.fingerprint256 = fingerprint256;
     this.structure = readStructure(der);
