@@ -25,7 +25,7 @@ export interface GreetingServer extends AsyncDisposable {
 type Pair = Pick<Issued, "cert" | "key">;
 
 /** `getPeerCertificate(true)` of Node 24 leads from a client to no intermediate certificate. */
-const HIDES_CHAIN = /^node 24\./.test(runtimeName()) ? "Node 24 does not tell the chain of a client" : false;
+export const HIDES_CHAIN = /^node 24\./.test(runtimeName()) ? "Node 24 does not tell the chain of a client" : false;
 
 /** How `openssl s_client` tells of a reset. Behind attach() Bun ends the connection, but without the end of TLS. */
 const BROKEN = runtimeName().startsWith("bun") ? /errno=(104|54)\b|unexpected eof/ : /errno=(104|54)\b/;

@@ -13,6 +13,8 @@ export interface Made {
   readonly serialNumber: number;
   readonly keyIdentifier: Uint8Array;
   readonly parsed: PathCertificate;
+  /** Who has signed it, if it was not signed by itself. */
+  readonly issuer: Made | undefined;
 }
 
 export interface KeyPair {
@@ -160,6 +162,7 @@ export function make(options: MakeOptions = {}): Made {
     subject,
     serialNumber,
     keyIdentifier: keyIdentifierOf(key),
+    issuer,
     get parsed() {
       return new PathCertificate(der);
     },
