@@ -5,7 +5,6 @@ import { duplexPair } from "node:stream";
 import test from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 import { type AcceptOptions, type TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
-import { ClientVerification, VerifiedClients } from "../../src/accept/client_verification.ts";
 import { TlsAcceptor } from "../../src/accept/tls_acceptor.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { closed, configOf, dialTcp, echoServer, OpensslClient, portOf } from "../support/peers.ts";
@@ -105,8 +104,8 @@ test("TlsAcceptor.accept() ends a handshake that is trickled a byte at a time at
 test("a client whose handshake spans a swap must satisfy the configuration that is current at its end", async () => {
   for (
     const [before, after, reason] of [
-      [trusting(oldCa), trusting(newCa), "not trusted any more"],
-      [trusting(oldCa, newCa), trusting(newCa), "not trusted any more"],
+      [trusting(oldCa), trusting(newCa), "no authority of the configuration"],
+      [trusting(oldCa, newCa), trusting(newCa), "no authority of the configuration"],
       [plain, trusting(newCa), "sent no certificate"],
       [trusting(oldCa), trusting(oldCa, newCa), undefined],
       [trusting(oldCa), plain, undefined],
@@ -175,22 +174,6 @@ test("TlsState.swap() makes no server and no client verification", () => {
   for (let count = 0; count < 1_000; count++) state.swap(authorities);
   // 50 µs each are the budget; a server takes ten times as long.
   assert(performance.now() - start < 100, `${performance.now() - start} µs each`);
-});
-
-test("ClientVerification looks for cycles among 1,000 authorities in far less than 20 ms", async () => {
-  const [one, other] = await Promise.all([issueCa("bridge one"), issueCa("bridge other")]);
-  const bridges = [
-    await issueCa("bridge one", { keys: one.keys, issuer: other }),
-    await issueCa("bridge other", { keys: other.keys, issuer: one }),
-  ];
-  const [authority] = trusting(oldCa).clientAuth!.ca;
-  const chain = Array.from({ length: 1_000 }, (_, index) => {
-    return { ...authority, fingerprint256: `${index}`, subject: `CN=${index}`, issuer: `CN=${index + 1}` };
-  });
-  const ca = [...chain, ...trusting(...bridges).clientAuth!.ca];
-  const start = performance.now();
-  new ClientVerification({ mode: "required", ca: ca as never }, new VerifiedClients());
-  assert(performance.now() - start < 20, `${performance.now() - start} ms`);
 });
 
 test("a failed handshake is not kept", async () => {
