@@ -1,9 +1,9 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { VerifiedClients } from "../accept/client_verification.ts";
 import { HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
 import { RecentServers } from "../accept/recent_servers.ts";
 import { sharedBy, type TlsState } from "../accept/tls_state.ts";
+import { VerifiedClients } from "../accept/verified_clients.ts";
 import { encodeProtocols } from "../config/options.ts";
 import { serverOptions } from "../config/server_options.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
@@ -60,9 +60,10 @@ export class HttpHandshakes {
   readonly #timeoutMs: number;
 
   constructor(state: TlsState, handshakeTimeoutMs = DEFAULT_TIMEOUT_MS) {
-    const { challenges, maxContexts } = sharedBy(state);
+    const { allowClient, challenges, maxContexts } = sharedBy(state);
     this.#lineage = {
       verifiedClients: new VerifiedClients(),
+      allowClient,
       challenges,
       servers: new RecentServers(maxContexts),
       current: () => this.#serverOf(state.current()),
