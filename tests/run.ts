@@ -17,9 +17,13 @@ import { sumOf } from "./support/test_output.ts";
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const STAND_INS = ["--import-map", join(ROOT, "tests/std/import_map.json")];
 /** Load tests: they keep a core busy with clients and another one with a server. */
-const HEAVY_FILES = ["tests/e2e/native_servers_test.ts", "tests/e2e/rotation_test.ts"];
+const HEAVY_FILES = [
+  "tests/e2e/native_servers_test.ts",
+  "tests/e2e/rotation_test.ts",
+  "tests/native/handoff_process_test.ts",
+];
 /** The rooms whose files take longest are started first, so that no core idles at the end. */
-const LONG_ROOMS = ["tests/e2e/", "tests/attach/", "tests/reload/"];
+const LONG_ROOMS = ["tests/e2e/", "tests/attach/", "tests/native/", "tests/reload/"];
 /** A firewall that drops packets to JSR would make each attempt wait longer. */
 const JSR_TIMEOUT_MS = 20_000;
 const PREPARE_TIMEOUT_MS = 300_000;
