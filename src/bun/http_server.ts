@@ -1,4 +1,4 @@
-import type { TlsState } from "../accept/tls_state.ts";
+import { sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
 import { openServing } from "../native/serving.ts";
 import { unsupported } from "../unsupported.ts";
@@ -38,7 +38,10 @@ export class HttpServer implements BunServer {
 
   static async open(state: TlsState, options: BunServeOptions<never>, address: BunAddress): Promise<HttpServer> {
     const server = new HttpServer(options);
-    const runtime = new BunRuntime((generation) => server.#optionsFor(generation));
+    const runtime = new BunRuntime(
+      (generation) => server.#optionsFor(generation),
+      sharedBy(state).allowClient !== undefined,
+    );
     const openFront = (mechanismReason: string) => {
       server.#isDirect = false;
       return openBunFront(state, runtime, address, {

@@ -4,6 +4,7 @@ import type { ListenAddress, NativeRuntime, NativeServer } from "../native/nativ
 import type { Peers } from "../native/peers.ts";
 import { proveServer } from "../native/proof.ts";
 import { startError } from "../native/start_error.ts";
+import { unsupported } from "../unsupported.ts";
 import { tlsOptions } from "./tls_options.ts";
 import type { BunNativeServer } from "./types.ts";
 
@@ -73,17 +74,21 @@ export class BunGeneration implements NativeServer {
 /** The native servers of Bun, with the options that each of them is started with. */
 export class BunRuntime implements NativeRuntime<BunGeneration> {
   readonly #options: (generation: BunGeneration) => object;
+  readonly #hasAllowClient: boolean;
 
   /**
    * Makes a runtime.
    *
    * @param options The options of `Bun.serve` without address and `tls`.
+   * @param hasAllowClient Whether the state has a function that decides about clients, which needs their certificates.
    */
-  constructor(options: (generation: BunGeneration) => object) {
+  constructor(options: (generation: BunGeneration) => object, hasAllowClient: boolean) {
     this.#options = options;
+    this.#hasAllowClient = hasAllowClient;
   }
 
   start({ config }: TlsAcceptor, { hostname, port, reusePort, ipv6Only }: BunAddress): BunGeneration {
+    this.requireServable(config);
     const tls = tlsOptions(config);
     const address = {
       port,
@@ -101,6 +106,9 @@ export class BunRuntime implements NativeRuntime<BunGeneration> {
 
   requireServable(config: TlsConfig): void {
     tlsOptions(config);
+    if (!this.#hasAllowClient || !config.clientAuth) return;
+    const alternative = "use state.acceptor() with node:http";
+    throw unsupported("serve", `Bun.serve does not show the certificate of a client to allowClient; ${alternative}`);
   }
 }
 

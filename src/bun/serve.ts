@@ -25,7 +25,8 @@ const REFUSED_OPTIONS = ["tls", "unix", "id"];
  * @param state The state to follow.
  * @param options Handlers, port, and what to do with old generations.
  * @returns The server, when it listens.
- * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Bun, for optional client authentication, for `http3`, for
+ * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Bun, for optional client authentication, for
+ * client authentication of a state with `allowClient`, for `http3`, for
  * a forced `mechanism` that cannot be used, and behind a front for HTML imports as routes together with client
  * authentication; `CONFIG_UNUSABLE` if the configuration cannot serve.
  * @throws {TypeError} If an option is not one of this server.

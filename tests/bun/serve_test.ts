@@ -155,6 +155,22 @@ for (const mechanism of ["handoff", "front"] as const) {
     },
   );
 
+  test(`serve() refuses client authentication of a state with allowClient (${mechanism})`, ON[mechanism], async () => {
+    const clientAuth = { ca: (await issueCa("clients")).cert, mode: "required" } as const;
+    const mutual = configOf(await issueServer("mutual"), { clientAuth });
+    const open = configOf(await issueServer("open"));
+    const options = { ...LOOPBACK, mechanism, fetch: () => new Response() };
+    const refused = await assertRejects(
+      () => serve(new TlsState(mutual, { allowClient: () => false }), options),
+      TlsReloadError,
+    );
+    assertEquals(refused.code, "UNSUPPORTED");
+    const state = new TlsState(open, { allowClient: () => false });
+    const server = await serve(state, options);
+    assertEquals(assertThrows(() => state.swap(mutual), TlsReloadError).code, "UNSUPPORTED");
+    await server.stop(true);
+  });
+
   test(
     `serve() publishes to the WebSockets of every generation, each of which has the address of its client (${mechanism})`,
     ON[mechanism],
