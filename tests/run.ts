@@ -102,13 +102,16 @@ async function docJob(folder: string): Promise<TestJob> {
   };
 }
 
-/** The files that Deno and Node count differently: Deno ignores an error that a file throws while it loads. */
+/**
+ * The files that have fewer tests on Deno than on Node: Deno ignores an error that a file throws while it loads. Files of
+ * the native servers have more there.
+ */
 function uncountedTests(results: readonly JobResult[]): string[] {
   const total = ({ passed, failed, skipped }: JobResult) => passed + failed + skipped;
   const onDeno = new Map(results.filter(({ job }) => job.group === deno.name).map((each) => [each.job.name, each]));
   return results.filter(({ job, report }) => job.group.startsWith("node ") && report === "").flatMap((onNode) => {
     const expected = onDeno.get(onNode.job.name);
-    if (!expected || expected.report !== "" || total(expected) === total(onNode)) return [];
+    if (!expected || expected.report !== "" || total(expected) >= total(onNode)) return [];
     return [`${onNode.job.name} has ${total(expected)} tests on Deno, but ${total(onNode)} on ${onNode.job.group}`];
   });
 }
