@@ -5,7 +5,8 @@
  * @module
  */
 export { certificatesIn, type CertificatesInOptions } from "./src/config/certificates_in.ts";
-export { Certificate, type CertificateFacts, parseCertificates } from "./src/x509/certificate.ts";
+export { Certificate, parseCertificates } from "./src/x509/certificate.ts";
+export { type CertificateFacts } from "./src/x509/certificate_fields.ts";
 export { TlsReloadError, type TlsReloadErrorCode, type TlsReloadErrorOptions } from "./src/errors.ts";
 export { type CertifiedKeyFiles, type LoadOptions, loadTlsConfig } from "./src/config/load_tls_config.ts";
 export { encodePem, parsePem, type PemFile, type PemInput, type PemSection } from "./src/x509/pem.ts";

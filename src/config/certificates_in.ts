@@ -2,6 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { requireOptions, requirePath } from "../arguments.ts";
 import { TlsReloadError } from "../errors.ts";
+import { isMissing, readFailureReason } from "../file_errors.ts";
 import { warn } from "../warnings.ts";
 import { filePath } from "../x509/pem_file.ts";
 import type { CertifiedKey } from "./certified_key.ts";
@@ -108,12 +109,9 @@ async function namesIn(folder: string): Promise<string[]> {
   try {
     return await readdir(folder);
   } catch (cause) {
-    const { code, name } = cause as NodeJS.ErrnoException;
-    const isMissing = code === "ENOENT" || code === "ENOTDIR";
-    const reason = isMissing ? "no such folder" : `the system says ${code ?? name}`;
-    throw new TlsReloadError(isMissing ? "FILE_NOT_FOUND" : "FILE_UNREADABLE", `Cannot read "${folder}": ${reason}`, {
-      cause,
-      path: folder,
-    });
+    const [code, reason] = isMissing(cause)
+      ? ["FILE_NOT_FOUND", "no such folder"] as const
+      : ["FILE_UNREADABLE", readFailureReason(folder, cause)] as const;
+    throw new TlsReloadError(code, `Cannot read "${folder}": ${reason}`, { cause, path: folder });
   }
 }

@@ -1,6 +1,7 @@
 import { createHash, type KeyObject } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
-import { type Certificate, type CertificateFacts, parseCertificates } from "../x509/certificate.ts";
+import { type Certificate, parseCertificates } from "../x509/certificate.ts";
+import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import { encodePem, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
 import { decryptKeyFile, parsePrivateKey } from "../x509/private_key.ts";
 

@@ -3,7 +3,8 @@ import { requireOptions } from "../arguments.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { unsupported } from "../unsupported.ts";
 import { HIDDEN_CONTEXT, showAs } from "../redaction.ts";
-import { type Certificate, type CertificateFacts, parseCertificates } from "../x509/certificate.ts";
+import { type Certificate, parseCertificates } from "../x509/certificate.ts";
+import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import type { CertifiedKey, CertifiedKeyFacts, CertifiedKeyInit } from "./certified_key.ts";
 import { CertifiedKeys, type KeyRequest, parseCertifiedKeys } from "./certified_keys.ts";
 import {

@@ -1,3 +1,5 @@
+import { readFailureReason } from "../file_errors.ts";
+
 /**
  * The message that Deno has in place of the code `ENOSPC` (2.8 to 2.9.6, from the crate notify, `ErrorKind::MaxFilesWatch`).
  * "Reloader.watch() polls, and names the fix, where max_inotify_watches is 0" fails where it changes.
@@ -36,7 +38,7 @@ export function silentSpot(paths: readonly string[]): string {
 
 function reasonOf(directory: string, error: Error): string {
   const { code, name, message } = error as NodeJS.ErrnoException;
-  if (name === "NotCapable") return `Deno needs --allow-read=${directory}`;
+  if (name === "NotCapable") return readFailureReason(directory, error);
   if (code === "ENOSPC" || message.startsWith(DENO_NO_WATCHES)) {
     return "the limit of inotify watches is reached; raise it with: sysctl fs.inotify.max_user_watches=524288";
   }

@@ -1,6 +1,7 @@
 import { type FSWatcher, watch } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import { isMissing } from "../file_errors.ts";
 import type { WatchFailure } from "./blind_spots.ts";
 
 /** Deno and Bun begin and end a watch a moment after the call. */
@@ -76,7 +77,7 @@ export async function watchDirectories(
       identities.set(directory, await identityOf(directory));
     } catch (error) {
       // The next reading of the files notices that a directory is missing.
-      if (!isMissing(error as Error)) failures.push({ directory, error: error as Error });
+      if (!isMissing(error)) failures.push({ directory, error: error as Error });
     }
   }
   const update = lastUpdate.then(() => updateWatches(listener, identities));
@@ -124,8 +125,4 @@ function closeOutdated(listener: () => void, identities: ReadonlyMap<string, str
 async function identityOf(directory: string): Promise<string> {
   const { dev, ino, birthtimeNs } = await stat(directory, { bigint: true });
   return `${dev} ${ino} ${birthtimeNs}`;
-}
-
-function isMissing({ code }: NodeJS.ErrnoException): boolean {
-  return code === "ENOENT" || code === "ENOTDIR";
 }

@@ -1,25 +1,23 @@
 import { location, TlsReloadError } from "../errors.ts";
 import { foreignFormat } from "../x509/foreign_format.ts";
-import { type PemFile, textOf } from "../x509/pem.ts";
+import { isCertificateLabel, type PemFile, textOf } from "../x509/pem.ts";
 import { scanPem } from "../x509/pem_scanner.ts";
 import { Root, type Roots } from "./root.ts";
 
-/** RFC 7468 section 5.1. */
-const CERTIFICATE_LABELS = new Set(["CERTIFICATE", "X509 CERTIFICATE"]);
-/** OpenSSL's own form: a certificate with limits of its trust, which a list of roots cannot express. */
+/** The format of OpenSSL for a certificate with limits of its trust, which a list of roots cannot express. */
 const TRUSTED = "TRUSTED CERTIFICATE";
 const CONVERT = "openssl x509 -in FILE -out FILE.pem";
-/** A file with more faults than this is not a damaged bundle but something else. */
+/** A file with more faults is not a damaged bundle but something else. */
 const MAX_FAULTS = 1000;
 
 /**
- * Reads the certificates of a bundle by the same rules as `parsePem()`, except that a broken section is reported and
- * the others are kept.
+ * Reads the certificates of a bundle by the rules of `parsePem()`, except that a broken section is reported and does not
+ * stop the others.
  *
- * @param bundle The file, or a document that is read like one.
- * @param roots The certificates that are not among these yet are added.
+ * @param bundle The file, or a document that is read like a file.
+ * @param roots Gets the certificates that it does not hold yet.
  * @param report Called with each problem.
- * @returns The number of certificates in the bundle, also of those that are known already.
+ * @returns The number of certificates in the bundle, including those that `roots` held before.
  */
 export function readBundle(bundle: PemFile, roots: Roots, report: (problem: TlsReloadError) => void): number {
   const { path } = bundle;
@@ -34,7 +32,7 @@ export function readBundle(bundle: PemFile, roots: Roots, report: (problem: TlsR
       faults++;
       problem(faults > MAX_FAULTS ? "it has too many faults, so the rest is not read" : found.reason, found.line);
       if (faults > MAX_FAULTS) break;
-    } else if (CERTIFICATE_LABELS.has(found.label)) {
+    } else if (isCertificateLabel(found.label)) {
       count++;
       if (!roots.has(found.base64)) roots.set(found.base64, new Root(found.base64, path, count));
     } else if (found.label === TRUSTED) {
@@ -44,7 +42,7 @@ export function readBundle(bundle: PemFile, roots: Roots, report: (problem: TlsR
   if (trusted.length > 0) {
     problem(`convert each "${TRUSTED}", of which there are ${trusted.length}, with: ${CONVERT}`, trusted[0]);
   }
-  // A NUL among sound sections does no harm.
+  // A NUL byte among well-formed sections is harmless.
   const foreign = count + faults + trusted.length === 0 ? foreignFormat(bundle.bytes) : undefined;
   if (foreign) problem(foreign);
   return count;

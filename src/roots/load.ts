@@ -1,5 +1,7 @@
-import { setImmediate, setTimeout as pause } from "node:timers/promises";
+import { setImmediate, setTimeout as delay } from "node:timers/promises";
 import { NativeRootsError, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
+import { Backoff } from "../backoff.ts";
+import { readFailureReason } from "../file_errors.ts";
 import { readBundle } from "./bundle.ts";
 import { MAX_BYTES } from "./files.ts";
 import type { RootDocument, RootPlace } from "./place.ts";
@@ -8,19 +10,20 @@ import { rootPlaces, type RootSystem, type TimeLimit } from "./sources.ts";
 import { RootCertStore, type RootSource } from "./store.ts";
 
 const MAX_ATTEMPTS = 3;
-const PAUSE_MS = 50;
+const FIRST_PAUSE_MS = 50;
+const LAST_PAUSE_MS = 1_000;
 const TIME_LIMIT_MS = 10_000;
-/** How many files are read in one turn of the event loop. */
+/** The number of files that are read in one turn of the event loop. */
 const FILES_PER_TURN = 50;
-/** Errors that may pass: too many open files, an interrupted call, a mount that comes back. */
-const PASSING = new Set<unknown>(
+/** The codes of temporary errors: too many open files, an interrupted call, a mount that comes back. */
+const TEMPORARY = new Set<unknown>(
   ["EAGAIN", "EBUSY", "EINTR", "EIO", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ESTALE", "ETIMEDOUT"],
 );
 const CODES: Readonly<Record<string, TlsReloadErrorCode>> = { ENOENT: "FILE_NOT_FOUND", EFBIG: "FILE_TOO_LARGE" };
-/** The messages of Deno's NotCapable: what was denied, and the flag that permits it. */
+/** The message of Deno's NotCapable names the denied access and the flag that permits it. */
 const NOT_CAPABLE = /access to "([^"]+)".*(--allow-\w+)/;
 const ABSENT = new Set<unknown>(["ENOENT", "ENOTDIR", "ERR_ACCESS_DENIED"]);
-/** Reasons by the error codes of the system, in the same words on every system. */
+/** Reasons by the error code of the system, with the same text on every system. */
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or directory",
   ENOTDIR: "not a directory",
@@ -32,7 +35,7 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads the roots of a system, up to three times if errors occur that may pass.
+ * Reads the roots of a system. Retries twice after temporary errors.
  *
  * @param system The system.
  * @returns A store with at least one root.
@@ -40,17 +43,18 @@ const REASONS: Readonly<Record<string, string>> = {
  */
 export async function loadRoots(system: RootSystem): Promise<RootCertStore> {
   const places = placesOf(system);
+  const backoff = new Backoff({ firstMs: FIRST_PAUSE_MS, lastMs: LAST_PAUSE_MS });
   for (let attempt = 1;; attempt++) {
     const reading = new Reading();
     const limit = system.limit();
     await reading.readAll(places, limit.signal).finally(limit.end);
     const { roots, sources, problems, empty } = reading;
-    if (attempt === MAX_ATTEMPTS || !problems.some(canPass)) {
+    if (attempt === MAX_ATTEMPTS || !problems.some(isTemporary)) {
       const store = new RootCertStore(roots, sources, problems);
       if ([...roots.values()].some(({ x509 }) => x509)) return store;
       throw new NativeRootsError([...store.warnings, ...empty]);
     }
-    await pause(PAUSE_MS);
+    await delay(backoff.nextPauseMs());
   }
 }
 
@@ -61,17 +65,22 @@ export function timeLimit(): TimeLimit {
   return { signal: limit.signal, end: () => clearTimeout(timer) };
 }
 
-/** One attempt. */
+/**
+ * One attempt to read all places.
+ *
+ * Invariant: each document is read once, even if several places hold it. A place that cannot be read is a problem, not an
+ * error, so the other places still count.
+ */
 class Reading {
   readonly roots: Roots = new Map();
   readonly sources: RootSource[] = [];
   readonly problems: TlsReloadError[] = [];
-  /** The default places without certificates: a problem only if all are. */
+  /** Default places without certificates. They are a problem only if no place holds certificates. */
   readonly empty: TlsReloadError[] = [];
-  /** The number of certificates in each document that has been read, by its identity. */
+  /** The number of certificates in each document, by the identity of the document. */
   readonly #counts = new Map<string, number>();
 
-  /** Asks all places at once and stops waiting at the time limit. The findings are read in the order of the places. */
+  /** Asks all places at once, up to the time limit. Reads the documents in the order of the places. */
   async readAll(places: readonly RootPlace[], signal: AbortSignal): Promise<void> {
     const overdue = new Promise<never>((_, reject) => {
       signal.addEventListener("abort", () => reject(new Error(`no answer within ${TIME_LIMIT_MS} ms`)));
@@ -139,32 +148,31 @@ function placesOf(system: RootSystem): RootPlace[] {
   }
 }
 
-/** A default place that the permissions of the runtime hide may exist or not. It counts as absent. */
+/** A default place counts as absent if the permissions of the runtime hide it, because it may not exist. */
 function isAbsent({ origin }: RootPlace, cause: unknown): boolean {
   const { code, name } = cause as NodeJS.ErrnoException;
   return origin === "default" && (ABSENT.has(code) || name === "NotCapable");
 }
 
-function canPass({ cause }: TlsReloadError): boolean {
+function isTemporary({ cause }: TlsReloadError): boolean {
   const { code } = (cause ?? {}) as { code?: unknown };
-  // A number is the exit code of a program: the keychains may be busy.
-  return PASSING.has(code) || typeof code === "number";
+  // A number is the exit code of a program. The keychains may be busy.
+  return TEMPORARY.has(code) || typeof code === "number";
 }
 
 function failure(name: string, path: string | undefined, cause: unknown): TlsReloadError {
   if (cause instanceof TlsReloadError) return cause;
-  const { code, name: kind, message } = cause as NodeJS.ErrnoException;
-  const [, what, flag] = (kind === "NotCapable" && NOT_CAPABLE.exec(message)) || [];
-  const reason = flag ? `Deno needs ${flag}=${what}` : reasonOf(code, path, message);
+  const error = cause as NodeJS.ErrnoException;
+  const [, access, flag] = error.name === "NotCapable" ? NOT_CAPABLE.exec(error.message) ?? [] : [];
+  const reason = flag ? `Deno needs ${flag}=${access}` : reasonOf(path, error);
   const text = `Cannot read ${name}: ${reason}`;
-  return new TlsReloadError(CODES[code ?? ""] ?? "FILE_UNREADABLE", text, { cause, path });
+  return new TlsReloadError(CODES[error.code ?? ""] ?? "FILE_UNREADABLE", text, { cause, path });
 }
 
-function reasonOf(code: unknown, path: string | undefined, message: string): string {
+function reasonOf(path: string | undefined, cause: NodeJS.ErrnoException): string {
+  const { code, message } = cause;
   if (typeof code !== "string") return message;
-  // Node with --permission, or --experimental-permission before 22.13.
-  if (code === "ERR_ACCESS_DENIED") return `Node needs --allow-fs-read=${path}`;
-  return REASONS[code] ?? `the system says ${code}`;
+  return REASONS[code] ?? readFailureReason(path, cause);
 }
 
 function nameOf({ origin, path }: RootPlace): string {

@@ -1,29 +1,10 @@
 import { X509Certificate } from "node:crypto";
-import { type CertificateFields, InvalidField, readCertificateFields } from "./certificate_fields.ts";
+import { type CertificateFacts, type CertificateFields, readCertificateFields } from "./certificate_fields.ts";
+import { InvalidField } from "./invalid_field.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { showAs } from "../redaction.ts";
-import { encodePem, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
+import { encodePem, isCertificateLabel, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
-
-/** The public facts of a certificate, as {@linkcode Certificate.toJSON} gives them. */
-export interface CertificateFacts {
-  /** The subject, such as `CN=www.example.com,O=Example` (RFC 4514). */
-  readonly subject: string;
-  /** The issuer, in the same form. */
-  readonly issuer: string;
-  /** The DNS names it is valid for (RFC 5280 section 4.2.1.6). */
-  readonly dnsNames: readonly string[];
-  /** The IP addresses it is valid for, in their canonical text (RFC 5952). */
-  readonly ipAddresses: readonly string[];
-  /** The serial number in upper-case hexadecimal. */
-  readonly serialNumber: string;
-  /** The first moment of its validity. */
-  readonly notBefore: Date;
-  /** The last moment of its validity. */
-  readonly notAfter: Date;
-  /** SHA-256 of the DER in upper-case hexadecimal with colons, the form of `getPeerCertificate().fingerprint256`. */
-  readonly fingerprint256: string;
-}
 
 const MAX_DER_BYTES = 0xffff;
 
@@ -33,9 +14,9 @@ export class Certificate implements CertificateFacts {
   readonly subject: string;
   /** The issuer, in the same form. */
   readonly issuer: string;
-  /** The DNS names it is valid for (RFC 5280 section 4.2.1.6). */
+  /** The DNS names that the certificate is valid for (RFC 5280 section 4.2.1.6). */
   readonly dnsNames: readonly string[];
-  /** The IP addresses it is valid for, in their canonical text (RFC 5952). */
+  /** The IP addresses that the certificate is valid for, in their canonical text (RFC 5952). */
   readonly ipAddresses: readonly string[];
   /** The serial number in upper-case hexadecimal. */
   readonly serialNumber: string;
@@ -47,7 +28,7 @@ export class Certificate implements CertificateFacts {
   readonly #pem: string;
 
   static {
-    // A Date can be changed, so each reading gives a new one, by a getter, and getters are not printed by default.
+    // Getters return a new Date at each reading, because a Date can be changed. Inspectors do not print getters.
     showAs(this.prototype, this.prototype.toJSON);
   }
 
@@ -55,8 +36,8 @@ export class Certificate implements CertificateFacts {
    * Reads one certificate.
    *
    * @param der The certificate in DER, with no byte after it.
-   * @throws {TlsReloadError} `CERTIFICATE_INVALID` if this is not an X.509 certificate, or not one that the runtime
-   * reads: Deno cannot read unique identifiers (RFC 5280 section 4.1.2.8).
+   * @throws {TlsReloadError} `CERTIFICATE_INVALID` if the bytes are not an X.509 certificate, or the runtime cannot read
+   * it: Deno cannot read unique identifiers (RFC 5280 section 4.1.2.8).
    */
   constructor(der: Uint8Array) {
     let fields: CertificateFields | undefined;
@@ -79,32 +60,32 @@ export class Certificate implements CertificateFacts {
     Object.freeze(this);
   }
 
-  /** The first moment of its validity. */
+  /** The first moment of the validity. */
   get notBefore(): Date {
     return new Date(this.#notBefore);
   }
 
-  /** The last moment of its validity. */
+  /** The last moment of the validity. */
   get notAfter(): Date {
     return new Date(this.#notAfter);
   }
 
-  /** The certificate as clean PEM, encoded again from what was parsed. */
+  /** The certificate as clean PEM, encoded again from the parsed bytes. */
   get pem(): string {
     return this.#pem;
   }
 
-  /** The runtime's own object for it. */
+  /** The certificate as an object of the runtime. */
   get x509(): X509Certificate {
     return this.#x509;
   }
 
   /**
-   * Whether a moment lies within its validity (RFC 5280 section 4.1.2.5).
+   * Whether a moment lies within the validity (RFC 5280 section 4.1.2.5).
    *
    * @param at The moment.
    * @default {new Date()}
-   * @returns `false` if it has expired or is not yet valid.
+   * @returns `false` if the certificate has expired or is not yet valid.
    */
   isValidAt(at: Date = new Date()): boolean {
     return this.#notBefore <= at.getTime() && at.getTime() <= this.#notAfter;
@@ -118,13 +99,14 @@ export class Certificate implements CertificateFacts {
 }
 
 /**
- * The runtime's own object for a certificate.
+ * Reads a certificate with the runtime.
  *
  * @param der The certificate in DER.
- * @throws {unknown} If it is not an X.509 certificate, or not one that this runtime reads.
+ * @returns The object of the runtime.
+ * @throws {unknown} If the bytes are not an X.509 certificate, or the runtime cannot read it.
  */
 export function readX509(der: Uint8Array): X509Certificate {
-  // Bun reads no DER over 64 KiB, but the same certificate as PEM.
+  // Bun cannot read DER over 64 KiB, but can read the same certificate in PEM.
   return new X509Certificate(der.length > MAX_DER_BYTES ? encodePem({ label: "CERTIFICATE", der }) : der);
 }
 
@@ -136,11 +118,9 @@ function reasonOf(fields: CertificateFields | undefined, cause: unknown): string
     : "this runtime does not read it";
 }
 
-/** RFC 7468 section 5.1; OpenSSL reads both. */
-const CERTIFICATE_LABELS = new Set(["CERTIFICATE", "X509 CERTIFICATE"]);
-/** What is meant as a certificate under another label must not be lost in silence. */
+/** A section of a certificate under another label is an error, because it would be ignored silently. */
 const LIKE_CERTIFICATE = /(^|[^A-Z])CERTIFICATE$/i;
-/** Arguments of `openssl` that take certificates out of sections that hold more than a certificate. */
+/** Arguments of `openssl` that extract the certificates of sections that hold more than a certificate. */
 const CONVERSIONS: Readonly<Record<string, string>> = {
   "TRUSTED CERTIFICATE": "x509 -in FILE -out FILE.pem",
   "PKCS7": "pkcs7 -in FILE -print_certs -out FILE.pem",
@@ -152,7 +132,7 @@ const CONVERSIONS: Readonly<Record<string, string>> = {
  * Reads all certificates of a file, in their order. Sections of other kinds are ignored.
  *
  * @param input PEM as text or bytes, one certificate in DER, or a file that has been read.
- * @returns At least one certificate: all of them or an error.
+ * @returns All certificates, at least one.
  * @throws {TlsReloadError} `PEM_INVALID`, `NO_CERTIFICATE`, or `CERTIFICATE_INVALID` with the line of the section.
  */
 export function parseCertificates(input: PemInput): Certificate[] {
@@ -161,7 +141,7 @@ export function parseCertificates(input: PemInput): Certificate[] {
   for (const section of sections) {
     const { label, der } = section;
     const where = placeOf(input, section);
-    if (!CERTIFICATE_LABELS.has(label)) {
+    if (!isCertificateLabel(label)) {
       if (!LIKE_CERTIFICATE.test(label)) continue;
       const command = CONVERSIONS[label];
       const reason = command

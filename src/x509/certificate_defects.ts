@@ -1,4 +1,4 @@
-import { contentOf, readChildren, readDer } from "./der.ts";
+import { contentOf, DerTag, readChildren, readDer } from "./der.ts";
 import { ExtensionId } from "./extensions.ts";
 import type { PathCertificate } from "./path_certificate.ts";
 
@@ -16,8 +16,8 @@ const Id = {
 } as const;
 
 /**
- * What a critical extension may be. Policies are not evaluated, as OpenSSL by default does not: they say under which
- * rules an authority works, not for whom.
+ * The critical extensions that do not make a certificate unusable. Policies are not evaluated, like in OpenSSL by default,
+ * because they describe the rules that an authority works by, not the holders of its certificates.
  */
 const MAY_BE_CRITICAL = new Set<string>([
   ExtensionId.basicConstraints,
@@ -34,21 +34,20 @@ const MAY_BE_CRITICAL = new Set<string>([
   Id.netscapeCertType,
 ]);
 
-/** Extensions with rules of their own for a path, which no client of a server needs. */
+/** Extensions that change the rules of path validation, and that no client of a server needs. */
 const REFUSED: Readonly<Record<string, string>> = {
   [Id.proxyCertInfo]: "it is a proxy certificate (RFC 3820)",
   [Id.ipAddrBlocks]: "it certifies IP address blocks (RFC 3779)",
   [Id.autonomousSystems]: "it certifies autonomous systems (RFC 3779)",
 };
 
-const BIT_STRING = 0x03;
 const NETSCAPE_SSL_CLIENT = 0x80;
 
 /**
- * Finds why a certificate must not stand on any path, whatever its role on it.
+ * Finds a reason why no path may contain a certificate, in any role.
  *
  * @param certificate The certificate.
- * @returns The reason, or `undefined` if there is none.
+ * @returns The reason; `undefined` if there is none.
  */
 export function defectOf(certificate: PathCertificate): string | undefined {
   const { extensions, structure, publicKey } = certificate;
@@ -67,36 +66,26 @@ export function defectOf(certificate: PathCertificate): string | undefined {
 }
 
 /**
- * Whether the extension of Netscape, where a certificate still has it, lets the client use it for TLS.
+ * Whether a certificate allows its use by a TLS client, if it has the extension of Netscape.
  *
  * @param certificate The certificate of the client.
  */
 export function isNetscapeClient({ extensions }: PathCertificate): boolean {
   const extension = extensions.list.find(({ id }) => id === Id.netscapeCertType);
   if (!extension) return true;
-  const [, bits = 0] = contentOf(readDer(extension.value)[0], BIT_STRING);
+  const [, bits = 0] = contentOf(readDer(extension.value)[0], DerTag.bitString);
   return (bits & NETSCAPE_SSL_CLIENT) !== 0;
 }
 
-/** Reads every extension that is understood: one that is broken must not be taken for none. */
+/** Reads every extension that counts, because a malformed one must not count as absent. */
 function readAll({ extensions }: PathCertificate): void {
-  for (const name of Object.keys(ExtensionId)) extensions[GETTERS[name as keyof typeof ExtensionId]];
+  extensions.requireWellFormed();
   for (const { id, value } of extensions.list) {
-    if (id === Id.netscapeCertType) contentOf(readDer(value)[0], BIT_STRING);
+    if (id === Id.netscapeCertType) contentOf(readDer(value)[0], DerTag.bitString);
     if (id !== Id.crlDistributionPoints) continue;
     for (const point of readChildren(readDer(value)[0])) {
-      // RFC 5280 section 4.2.1.13: it must not hold reasons alone.
+      // RFC 5280 section 4.2.1.13: a distribution point must not hold reasons alone.
       if (!readChildren(point).some(({ tag }) => tag === 0xa0 || tag === 0xa2)) throw new RangeError("no CRL is named");
     }
   }
 }
-
-const GETTERS = {
-  subjectKeyIdentifier: "subjectKeyIdentifier",
-  keyUsage: "keyUsage",
-  subjectAltName: "subjectAltNames",
-  basicConstraints: "basicConstraints",
-  nameConstraints: "nameConstraints",
-  authorityKeyIdentifier: "authorityKeyIdentifier",
-  extKeyUsage: "extendedKeyUsage",
-} as const;

@@ -1,94 +1,74 @@
 import { Buffer } from "node:buffer";
-import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger, readOid } from "./der.ts";
+import { CertificateStructure } from "./certificate_structure.ts";
+import { contentOf, DerTag, type DerValue, integerOf, readChildren, readDerValue, readOid } from "./der.ts";
+import { distinguishedName } from "./distinguished_name.ts";
+import { ipAddress } from "./general_name.ts";
+import { readTime } from "./time.ts";
 
-/** The fields of a certificate. The runtimes print these in different forms, and one of them ambiguously. */
-export interface CertificateFields {
+/** The public facts of a certificate, as {@linkcode Certificate.toJSON} returns them. */
+export interface CertificateFacts {
+  /** The subject, such as `CN=www.example.com,O=Example` (RFC 4514). */
   readonly subject: string;
+  /** The issuer, in the same form. */
   readonly issuer: string;
+  /** The DNS names that the certificate is valid for (RFC 5280 section 4.2.1.6). */
   readonly dnsNames: readonly string[];
+  /** The IP addresses that the certificate is valid for, in their canonical text (RFC 5952). */
   readonly ipAddresses: readonly string[];
+  /** The serial number in upper-case hexadecimal. */
   readonly serialNumber: string;
-  /** In milliseconds since 1970, as `notAfter`. */
+  /** The first moment of the validity. */
+  readonly notBefore: Date;
+  /** The last moment of the validity. */
+  readonly notAfter: Date;
+  /** SHA-256 of the DER in upper-case hexadecimal with colons, the form of `getPeerCertificate().fingerprint256`. */
+  readonly fingerprint256: string;
+}
+
+/**
+ * The fields of a certificate. They are read here because the runtimes format names in different ways, and one of them
+ * ambiguously.
+ */
+export interface CertificateFields extends Omit<CertificateFacts, "notBefore" | "notAfter" | "fingerprint256"> {
+  /** Milliseconds since 1970. */
   readonly notBefore: number;
+  /** Milliseconds since 1970. */
   readonly notAfter: number;
-  /** Whether it has an issuerUniqueID or a subjectUniqueID (RFC 5280 section 4.1.2.8). */
+  /** Whether the certificate has an issuerUniqueID or a subjectUniqueID (RFC 5280 section 4.1.2.8). */
   readonly hasUniqueId: boolean;
 }
 
-/** A field of a certificate or a revocation list that cannot be used. Its message names the field and quotes no value. */
-export class InvalidField extends RangeError {}
-
 const SUBJECT_ALTERNATIVE_NAME = "2.5.29.17";
-/** The context-specific tags of RFC 5280 section 4.1 and 4.2.1.6. */
-const Tag = {
-  version: 0xa0,
-  issuerUniqueId: 0x81,
-  subjectUniqueId: 0x82,
-  extensions: 0xa3,
-  dnsName: 0x82,
-  ipAddress: 0x87,
-  utcTime: 0x17,
-  generalizedTime: 0x18,
-};
-
-/** The short names of RFC 4514 section 3, and two more that are common in certificates. */
-const ATTRIBUTES: Readonly<Record<string, string>> = {
-  "2.5.4.3": "CN",
-  "2.5.4.5": "serialNumber",
-  "2.5.4.6": "C",
-  "2.5.4.7": "L",
-  "2.5.4.8": "ST",
-  "2.5.4.9": "STREET",
-  "2.5.4.10": "O",
-  "2.5.4.11": "OU",
-  "0.9.2342.19200300.100.1.1": "UID",
-  "0.9.2342.19200300.100.1.25": "DC",
-  "1.2.840.113549.1.9.1": "emailAddress",
-};
-
-/** The string types of X.680 section 8.4. */
-export const STRINGS: Readonly<Record<number, (bytes: Buffer) => string>> = {
-  0x0c: (bytes) => bytes.toString("utf8"), // UTF8String
-  0x12: (bytes) => bytes.toString("latin1"), // NumericString
-  0x13: (bytes) => bytes.toString("latin1"), // PrintableString
-  0x14: (bytes) => bytes.toString("latin1"), // TeletexString
-  0x16: (bytes) => bytes.toString("latin1"), // IA5String
-  0x1c: (bytes) => utf32(bytes), // UniversalString
-  0x1e: (bytes) => Buffer.from(bytes).swap16().toString("utf16le"), // BMPString
-};
+/** The context-specific tags of RFC 5280 section 4.2.1.6. */
+const Tag = { dnsName: 0x82, ipAddress: 0x87 } as const;
 
 /**
- * Reads the fields of an X.509 certificate (RFC 5280 section 4.1).
+ * Reads the fields of an X.509 certificate (RFC 5280 section 4.1). Leaves all other parts to the runtime.
  *
  * @param der The certificate, with no byte after it.
- * @returns Its fields.
+ * @returns The fields.
  * @throws {InvalidField} If a field breaks RFC 5280.
- * @throws {RangeError} If this is not a certificate.
+ * @throws {RangeError} If the bytes are not a certificate.
  */
 export function readCertificateFields(der: Uint8Array): CertificateFields {
-  const [certificate, ...rest] = readDer(der);
-  if (rest.length > 0) throw new RangeError("bytes follow the DER");
-  const fields = readChildren(readChildren(certificate)[0]);
-  if (fields[0]?.tag === Tag.version) fields.shift();
-  const [serial, , issuer, validity, subject, , ...optional] = fields;
-  const [notBefore, notAfter] = readChildren(validity);
-  const names = alternativeNames(optional.find(({ tag }) => tag === Tag.extensions));
+  const structure = new CertificateStructure(der);
+  const [notBefore, notAfter] = readChildren(structure.validity);
+  const names = alternativeNames(structure.extensions);
   return {
-    subject: distinguishedName(subject),
-    issuer: distinguishedName(issuer),
+    subject: distinguishedName(structure.subject),
+    issuer: distinguishedName(structure.issuer),
     dnsNames: names.filter(({ tag }) => tag === Tag.dnsName).map(({ content }) => latin1(content)),
     ipAddresses: names.filter(({ tag }) => tag === Tag.ipAddress).flatMap(({ content }) => ipAddress(content)),
-    serialNumber: hexadecimal(readInteger(serial)),
-    notBefore: time("notBefore", notBefore),
-    notAfter: time("notAfter", notAfter),
-    hasUniqueId: optional.some(({ tag }) => tag === Tag.issuerUniqueId || tag === Tag.subjectUniqueId),
+    serialNumber: hexadecimal(structure.serialNumber),
+    notBefore: readTime("notBefore", notBefore),
+    notAfter: readTime("notAfter", notAfter),
+    hasUniqueId: structure.hasUniqueId,
   };
 }
 
-/** Names of an unknown kind, and bytes after the names, are the runtime's to judge. */
-function alternativeNames(extensions: DerValue | undefined): DerValue[] {
-  if (!extensions) return [];
-  const extension = readChildren(readDerValue(extensions.content)).map((extension) => readChildren(extension))
+/** The runtime judges names of an unknown kind and bytes after the names. */
+function alternativeNames(extensions: readonly DerValue[]): DerValue[] {
+  const extension = extensions.map((each) => readChildren(each))
     .find(([id]) => readOid(id) === SUBJECT_ALTERNATIVE_NAME);
   if (!extension) return [];
   try {
@@ -98,69 +78,11 @@ function alternativeNames(extensions: DerValue | undefined): DerValue[] {
   }
 }
 
-/** RFC 4514 section 2: the last attribute first; like OpenSSL, also within one relative name. */
-export function distinguishedName(name: DerValue | undefined): string {
-  return readChildren(name).map(({ content }) => readDer(content).map(attribute).reverse().join("+")).reverse().join(
-    ",",
-  );
-}
-
-function attribute(value: DerValue): string {
-  const [type, text] = readChildren(value);
-  const id = readOid(type);
-  const name = ATTRIBUTES[id];
-  const decode = STRINGS[text?.tag ?? 0];
-  if (!text || !name || !decode) {
-    return `${name ?? id}=#${Buffer.from(text?.encoded ?? []).toString("hex").toUpperCase()}`;
-  }
-  return `${name}=${escapeValue(decode(Buffer.from(text.content)))}`;
-}
-
-/** RFC 4514 section 2.4. Control characters, which would steer a terminal, are escaped as well. */
-function escapeValue(text: string): string {
-  return text
-    .replace(/[,+"\\<>;]|^[ #]| $/g, "\\$&")
-    // deno-lint-ignore no-control-regex -- these are the characters to escape
-    .replace(/[\x00-\x1f\x7f]/g, (control) => `\\${control.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`);
-}
-
-/** An address of an unknown length matches no client's, so it is left out. */
-export function ipAddress(bytes: Uint8Array): string[] {
-  if (bytes.length === 4) return [bytes.join(".")];
-  if (bytes.length !== 16) return [];
-  const groups = Buffer.from(bytes).toString("hex").match(/.{4}/g)!.join(":");
-  return [new URL(`http://[${groups}]`).hostname.slice(1, -1)];
-}
-
 /** An even number of digits, as `openssl x509 -serial` prints it. */
-function hexadecimal(value: bigint): string {
+function hexadecimal(content: Uint8Array): string {
+  const value = integerOf(content);
   const digits = (value < 0n ? -value : value).toString(16).toUpperCase();
   return (value < 0n ? "-" : "") + digits.padStart(digits.length + digits.length % 2, "0");
-}
-
-/** RFC 5280 section 4.1.2.5: a year of two digits lies between 1950 and 2049. */
-export function time(
-  field: "notBefore" | "notAfter" | "thisUpdate" | "nextUpdate",
-  value: DerValue | undefined,
-): number {
-  const isShort = value?.tag === Tag.utcTime;
-  if (!isShort && value?.tag !== Tag.generalizedTime) throw new InvalidField(`its ${field} is not a time`);
-  const text = latin1(value.content);
-  const long = isShort ? (text < "50" ? "20" : "19") + text : text;
-  const iso = long.replace(/^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6.000Z");
-  const date = Date.parse(iso);
-  // Engines read much more, such as the 30th of February, and each of them something else.
-  if (iso === long || Number.isNaN(date) || new Date(date).toISOString() !== iso) {
-    const form = isShort ? "YYMMDDHHMMSSZ" : "YYYYMMDDHHMMSSZ";
-    throw new InvalidField(`its ${field} is not a time of the form ${form} (RFC 5280 section 4.1.2.5)`);
-  }
-  return date;
-}
-
-/** Code points beyond Unicode become replacement characters. */
-function utf32(bytes: Buffer): string {
-  const points = Array.from({ length: bytes.length >> 2 }, (_, index) => bytes.readUInt32BE(4 * index));
-  return points.map((point) => String.fromCodePoint(point > 0x10ffff ? 0xfffd : point)).join("");
 }
 
 function latin1(bytes: Uint8Array): string {

@@ -1,17 +1,19 @@
-import { Buffer } from "node:buffer";
 import { location, TlsReloadError } from "../errors.ts";
 import { readSignatureAlgorithm } from "./algorithms.ts";
 import { canonicalName } from "./canonical_name.ts";
 import type { Certificate } from "./certificate.ts";
-import { distinguishedName, InvalidField, time } from "./certificate_fields.ts";
 import { bitString } from "./certificate_structure.ts";
 import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger } from "./der.ts";
-import { type Extension, readExtension } from "./extensions.ts";
+import { distinguishedName } from "./distinguished_name.ts";
+import { type Extension, readExtension } from "./extension.ts";
+import { InvalidField } from "./invalid_field.ts";
+import { hexOf } from "./octets.ts";
 import { PathCertificate } from "./path_certificate.ts";
 import { labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
 import { RevokedSerials } from "./revoked_serials.ts";
 import { type SignedData, signedDataFault, weaknessOf } from "./signatures.ts";
+import { isTime, readTime } from "./time.ts";
 
 /** The size up to which files of revocation lists are read: that of some 1,500,000 entries. */
 export const MAX_CRL_BYTES = 64 * 1024 * 1024;
@@ -19,7 +21,7 @@ export const MAX_CRL_BYTES = 64 * 1024 * 1024;
 const LABEL = "X509 CRL";
 const LIKE_CRL = /\bCRL$/i;
 /** The context-specific tags of RFC 5280 sections 5.1 and 5.2. */
-const Tag = { extensions: 0xa0, keyIdentifier: 0x80, indirect: 0x84, utcTime: 0x17, generalizedTime: 0x18 };
+const Tag = { extensions: 0xa0, keyIdentifier: 0x80, indirect: 0x84 } as const;
 const ExtensionId = {
   crlNumber: "2.5.29.20",
   deltaCrlIndicator: "2.5.29.27",
@@ -69,8 +71,8 @@ export class CertificateRevocationList {
 
       this.issuer = distinguishedName(issuer);
       this.issuerKey = canonicalName(issuer).join("");
-      this.#thisUpdate = time("thisUpdate", thisUpdate);
-      this.#nextUpdate = nextUpdate && time("nextUpdate", nextUpdate);
+      this.#thisUpdate = readTime("thisUpdate", thisUpdate);
+      this.#nextUpdate = nextUpdate && readTime("nextUpdate", nextUpdate);
       this.authorityKeyIdentifier = keyIdentifier(extensions.get(ExtensionId.authorityKeyIdentifier)?.value);
       this.crlNumber = number(extensions.get(ExtensionId.crlNumber)?.value);
       this.#serials = new RevokedSerials(entries);
@@ -194,10 +196,6 @@ function reasonOf(cause: unknown): string {
   return cause instanceof InvalidField ? cause.message : "it is not a certificate revocation list";
 }
 
-function isTime(value: DerValue | undefined): boolean {
-  return value?.tag === Tag.utcTime || value?.tag === Tag.generalizedTime;
-}
-
 /** RFC 5280 section 5.2. A list whose critical extensions are not understood says nothing about any certificate. */
 function readExtensions({ content }: DerValue): Map<string, Extension> {
   const known: readonly string[] = Object.values(ExtensionId);
@@ -226,13 +224,9 @@ function readExtensions({ content }: DerValue): Map<string, Extension> {
 
 function keyIdentifier(value: Uint8Array | undefined): string | undefined {
   const identifier = value && readChildren(readDerValue(value)).find(({ tag }) => tag === Tag.keyIdentifier);
-  return identifier && hexadecimal(identifier.content);
+  return identifier && hexOf(identifier.content);
 }
 
 function number(value: Uint8Array | undefined): string | undefined {
-  return value && hexadecimal(contentOf(readDerValue(value), DerTag.integer));
-}
-
-function hexadecimal(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex").toUpperCase();
+  return value && hexOf(contentOf(readDerValue(value), DerTag.integer));
 }

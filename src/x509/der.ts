@@ -2,23 +2,42 @@ import { Buffer } from "node:buffer";
 
 /** One value in DER (X.690 section 8.1). */
 export interface DerValue {
-  /** Class, form and number, as one byte. */
+  /** The class, form and number of the type, in one byte. */
   readonly tag: number;
   /** The content. */
   readonly content: Uint8Array;
-  /** All of it: tag, length and content. */
+  /** The whole value: tag, length and content. */
   readonly encoded: Uint8Array;
 }
 
 /** Universal tags (X.680 section 8.4). */
-export const DerTag = { integer: 0x02, octetString: 0x04, oid: 0x06, sequence: 0x30 } as const;
+export const DerTag = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  utf8String: 0x0c,
+  numericString: 0x12,
+  printableString: 0x13,
+  teletexString: 0x14,
+  ia5String: 0x16,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  visibleString: 0x1a,
+  universalString: 0x1c,
+  bmpString: 0x1e,
+  sequence: 0x30,
+  set: 0x31,
+} as const;
 
 /**
- * Reads the values that follow one another, to the last byte. Their content is not read.
+ * Reads a sequence of values up to the last byte. Does not read their content.
  *
  * @param der The bytes.
  * @returns The values, in their order.
- * @throws {RangeError} If the last one is cut off, or a length is not in a form of DER.
+ * @throws {RangeError} If the last value is truncated, or a length does not have a form of DER.
  */
 export function readDer(der: Uint8Array): DerValue[] {
   const values: DerValue[] = [];
@@ -35,13 +54,13 @@ export function readDer(der: Uint8Array): DerValue[] {
  *
  * @param der The bytes.
  * @returns The value.
- * @throws {RangeError} If it is cut off, or its length is not in a form of DER.
+ * @throws {RangeError} If the value is truncated, or its length does not have a form of DER.
  */
 export function readDerValue(der: Uint8Array): DerValue {
   return valueAt(der, 0);
 }
 
-/** By index: a view of the rest, and an iterator for its first bytes, take three times as long. */
+/** Reads by index, because a view of the rest and an iterator over its first bytes take three times as long. */
 function valueAt(der: Uint8Array, start: number): DerValue {
   const short = der[start + 1] ?? 0;
   const lengthBytes = short > 0x80 ? short - 0x80 : 0;
@@ -50,14 +69,14 @@ function valueAt(der: Uint8Array, start: number): DerValue {
   let length = short < 0x80 ? short : 0;
   for (let index = start + 2; index < first; index++) length = length * 256 + (der[index] ?? 0);
   const end = first + length;
-  if (end > der.length) throw new RangeError("the DER is cut off");
+  if (end > der.length) throw new RangeError("the DER is truncated");
   return { tag: der[start] ?? 0, content: der.subarray(first, end), encoded: der.subarray(start, end) };
 }
 
 /**
- * Writes a value.
+ * Encodes a value.
  *
- * @param tag Its tag.
+ * @param tag The tag.
  * @param content The content.
  * @returns Tag, length and content (X.690 section 10.1).
  */
@@ -72,36 +91,41 @@ export function encodeDer(tag: number, content: Uint8Array): Uint8Array {
  * Reads the values inside a value.
  *
  * @param value The value; `undefined` if it is missing.
- * @param tag The tag that it must have.
+ * @param tag The required tag.
  * @returns The values inside.
- * @throws {RangeError} If it is missing, has another tag, or is broken.
+ * @throws {RangeError} If the value is missing, has another tag, or is broken.
  */
 export function readChildren(value: DerValue | undefined, tag: number = DerTag.sequence): DerValue[] {
   return readDer(contentOf(value, tag));
 }
 
 /**
- * The content of a value.
+ * Returns the content of a value.
  *
  * @param value The value; `undefined` if it is missing.
- * @param tag The tag that it must have.
- * @returns Its content.
- * @throws {RangeError} If it is missing or has another tag.
+ * @param tag The required tag.
+ * @returns The content.
+ * @throws {RangeError} If the value is missing or has another tag.
  */
 export function contentOf(value: DerValue | undefined, tag: number): Uint8Array {
-  if (value?.tag !== tag) throw new RangeError(`the DER holds tag ${value?.tag} where ${tag} should stand`);
+  if (value?.tag !== tag) throw new RangeError(`the DER holds tag ${value?.tag} in place of ${tag}`);
   return value.content;
 }
 
 /**
- * Reads a number, in two's complement (X.690 section 8.3).
+ * Reads an INTEGER, which is a number in two's complement (X.690 section 8.3).
  *
  * @param value The value.
- * @returns The number, of any size.
- * @throws {RangeError} If it is not an INTEGER.
+ * @returns The number.
+ * @throws {RangeError} If the value is not an INTEGER, is empty, or is longer than 64 bytes.
  */
 export function readInteger(value: DerValue | undefined): bigint {
-  const bytes = short(contentOf(value, DerTag.integer));
+  return integerOf(contentOf(value, DerTag.integer));
+}
+
+/** The number that the content of an INTEGER encodes; throws as {@linkcode readInteger} does. */
+export function integerOf(content: Uint8Array): bigint {
+  const bytes = short(content);
   return BigInt.asIntN(8 * bytes.length, bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n));
 }
 
@@ -109,8 +133,8 @@ export function readInteger(value: DerValue | undefined): bigint {
  * Reads an object identifier (X.690 section 8.19).
  *
  * @param value The value.
- * @returns Its numbers with dots between them.
- * @throws {RangeError} If it is not an OBJECT IDENTIFIER.
+ * @returns The numbers, separated by dots.
+ * @throws {RangeError} If the value is not an OBJECT IDENTIFIER, is empty, or is longer than 64 bytes.
  */
 export function readOid(value: DerValue | undefined): string {
   const arcs: bigint[] = [];
@@ -118,7 +142,7 @@ export function readOid(value: DerValue | undefined): string {
   for (const byte of short(contentOf(value, DerTag.oid))) {
     arc = (arc << 7n) | BigInt(byte & 0x7f);
     if (byte >= 0x80) continue;
-    // The first two numbers share one: the first is 0, 1 or 2, and only under 2 may the second exceed 39.
+    // One number encodes the first two: the first is 0, 1 or 2, and the second exceeds 39 only if the first is 2.
     if (arcs.length === 0) arcs.push(arc < 80n ? arc / 40n : 2n, arc < 80n ? arc % 40n : arc - 80n);
     else arcs.push(arc);
     arc = 0n;
@@ -126,7 +150,7 @@ export function readOid(value: DerValue | undefined): string {
   return arcs.join(".");
 }
 
-/** Arithmetic on a hostile number of a megabyte would take minutes. */
+/** Refuses long numbers, because arithmetic on a hostile number of a megabyte takes minutes. */
 function short(bytes: Uint8Array): Uint8Array {
   if (bytes.length === 0 || bytes.length > 64) throw new RangeError(`a number in the DER has ${bytes.length} bytes`);
   return bytes;

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { createDecipheriv, createHash, pbkdf2, pbkdf2Sync, scrypt, scryptSync } from "node:crypto";
 import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger, readOid } from "./der.ts";
-import { isEncryptedPkcs8 } from "./key_form.ts";
+import { isEncryptedPkcs8 } from "./pkcs8.ts";
 import type { PemSection } from "./pem.ts";
 
 /** A cipher with the length of its key in bytes. */

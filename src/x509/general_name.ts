@@ -1,8 +1,8 @@
 import { Buffer } from "node:buffer";
-import { distinguishedName, ipAddress } from "./certificate_fields.ts";
 import { DerTag, type DerValue, readDer, readOid } from "./der.ts";
+import { distinguishedName } from "./distinguished_name.ts";
 
-/** A name by which a certificate says whom it is for, or an authority whom it issues for (RFC 5280 section 4.2.1.6). */
+/** A name of the holder of a certificate, or a limit in a name constraint (RFC 5280 section 4.2.1.6). */
 export type GeneralName =
   | {
     readonly kind: "dns" | "email" | "uri";
@@ -11,9 +11,9 @@ export type GeneralName =
   }
   | {
     readonly kind: "ip";
-    /** The address in its canonical text (RFC 5952); empty if the bytes are not an address, as those of a constraint. */
+    /** The address in its canonical text (RFC 5952); empty if the bytes are not one address, such as in a constraint. */
     readonly value: string;
-    /** 4 or 16 bytes; in a name constraint 8 or 32, address and mask. */
+    /** 4 or 16 bytes; in a name constraint 8 or 32 bytes, address and mask. */
     readonly bytes: Uint8Array;
   }
   | {
@@ -27,7 +27,7 @@ export type GeneralName =
     readonly kind: "other";
     /** The tag of the name: otherName, x400Address, ediPartyName or registeredID. */
     readonly tag: number;
-    /** What it holds. */
+    /** The content. */
     readonly bytes: Uint8Array;
   };
 
@@ -49,9 +49,9 @@ const KINDS: Readonly<Record<number, GeneralName["kind"]>> = {
 /**
  * Reads a GeneralName.
  *
- * @param value The value, with the tag that says of which kind it is.
+ * @param value The value, whose tag is the kind of the name.
  * @returns The name.
- * @throws {RangeError} If it is of no known kind, or broken.
+ * @throws {RangeError} If the kind is unknown, or the name is malformed.
  */
 export function readGeneralName({ tag, content }: DerValue): GeneralName {
   const kind = KINDS[tag];
@@ -71,12 +71,28 @@ export function readGeneralName({ tag, content }: DerValue): GeneralName {
       requireWellFormed(tag, content);
       return { kind, tag, bytes: content };
     default:
-      throw new RangeError("a name in the certificate is of no known kind");
+      throw new RangeError("a name in the certificate has an unknown kind");
   }
 }
 
+/**
+ * Formats an IP address.
+ *
+ * @param bytes 4 or 16 bytes.
+ * @returns The canonical text (RFC 5952); an empty list for another length, because it matches the address of no client.
+ */
+export function ipAddress(bytes: Uint8Array): string[] {
+  if (bytes.length === 4) return [bytes.join(".")];
+  if (bytes.length !== 16) return [];
+  const groups = Buffer.from(bytes).toString("hex").match(/.{4}/g)!.join(":");
+  return [new URL(`http://[${groups}]`).hostname.slice(1, -1)];
+}
+
 function requireWellFormed(tag: number, content: Uint8Array): void {
-  if (tag === REGISTERED_ID) return void readOid({ tag: DerTag.oid, content, encoded: content });
+  if (tag === REGISTERED_ID) {
+    readOid({ tag: DerTag.oid, content, encoded: content });
+    return;
+  }
   const [type, value, ...rest] = readDer(content);
   if (tag !== OTHER_NAME) return;
   readOid(type);

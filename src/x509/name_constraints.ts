@@ -1,7 +1,10 @@
-import { attributeText, canonicalName, readName } from "./canonical_name.ts";
-import type { NameConstraints } from "./extensions.ts";
+import { canonicalName, readName } from "./canonical_name.ts";
+import { DerTag } from "./der.ts";
+import type { NameConstraints } from "./extension_values.ts";
 import type { GeneralName } from "./general_name.ts";
+import { hexOf } from "./octets.ts";
 import type { PathCertificate } from "./path_certificate.ts";
+import { exactText } from "./string_types.ts";
 
 /** How many more comparisons a search for a path may make. */
 export interface ComparisonBudget {
@@ -10,9 +13,8 @@ export interface ComparisonBudget {
 
 const EMAIL_ADDRESS = "2a864886f70d010901";
 const COMMON_NAME = "550403";
-const IA5_STRING = 0x16;
 /** The identifier of SmtpUTF8Mailbox (RFC 8398), as an otherName begins with it. */
-const SMTP_UTF8_MAILBOX = "06082b06010505070809";
+const SMTP_UTF8_MAILBOX = "06082B06010505070809";
 
 const LABEL = "[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?";
 const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`, "i");
@@ -102,10 +104,10 @@ function namesOf({ structure: { subject }, extensions }: PathCertificate, isLeaf
   for (const { type, value } of attributes) {
     if (type === EMAIL_ADDRESS) {
       // RFC 5280 section 4.1.2.6: an address is an IA5String. What is none cannot be compared.
-      names.push({ kind: "email", value: value.tag === IA5_STRING ? attributeText(value)! : "" });
+      names.push({ kind: "email", value: value.tag === DerTag.ia5String ? exactText(value)! : "" });
     }
     if (type !== COMMON_NAME || !isLeaf || hasDnsName) continue;
-    const text = (attributeText(value) ?? "").replace(/\0+$/, "");
+    const text = (exactText(value) ?? "").replace(/\0+$/, "");
     if (HOST_IN_COMMON_NAME.test(text) || text.includes("\0")) names.push({ kind: "dns", value: text });
   }
   return [...names, ...alternative];
@@ -117,7 +119,7 @@ function isOfKind(name: GeneralName, limit: GeneralName): boolean {
 }
 
 function isMailbox(bytes: Uint8Array): boolean {
-  return SMTP_UTF8_MAILBOX === [...bytes.subarray(0, 10)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return SMTP_UTF8_MAILBOX === hexOf(bytes.subarray(0, 10));
 }
 
 /** Whether it can be told what a constraint means: one that matches nothing would exclude nothing. */

@@ -1,6 +1,7 @@
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { readChildren, readDer } from "./der.ts";
+import { P521_ORDER as ORDER } from "./key_algorithms.ts";
+import { unsignedOf } from "./octets.ts";
 
 /** A point of the curve in Jacobian coordinates; `z` is 0 for the point at infinity. */
 interface Point {
@@ -11,8 +12,6 @@ interface Point {
 
 /** The curve P-521 (SP 800-186 section 3.2.1.5). */
 const P = 2n ** 521n - 1n;
-const ORDER =
-  0x1fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409n;
 const B =
   0x51953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00n;
 const BASE: Point = {
@@ -26,24 +25,24 @@ const POINT_BYTES = 133;
 /**
  * Verifies an ECDSA signature on P-521 (FIPS 186-5 section 6.4.2) in about 10 ms.
  *
- * `crypto.verify()` of Deno 2.8 to 2.9 calls every signature on P-521 wrong whose digest has less than 33 bytes: its
- * library asks for half of the order. OpenSSL signs with SHA-256 by default, on P-521 as well. Nothing here is secret, so
- * the time that it takes may depend on the values.
+ * `crypto.verify()` of Deno 2.8 to 2.9 rejects every signature on P-521 whose digest is shorter than 33 bytes, because
+ * its library requires half the length of the order. OpenSSL signs with SHA-256 by default, also on P-521. The values are
+ * public, so the run time may depend on them.
  *
- * @param signed What was signed.
+ * @param signed The signed bytes.
  * @param signature The signature in DER.
  * @param publicKey The point, uncompressed.
- * @param hash The digest.
- * @returns Whether the key has made the signature.
+ * @param hash The name of the digest.
+ * @returns Whether the signature was made with the key.
  * @throws {RangeError} If the signature is not DER.
  */
 export function verifyP521(signed: Uint8Array, signature: Uint8Array, publicKey: Uint8Array, hash: string): boolean {
-  const [r, s, ...rest] = readChildren(readDer(signature)[0]).map(({ content }) => unsigned(content));
+  const [r, s, ...rest] = readChildren(readDer(signature)[0]).map(({ content }) => unsignedOf(content));
   const key = readPoint(publicKey);
   if (r === undefined || s === undefined || rest.length > 0 || !key) return false;
   if (r <= 0n || r >= ORDER || s <= 0n || s >= ORDER) return false;
-  // No digest is longer than the order: none is cut off.
-  const digest = unsigned(createHash(hash).update(signed).digest());
+  // Every digest is shorter than the order, so it is not truncated.
+  const digest = unsignedOf(createHash(hash).update(signed).digest());
   const inverse = invert(s, ORDER);
   const sum = multiplyBoth(modulo(digest * inverse, ORDER), key, modulo(r * inverse, ORDER));
   if (sum.z === 0n) return false;
@@ -54,8 +53,8 @@ export function verifyP521(signed: Uint8Array, signature: Uint8Array, publicKey:
 /** The point, if it lies on the curve. */
 function readPoint(bytes: Uint8Array): Point | undefined {
   if (bytes.length !== POINT_BYTES || bytes[0] !== 0x04) return undefined;
-  const x = unsigned(bytes.subarray(1, 67));
-  const y = unsigned(bytes.subarray(67));
+  const x = unsignedOf(bytes.subarray(1, 67));
+  const y = unsignedOf(bytes.subarray(67));
   const isOnCurve = x < P && y < P && modulo(y * y - (x * x * x - 3n * x + B), P) === 0n;
   return isOnCurve ? { x, y, z: 1n } : undefined;
 }
@@ -119,8 +118,4 @@ function invert(value: bigint, modulus: bigint): bigint {
 function modulo(value: bigint, modulus: bigint): bigint {
   const rest = value % modulus;
   return rest < 0n ? rest + modulus : rest;
-}
-
-function unsigned(bytes: Uint8Array): bigint {
-  return BigInt(`0x0${Buffer.from(bytes).toString("hex")}`);
 }

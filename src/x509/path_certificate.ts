@@ -1,44 +1,50 @@
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { type PublicKeyFacts, readPublicKey, readSignatureAlgorithm, type SignatureAlgorithm } from "./algorithms.ts";
 import { canonicalName } from "./canonical_name.ts";
-import { distinguishedName, time } from "./certificate_fields.ts";
 import { type CertificateStructure, readStructure } from "./certificate_structure.ts";
 import { readChildren } from "./der.ts";
-import { type AuthorityKeyIdentifier, CertificateExtensions } from "./extensions.ts";
+import { distinguishedName } from "./distinguished_name.ts";
+import type { AuthorityKeyIdentifier } from "./extension_values.ts";
+import { CertificateExtensions } from "./extensions.ts";
+import { colonHexOf, hexOf } from "./octets.ts";
+import { readTime } from "./time.ts";
 
 /**
- * A certificate as path validation looks at it: parsed once, whole, by the constructor. Nothing in it has been verified.
+ * A certificate with everything that path validation reads.
+ *
+ * Invariant: the constructor parses the whole certificate except the values of its extensions, which are parsed when they
+ * are first read. Nothing is verified.
  */
 export class PathCertificate {
-  /** The certificate. */
+  /** The certificate in DER. */
   readonly der: Uint8Array;
-  /** Its parts. */
+  /** The parts of the certificate. */
   readonly structure: CertificateStructure;
-  /** Its extensions. */
+  /** The extensions of the certificate. */
   readonly extensions: CertificateExtensions;
   /** SHA-256 of the DER in upper-case hexadecimal with colons. */
   readonly fingerprint256: string;
   /** The subject, one canonical string for each relative distinguished name. */
   readonly subjectName: readonly string[];
-  /** The subject as a key. */
+  /** The canonical subject as one string, for maps and comparisons. */
   readonly subjectKey: string;
-  /** The issuer as a key. */
+  /** The canonical issuer as one string. */
   readonly issuerKey: string;
-  /** In milliseconds since 1970, as `notAfter`. */
+  /** The first moment of the validity, in milliseconds since 1970. */
   readonly notBefore: number;
+  /** The last moment of the validity, in milliseconds since 1970. */
   readonly notAfter: number;
   /** The public key. */
   readonly publicKey: PublicKeyFacts;
-  /** How the certificate is signed. */
+  /** The algorithm of the signature. */
   readonly signatureAlgorithm: SignatureAlgorithm;
 
   /**
    * Parses a certificate.
    *
-   * @param der The certificate, nothing before or after it.
-   * @param fingerprint256 SHA-256 of the DER, where it is known.
-   * @throws {RangeError} If a part of it is broken.
+   * @param der The certificate, with no byte before or after it.
+   * @param fingerprint256 SHA-256 of the DER, if it is known.
+   * @throws {RangeError} If a part of the certificate is broken.
    */
   constructor(der: Uint8Array, fingerprint256: string = fingerprint(der)) {
     this.der = der;
@@ -49,8 +55,8 @@ export class PathCertificate {
     this.subjectKey = this.subjectName.join("");
     this.issuerKey = canonicalName(this.structure.issuer).join("");
     const [notBefore, notAfter] = readChildren(this.structure.validity);
-    this.notBefore = time("notBefore", notBefore);
-    this.notAfter = time("notAfter", notAfter);
+    this.notBefore = readTime("notBefore", notBefore);
+    this.notAfter = readTime("notAfter", notAfter);
     this.publicKey = readPublicKey(this.structure);
     this.signatureAlgorithm = readSignatureAlgorithm(this.structure.algorithm);
   }
@@ -60,7 +66,7 @@ export class PathCertificate {
     return this.subjectKey === this.issuerKey;
   }
 
-  /** Whether it is its own issuer, by name, key identifier and kind of key. Its signature is not verified. */
+  /** Whether the certificate names itself as its issuer and its key fits the signature, which is not verified. */
   get isSelfSigned(): boolean {
     return this.isSelfIssued && this.namesIssuer(this) && fitsKey(this.signatureAlgorithm, this.publicKey);
   }
@@ -71,7 +77,7 @@ export class PathCertificate {
   }
 
   /**
-   * Whether its authority key identifier, if it has one, can mean another certificate (RFC 5280 section 4.2.1.1).
+   * Whether the authority key identifier, if there is one, matches another certificate (RFC 5280 section 4.2.1.1).
    *
    * @param issuer The other certificate.
    */
@@ -84,19 +90,18 @@ export class PathCertificate {
     const { subjectKeyIdentifier } = this.extensions;
     const { keyIdentifier = subjectKeyIdentifier, serialNumber, issuer } = wanted;
     if (subjectKeyIdentifier !== undefined && keyIdentifier !== subjectKeyIdentifier) return false;
-    const ownSerialNumber = Buffer.from(this.structure.serialNumber).toString("hex").toUpperCase();
-    if (serialNumber !== undefined && serialNumber !== ownSerialNumber) return false;
+    if (serialNumber !== undefined && serialNumber !== hexOf(this.structure.serialNumber)) return false;
     const name = issuer?.find(({ kind }) => kind === "directory");
     return name?.kind !== "directory" || canonicalName(name.name).join("") === this.issuerKey;
   }
 }
 
-/** Whether a key can have made a signature of an algorithm. */
+/** Whether an algorithm can sign with a key of this kind. */
 export function fitsKey({ scheme }: SignatureAlgorithm, { kind }: PublicKeyFacts): boolean {
   if (scheme === "rsa-pss") return kind === "rsa" || kind === "rsa-pss";
   return scheme === (kind === "ec" ? "ecdsa" : kind);
 }
 
 function fingerprint(der: Uint8Array): string {
-  return createHash("sha256").update(der).digest("hex").toUpperCase().match(/../g)!.join(":");
+  return colonHexOf(createHash("sha256").update(der).digest());
 }

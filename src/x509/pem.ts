@@ -3,13 +3,13 @@ import { location, TlsReloadError } from "../errors.ts";
 import { derFormatOf, foreignFormat } from "./foreign_format.ts";
 import { quoteLabel, scanPem } from "./pem_scanner.ts";
 
-/** One section of a PEM text: the part between a BEGIN line and its END line. */
+/** One section of a PEM text: the part from a BEGIN line to its END line. */
 export interface PemSection {
   /** The label, such as `CERTIFICATE` or `PRIVATE KEY`. */
   readonly label: string;
   /** The decoded body. */
   readonly der: Uint8Array;
-  /** Headers before the body, such as `Proc-Type`, which only legacy encrypted keys have (RFC 1421). */
+  /** The headers before the body, such as `Proc-Type`. Only legacy encrypted keys have headers (RFC 1421). */
   readonly headers: readonly string[];
   /** The line of the BEGIN boundary, counted from 1. */
   readonly line: number;
@@ -17,29 +17,31 @@ export interface PemSection {
 
 /** The content of a file together with its path, so that errors can name it. */
 export interface PemFile {
-  /** The path that it was read from. */
+  /** The path that the file was read from. */
   readonly path: string;
   /** The content. */
   readonly bytes: Uint8Array;
 }
 
-/** Where PEM comes from: text, its bytes in UTF-8, or a file that has been read. */
+/** An input that holds PEM: text, its bytes in UTF-8, or a file that has been read. */
 export type PemInput = string | Uint8Array | PemFile;
 
 const BASE64_LINE_LENGTH = 64;
+/** The labels of a certificate (RFC 7468 section 5.1). OpenSSL reads both. */
+const CERTIFICATE_LABELS: ReadonlySet<string> = new Set(["CERTIFICATE", "X509 CERTIFICATE"]);
 
 /**
  * Splits PEM into its sections, in their order (RFC 7468). Takes linear time.
  *
- * Accepts what real files contain: any line ends, also mixed, a byte order mark, blank lines, white space around lines,
- * lines of any length, a missing last newline. Text outside of sections is ignored: comments, banners, `Bag Attributes`,
- * and sections that are commented out. A section is never lost in silence: a BEGIN or END line that is recognisable but
- * broken is an error, and so is a file whose first sections are indented and whose later ones are not.
+ * Accepts the variations of real files: any line ends, also mixed, a byte order mark, blank lines, white space around
+ * lines, lines of any length, a missing last newline. Ignores text outside of sections: comments, banners, `Bag
+ * Attributes`, and sections that are commented out. Never ignores a section silently: a recognisable but broken BEGIN or
+ * END line is an error, and so is a section without indentation after an indented one.
  *
  * @param input The text, its bytes, or a file that has been read.
  * @returns The sections; an empty list for a text without boundaries.
- * @throws {TlsReloadError} `PEM_INVALID`, with the line, if a section has no END, an END of another label, another
- * BEGIN in it, an empty body or one that is not base64 (RFC 4648 section 4), or if the input is UTF-16 or DER.
+ * @throws {TlsReloadError} `PEM_INVALID`, with the line, if a section has no END, an END of another label, a BEGIN
+ * inside, an empty body, or a body that is not base64 (RFC 4648 section 4), or if the input is UTF-16 or DER.
  *
  * @example
  * ```ts
@@ -62,7 +64,7 @@ export function parsePem(input: PemInput): PemSection[] {
   for (const found of scanPem(textOf(content))) {
     if ("reason" in found) throw invalid(found.reason, found.line);
     const { label, der, headers, line, isIndented } = found;
-    // OpenSSL would begin here, and serve another certificate than we do.
+    // OpenSSL ignores the indented section, so it would serve another certificate than this module.
     if (indented !== undefined && !isIndented) throw invalid(`the section of line ${indented} is indented`, line);
     if (isIndented) indented ??= line;
     sections.push({ label, der, headers, line });
@@ -71,7 +73,7 @@ export function parsePem(input: PemInput): PemSection[] {
 }
 
 /**
- * Reads PEM, or the one certificate, key or revocation list of a file in DER, which counts as a section of line 0.
+ * Reads PEM, or a file in DER that holds one certificate, key or revocation list. DER counts as a section at line 0.
  *
  * @param input The text, its bytes, or a file that has been read.
  * @returns The sections.
@@ -90,7 +92,7 @@ export function placeOf(input: PemInput, { line }: PemSection): { path: string |
 }
 
 /**
- * Writes a section as strict RFC 7468 text: 64 characters a line, a newline after each.
+ * Writes a section as strict RFC 7468 text: lines of 64 characters, each with a newline.
  *
  * @param section The section.
  * @returns The text, from the BEGIN line to the newline after the END line.
@@ -113,12 +115,17 @@ export function encodePem(section: Pick<PemSection, "label" | "der"> & Partial<P
   return lines.join("\n");
 }
 
-/** The path of an input, if it has one. */
+/** Whether sections with this label hold a certificate. */
+export function isCertificateLabel(label: string): boolean {
+  return CERTIFICATE_LABELS.has(label);
+}
+
+/** The path of an input, if the input is a file. */
 export function pathOf(input: PemInput): string | undefined {
   return typeof input === "string" || input instanceof Uint8Array ? undefined : input.path;
 }
 
-/** Decodes UTF-8, in which bytes of other encodings become replacement characters. */
+/** Decodes UTF-8. Bytes of other encodings become replacement characters. */
 export function textOf(content: string | Uint8Array): string {
   return typeof content === "string" ? content : new TextDecoder().decode(content);
 }
@@ -127,7 +134,7 @@ function contentOf(input: PemInput): string | Uint8Array {
   return typeof input === "string" || input instanceof Uint8Array ? input : input.bytes;
 }
 
-/** The labels of a text, each once, for a message. */
+/** Lists the labels of sections for a message, each once. */
 export function labelsOf(sections: readonly PemSection[]): string {
   const labels = [...new Set(sections.map(({ label }) => quoteLabel(label)))];
   return labels.length === 0 ? "no PEM" : labels.slice(0, 5).join(", ") + (labels.length > 5 ? ", …" : "");

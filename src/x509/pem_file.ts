@@ -4,37 +4,38 @@ import { open, stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { requirePath } from "../arguments.ts";
 import { TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
+import { isMissing, readFailureReason } from "../file_errors.ts";
 import type { PemFile } from "./pem.ts";
 
-/** Far above any chain or key, and far below what would hurt. */
+/** Far above any chain or key, and small enough to read into memory. */
 export const MAX_PEM_BYTES = 1024 * 1024;
-/** Holds nearly every chain and key, and costs little where a file is read again and again. */
+/** Holds nearly every chain and key, and is cheap to allocate for each reading. */
 const CHUNK_BYTES = 16 * 1024;
 
-/** The part of a file handle that is read from. */
+/** The part of a file handle that {@linkcode readToEnd} uses. */
 export interface Readable {
   read(buffer: Uint8Array, offset: number, length: number, position: null): Promise<{ bytesRead: number }>;
 }
 
 /**
- * The path of a file that is given by its path or its URL.
+ * Converts a path or a file URL to a path.
  *
- * @param path The path.
+ * @param path The path or the URL.
  * @returns The path as text.
- * @throws {TypeError} If it is something else, such as PEM text. The message shows nothing of it, because it may be a
- * private key.
+ * @throws {TypeError} If the value is something else, such as PEM text. The message does not quote it, because it may be
+ * a private key.
  */
 export function filePath(path: string | URL): string {
   if (path instanceof URL) return fileURLToPath(path);
-  // The empty path is a path of no file.
+  // The empty path fails later, with FILE_NOT_FOUND.
   if (path !== "") requirePath("readPemFile", "path", path);
   return path;
 }
 
-/** How {@linkcode readPemFile} reads. */
+/** The options of {@linkcode readPemFile}. */
 export interface ReadPemFileOptions {
   /**
-   * Larger files are refused before they are read.
+   * The maximum size. Larger files are refused before they are read.
    *
    * @default {1_048_576}
    */
@@ -42,21 +43,20 @@ export interface ReadPemFileOptions {
 }
 
 /**
- * Reads a regular file whole. Other kinds are refused before they are read: a FIFO would block, a device might never
- * end.
+ * Reads a regular file. Refuses other kinds of files before it reads, because a FIFO blocks and a device may never end.
  *
  * @param path The path.
- * @param options The limit of its size.
- * @returns Its bytes, with its path for errors.
+ * @param options The maximum size.
+ * @returns The bytes, with the path for errors.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, or `FILE_TOO_LARGE`.
- * @throws {TypeError} If this is not a path or a file URL.
+ * @throws {TypeError} If `path` is not a path or a file URL.
  */
 export async function readPemFile(path: string | URL, options: ReadPemFileOptions = {}): Promise<PemFile> {
   const { maxBytes = MAX_PEM_BYTES } = options;
   const name = filePath(path);
   try {
     requireReadable(name, await stat(name), maxBytes);
-    // Another kind of file may have taken its place since: O_NONBLOCK keeps the opening of a FIFO from waiting.
+    // Another process may have replaced the file by a FIFO since. O_NONBLOCK opens a FIFO without waiting.
     const file = await open(name, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       requireReadable(name, await file.stat(), maxBytes);
@@ -70,11 +70,11 @@ export async function readPemFile(path: string | URL, options: ReadPemFileOption
 }
 
 /**
- * Reads to the end.
+ * Reads an open file to its end.
  *
  * @param path The path, for the error.
  * @param file The open file.
- * @param maxBytes How many bytes it may have.
+ * @param maxBytes The maximum size.
  * @returns The bytes.
  * @throws {TlsReloadError} `FILE_TOO_LARGE`.
  */
@@ -93,15 +93,8 @@ export async function readToEnd(path: string, file: Readable, maxBytes: number):
 /** The error for a file that cannot be read. */
 export function readFailure(path: string, cause: unknown): TlsReloadError {
   if (cause instanceof TlsReloadError) return cause;
-  const { code, name: kind } = cause as NodeJS.ErrnoException;
-  if (code === "ENOENT" || code === "ENOTDIR") return failure("FILE_NOT_FOUND", path, "no such file", cause);
-  return failure("FILE_UNREADABLE", path, reasonOf(path, code ?? kind), cause);
-}
-
-function reasonOf(path: string, code: string): string {
-  if (code === "NotCapable") return `Deno needs --allow-read=${path}`;
-  if (code === "ERR_ACCESS_DENIED") return `Node needs --allow-fs-read=${path}`;
-  return `the system says ${code}`;
+  if (isMissing(cause)) return failure("FILE_NOT_FOUND", path, "no such file", cause);
+  return failure("FILE_UNREADABLE", path, readFailureReason(path, cause), cause);
 }
 
 function requireReadable(path: string, stats: Stats, maxBytes: number): void {

@@ -1,17 +1,18 @@
 import { Buffer } from "node:buffer";
 
-/** A section as it stands in a text, with its body also as one line of base64. */
+/** A section of a text. */
 export interface ScannedSection {
   readonly label: string;
   readonly der: Uint8Array;
+  /** The body as one line of base64. */
   readonly base64: string;
   readonly headers: readonly string[];
   readonly line: number;
-  /** Whether spaces or tabs stand before its BEGIN. OpenSSL ignores such sections. */
+  /** Whether the BEGIN line begins with spaces or tabs. OpenSSL ignores such sections. */
   readonly isIndented: boolean;
 }
 
-/** A place in a text that was meant as PEM and is broken. */
+/** A broken line or section of a text. */
 export interface PemFault {
   readonly line: number;
   readonly reason: string;
@@ -27,31 +28,31 @@ interface OpenSection {
 
 /** RFC 7468 section 3: a boundary fills its line, and single spaces or hyphens join the words of its label. */
 const BOUNDARY = /^-----(BEGIN|END) ((?:[!-,.-~]+(?:[ -][!-,.-~]+)*)?)-----$/;
-/** Far longer than any boundary. A hostile label of megabytes would exhaust the stack of the regular expression. */
+/** Longer than any boundary. A hostile label of megabytes would exhaust the stack of the regular expression. */
 const MAX_BOUNDARY_LENGTH = 200;
-/** Five dashes of any kind, as word processors make them, directly before an upper-case BEGIN or END. */
+/** Five dashes of any kind, because word processors replace hyphens, directly before an upper-case BEGIN or END. */
 const BROKEN_BOUNDARY = /^[\p{Dash_Punctuation}\u2212]{5}(?:BEGIN|END)(?:\s|$)/u;
 /** Two dashes or more before BEGIN or END, and one of the labels that certificate and key files use. */
 const BROKEN_KNOWN_BOUNDARY =
   /^[\p{Dash_Punctuation}\u2212\s]*[\p{Dash_Punctuation}\u2212]{2}\s*(?:BEGIN|END)\s*(?:(?:X\.?509 |TRUSTED |NEW )?CERTIFICATE(?: REQUEST)?|(?:ENCRYPTED |RSA |EC |DSA |OPENSSH )?PRIVATE KEY|(?:RSA )?PUBLIC KEY|X509 CRL|PKCS ?#?7|CMS|(?:EC|DH|DSA) PARAMETERS)\s*(?:[\p{Dash_Punctuation}\u2212]|$)/iu;
-/** Inside a section nothing is text, so a boundary may be glued to the end of a line as well. */
+/** A section holds no free text, so a boundary at the end of a line of the body counts as well. */
 const BROKEN_BOUNDARY_IN_BODY = /[\p{Dash_Punctuation}\u2212]{2}\s*(?:BEGIN|END)/u;
 const NOT_A_BOUNDARY = "a BEGIN or END needs five dashes on each side and a line of its own";
 /** Zero-width characters, which editors do not show. */
 const INVISIBLE = /^\p{Format}+/u;
 const HEADER = /^[A-Za-z][A-Za-z0-9-]*:/;
 const NOT_BASE64 = /[^A-Za-z0-9+/=\s]/;
-/** A label is quoted only if it is plainly one: it comes from a file, and what stands in its place may be a secret. */
+/** Only a usual label is quoted, because a broken file may have a secret in place of a label. */
 const PLAIN_LABEL = /^[A-Z0-9.]{1,15}(?: [A-Z0-9.]{1,15}){0,4}$/;
 
 /**
  * Finds the sections of a PEM text and its faults, in their order. Takes linear time.
  *
- * Text outside of sections is ignored, a section that is commented out included. After a fault the scanner ignores
- * everything up to the next BEGIN or END, so that one broken section is one fault.
+ * Ignores text outside of sections, including sections that are commented out. After a fault, ignores all lines up to the
+ * next BEGIN or END, so that one broken section is one fault.
  *
  * @param text The text.
- * @returns The sections and the faults; the caller decides which faults it can live with.
+ * @returns The sections and the faults. The caller decides which faults are errors.
  */
 export function* scanPem(text: string): Generator<ScannedSection | PemFault, void> {
   let open: OpenSection | undefined;
@@ -91,12 +92,12 @@ export function* scanPem(text: string): Generator<ScannedSection | PemFault, voi
   }
 }
 
-/** Quotes a label for a message, if it is plainly a label. */
+/** Quotes a label for a message if it looks like a usual label. */
 export function quoteLabel(label: string): string {
   return PLAIN_LABEL.test(label) ? `"${label}"` : "of an odd label";
 }
 
-/** Lines may end with LF, CRLF or CR, also in one file. */
+/** Splits a text at LF, CRLF and CR, also mixed. */
 function* linesOf(text: string): Generator<string, void> {
   for (let start = 0; start <= text.length;) {
     const newline = text.indexOf("\n", start);
@@ -113,33 +114,33 @@ function boundaryIn(line: string): RegExpExecArray | null {
 }
 
 function isBrokenBoundary(line: string): boolean {
-  // Every dash but the hyphen, and every invisible character, lies beyond ASCII.
+  // All dashes except the hyphen and all invisible characters lie beyond ASCII.
   if (!line.startsWith("-") && !(line.charCodeAt(0) > 0x7f)) return false;
   const start = line.slice(0, MAX_BOUNDARY_LENGTH).replace(INVISIBLE, "");
   return BROKEN_BOUNDARY.test(start) || BROKEN_KNOWN_BOUNDARY.test(start);
 }
 
-/** The likely cause, where a section does not end as it should. */
+/** The likely cause of a section that does not end correctly: a broken boundary in its body. */
 function brokenBoundaryIn({ line, lines }: OpenSection): PemFault | undefined {
   const index = lines.findIndex((text) => BROKEN_BOUNDARY_IN_BODY.test(text) && !HEADER.test(text));
   return index < 0 ? undefined : { line: line + 1 + index, reason: NOT_A_BOUNDARY };
 }
 
-/** A body is headers, if there are any, a blank line after them, and base64. */
+/** Reads optional headers with a blank line after them, then base64. */
 function readSection(section: OpenSection): ScannedSection | PemFault {
   const { label, line, isIndented, lines } = section;
   const name = `section ${quoteLabel(label)}`;
   const start = lines.findIndex((text) => text !== "" && !HEADER.test(text));
   if (start < 0) return { line, reason: `${name} is empty` };
   const headers = lines.slice(0, start).filter((text) => text !== "");
-  // RFC 1421 section 4.4. Without a blank line after it a header is a broken line of base64.
+  // RFC 1421 section 4.4: a blank line ends the headers.
   if (headers.length > 0 && lines[start - 1] !== "") {
     return brokenBoundaryIn(section) ??
       { line: line + 1 + start, reason: `${name} needs a blank line after its headers` };
   }
   const base64 = lines.slice(start).join("").replace(/\s/g, "");
   const der = Buffer.from(base64, "base64");
-  // `Buffer.from()` skips what is not base64, but only canonical base64 encodes back to itself.
+  // `Buffer.from()` skips characters that are not base64. Only canonical base64 encodes back to itself.
   if (der.toString("base64") === base64) return { label, line, isIndented, headers, der: new Uint8Array(der), base64 };
   const bad = lines.findIndex((text, index) => index >= start && NOT_BASE64.test(text));
   return brokenBoundaryIn(section) ?? { line: bad < 0 ? line : line + 1 + bad, reason: `${name} is not base64` };

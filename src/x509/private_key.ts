@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { decryptKey, decryptKeyInBackground } from "./encrypted_key.ts";
 import { location, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
-import { isEncryptedPkcs8, normalizeKey, UnusableKey } from "./key_form.ts";
+import { isEncryptedPkcs8, normalizeKey, UnusableKey } from "./pkcs8.ts";
 import {
   encodePem,
   labelsOf,

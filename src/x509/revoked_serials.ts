@@ -1,11 +1,8 @@
 import { Buffer } from "node:buffer";
 import { randomInt } from "node:crypto";
-import { InvalidField } from "./certificate_fields.ts";
 import { DerTag, readChildren, readDer, readOid } from "./der.ts";
+import { InvalidField } from "./invalid_field.ts";
 
-const UTC_TIME = 0x17;
-const GENERALIZED_TIME = 0x18;
-const BOOLEAN = 0x01;
 /** An entry of a serial number of one byte and a UTCTime. */
 const MIN_ENTRY_BYTES = 20;
 /** Keeps an issuer from choosing numbers that share a slot. */
@@ -86,7 +83,7 @@ function readEntries(bytes: Uint8Array): Uint32Array {
     const entryEnd = value.end;
     places[count++] = value.start;
     requireTag(enter(bytes, value.start, entryEnd, value), DerTag.integer);
-    requireTag(enter(bytes, value.end, entryEnd, value), UTC_TIME, GENERALIZED_TIME);
+    requireTag(enter(bytes, value.end, entryEnd, value), DerTag.utcTime, DerTag.generalizedTime);
     if (value.end - at < MIN_ENTRY_BYTES) throw new RangeError("an entry is too short");
     if (hasTrue(bytes, value.end, entryEnd)) requireNoCritical(bytes.subarray(value.end, entryEnd));
     at = entryEnd;
@@ -135,7 +132,7 @@ function hash(bytes: Uint8Array, start: number, end: number): number {
 /** A quick search for the bytes of BOOLEAN TRUE. It may find others, but misses no critical extension. */
 function hasTrue(bytes: Uint8Array, start: number, end: number): boolean {
   for (let at = start; at + 2 < end; at++) {
-    if (bytes[at] === BOOLEAN && bytes[at + 1] === 1 && bytes[at + 2] !== 0) return true;
+    if (bytes[at] === DerTag.boolean && bytes[at + 1] === 1 && bytes[at + 2] !== 0) return true;
   }
   return false;
 }
@@ -143,7 +140,7 @@ function hasTrue(bytes: Uint8Array, start: number, end: number): boolean {
 function requireNoCritical(extensions: Uint8Array): void {
   for (const extension of readChildren(readDer(extensions)[0])) {
     const [id, critical] = readChildren(extension);
-    if (critical?.tag === BOOLEAN && critical.content[0] !== 0) {
+    if (critical?.tag === DerTag.boolean && critical.content[0] !== 0) {
       throw new InvalidField(`an entry has the critical extension ${readOid(id)}`);
     }
   }

@@ -11,7 +11,8 @@ function selfSigned(hash: string) {
   const req = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-521 -${hash} -nodes -subj /CN=P-521 -config CONFIG`;
   const config = "[req]\ndistinguished_name = name\n[name]";
   const structure = readStructure(openssl(`${req} -keyout /dev/null -outform DER -out FILE.pem`, "", config));
-  return { ...structure, point: bitString(readChildren(structure.publicKey)[1]) };
+  const { signed, signature } = structure;
+  return { signed, signature, point: bitString(readChildren(structure.publicKey)[1]) };
 }
 
 for (const hash of ["sha256", "sha384", "sha512"]) {
@@ -31,7 +32,7 @@ for (const hash of ["sha256", "sha384", "sha512"]) {
   });
 }
 
-test("verifyP521() refuses numbers that are no part of a signature", () => {
+test("verifyP521() refuses numbers that are not part of a signature", () => {
   const { signed, signature, point } = selfSigned("sha256");
   const [r, s] = readChildren(readDerOne(signature)).map(({ encoded }) => encoded);
   const zero = encodeDer(0x02, Buffer.of(0));

@@ -1,0 +1,27 @@
+import { Buffer } from "node:buffer";
+
+/** Bytes in upper-case hexadecimal. */
+export function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex").toUpperCase();
+}
+
+/** Bytes in upper-case hexadecimal with a colon between two bytes, the form of fingerprints. */
+export function colonHexOf(bytes: Uint8Array): string {
+  return hexOf(bytes).match(/../g)?.join(":") ?? "";
+}
+
+/** Bytes as one unsigned number, the most significant byte first (OS2IP of RFC 8017 section 4.2). */
+export function unsignedOf(bytes: Uint8Array): bigint {
+  return BigInt(`0x0${Buffer.from(bytes).toString("hex")}`);
+}
+
+/** The length in bits of bytes as one unsigned number, without leading zeros. */
+export function bitLengthOf(bytes: Uint8Array): number {
+  const start = bytes.findIndex((byte) => byte !== 0);
+  return start < 0 ? 0 : 8 * (bytes.length - start) - Math.clz32(bytes[start]!) + 24;
+}
+
+/** Whether two runs of bytes are the same. Not for secrets: the time that it takes depends on the bytes. */
+export function areSameBytes(one: Uint8Array, other: Uint8Array): boolean {
+  return Buffer.compare(one, other) === 0;
+}
