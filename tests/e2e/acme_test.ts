@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
 import { portOf } from "../support/peers.ts";
-import { BY_EVENTS, RotatingServer, told } from "../reload/rotating_files.ts";
+import { BY_EVENTS, nextEvent, RotatingServer } from "../reload/rotating_files.ts";
 
 const NAME = "tls.example.test";
 const RENEW = ["--force-renewal", "--no-random-sleep-on-renew"];
@@ -105,7 +105,7 @@ test("Reloader serves what certbot renews at an ACME authority, and no client fa
 
       const live = `config/live/${NAME}`;
       const paths = [files.path(`${live}/fullchain.pem`), files.path(`${live}/privkey.pem`)] as const;
-      // One sees the files change, the other is told by the deploy hook and looks at nothing.
+      // One sees the files change, the deploy hook reloads the other, which watches nothing.
       const watching = await RotatingServer.start(...paths, BY_EVENTS);
       const signalled = await RotatingServer.start(...paths);
       signalled.reloader.onSignal("SIGHUP");
@@ -113,7 +113,7 @@ test("Reloader serves what certbot renews at an ACME authority, and no client fa
       assertEquals(watching.reloader.status().names, [NAME]);
       const seen = [await watching.served()];
       for (let renewal = 1; renewal <= 2; renewal++) {
-        const swapped = servers.map(({ reloader }) => told(reloader, "swap"));
+        const swapped = servers.map(({ reloader }) => nextEvent(reloader, "swap"));
         await certbot("renew", ...RENEW, "--deploy-hook", `kill -HUP ${process.pid}`);
         await Promise.all(swapped);
         const served = await watching.served();

@@ -7,7 +7,7 @@ import { type Logger, Reloader } from "../../src/reload.ts";
 import { issueServer } from "../support/certificates.ts";
 import { configOf } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
-import { told } from "./rotating_files.ts";
+import { nextEvent } from "./rotating_files.ts";
 
 const HOUR_MS = 3_600_000;
 const at = (hours: number) => new Date(Date.now() + hours * HOUR_MS);
@@ -50,10 +50,10 @@ test("Reloader logs one line for each event, with its fields", async () => {
   await offer(configOf(second));
   await fail(Object.assign(new Error('two\nlines, 100%s {braces} and "quotes"'), { code: "ENOTDIR" }));
   await fail(undefined);
-  const disconnected = told(reloader, "disconnect");
+  const disconnected = nextEvent(reloader, "disconnect");
   reloader.follow(async function* () {});
   await disconnected;
-  const expiring = told(reloader, "expiring");
+  const expiring = nextEvent(reloader, "expiring");
   state.swap(configOf(old));
   await expiring;
   await reloader.close();
@@ -115,10 +115,10 @@ test("Reloader publishes each event to its diagnostics channel", async () => {
   await offer(configOf(ahead));
   await offer(configOf(second));
   await fail(new Error("no"));
-  const disconnected = told(reloader, "disconnect");
+  const disconnected = nextEvent(reloader, "disconnect");
   reloader.follow(async function* () {});
   await disconnected;
-  const expiring = told(reloader, "expiring");
+  const expiring = nextEvent(reloader, "expiring");
   state.swap(configOf(old));
   await expiring;
   await reloader.close();

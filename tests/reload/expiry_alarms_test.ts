@@ -106,7 +106,7 @@ test("ExpiryAlarms watches intermediates and client authorities, and raises each
   const clientAuth = { mode: "required", ca: authority.cert } as const;
   const configs = renewals.map((issued) => configOf(issued, { clientAuth }));
   const { alarms, raised } = alarmsOf();
-  const told = withClock((setClock) => {
+  const shown = withClock((setClock) => {
     for (let day = 0; day < 119; day++) {
       setClock(day * DAY_MS);
       if (day % 40 === 0) alarms.watch(configs[day / 40]!);
@@ -120,7 +120,7 @@ test("ExpiryAlarms watches intermediates and client authorities, and raises each
     return raised.map(({ role, level }) => `${role} ${level}`);
   });
   alarms.close();
-  assertEquals(told, [
+  assertEquals(shown, [
     ...["client authority 1", "client authority 2", "client authority 3"],
     ...["intermediate 1", "intermediate 2", "intermediate 3"],
     "server 3", // the first certificate, which had expired by the rollback
@@ -137,7 +137,7 @@ async function yearOf(lifeMs: number, renewedAt: number, missed: number): Promis
   }
   return withClock((setClock) => {
     const { alarms, raised } = alarmsOf();
-    const told: string[] = [];
+    const shown: string[] = [];
     let next = 0;
     for (let ms = 0; ms < 365 * DAY_MS; ms += HOUR_MS) {
       setClock(ms);
@@ -147,11 +147,11 @@ async function yearOf(lifeMs: number, renewedAt: number, missed: number): Promis
       }
       alarms.look();
       for (const { level, remainingMs } of raised.splice(0)) {
-        told.push(`${level} at ${(remainingMs / lifeMs).toFixed(2)}`);
+        shown.push(`${level} at ${(remainingMs / lifeMs).toFixed(2)}`);
       }
     }
     alarms.close();
-    return told;
+    return shown;
   });
 }
 

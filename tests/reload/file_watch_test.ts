@@ -13,7 +13,7 @@ import { type TestFiles, withFiles } from "../support/files.ts";
 import { opensslText } from "../support/openssl.ts";
 import { OpensslClient } from "../support/peers.ts";
 import { until } from "../support/tcp.ts";
-import { BY_EVENTS, BY_POLLING, inotifyWatches, RotatingServer, told } from "./rotating_files.ts";
+import { BY_EVENTS, BY_POLLING, inotifyWatches, nextEvent, RotatingServer } from "./rotating_files.ts";
 
 const authority = await issueCa("intermediate", { issuer: await issueCa("root") });
 const versions = await Promise.all(["v1", "v2", "v3"].map((name) => issueServer(name, { issuer: authority })));
@@ -217,7 +217,7 @@ const scripts: readonly Script[] = [
     title: "garbage between two good versions",
     prepare: plain,
     rotate: async (files, issued, reloader) => {
-      const rejected = told(reloader, "reject").then(() => reloader.status());
+      const rejected = nextEvent(reloader, "reject").then(() => reloader.status());
       await renameOver(files.path("certs/tls.crt"), "garbage");
       const { lastError, failuresInARow, inSync } = await rejected;
       assertEquals([lastError?.code, failuresInARow, inSync], ["NO_CERTIFICATE", 1, false]);
@@ -257,7 +257,7 @@ for (const [way, options] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as
       };
       assertEquals(await served(), 1);
       for (const [cert, length] of [[v1.cert, 2], [bare, 1]] as const) {
-        const swapped = told(rotating.reloader, "swap");
+        const swapped = nextEvent(rotating.reloader, "swap");
         await renameOver(files.path("certs/tls.crt"), cert);
         await swapped;
         assertEquals(await served(), length);
@@ -266,27 +266,27 @@ for (const [way, options] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as
       assertEquals((await rotating.stop()).failed, 0);
     }));
 
-  test(`Reloader.watch() by ${way}: a key written in another form is no change, another key is refused`, () =>
+  test(`Reloader.watch() by ${way}: a key written in another form is not a change, another key is rejected`, () =>
     withFiles(async (files) => {
       const rotating = await RotatingServer.start(...await plain(files, v1), options);
-      const unchanged = told(rotating.reloader, "unchanged");
+      const unchanged = nextEvent(rotating.reloader, "unchanged");
       const sameKey = opensslText("ec -in FILE", v1.key);
       await renameOver(files.path("certs/tls.key"), sameKey);
       await unchanged;
-      const rejected = told(rotating.reloader, "reject");
+      const rejected = nextEvent(rotating.reloader, "reject");
       await renameOver(files.path("certs/tls.key"), v2.key);
       await rejected;
       const { failuresInARow, lastError, inSync, generation } = rotating.reloader.status();
       assertEquals([lastError?.code, inSync, generation], ["KEY_MISMATCH", false, 0]);
       assert(failuresInARow > 0);
-      const healed = told(rotating.reloader, "unchanged");
+      const healed = nextEvent(rotating.reloader, "unchanged");
       await renameOver(files.path("certs/tls.key"), sameKey);
       await healed;
       assertEquals([rotating.reloader.status().failuresInARow, rotating.reloader.status().inSync], [0, true]);
       assertEquals(await rotating.stop(), { served: [v1.fingerprint256], failed: 0 });
     }));
 
-  test(`Reloader.watch() by ${way}: touch is looked at and loads nothing`, () =>
+  test(`Reloader.watch() by ${way}: a touched file is read and loads nothing`, () =>
     withFiles(async (files) => {
       const rotating = await RotatingServer.start(...await plain(files, v1), options);
       for (let count = 0; count < 2; count++) {
@@ -299,7 +299,7 @@ for (const [way, options] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as
       assertEquals(await rotating.stop(), { served: [v1.fingerprint256], failed: 0 });
     }));
 
-  test(`Reloader.watch() by ${way}: a missing file is no change, and is named`, () =>
+  test(`Reloader.watch() by ${way}: a missing file is not a change, and the status names it`, () =>
     withFiles(async (files) => {
       const [cert, key] = await plain(files, v1);
       const rotating = await RotatingServer.start(cert, key, options);
@@ -328,7 +328,7 @@ for (const [way, options] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as
     }));
 }
 
-test("Reloader.watch() keeps one watch on a directory, whoever replaces it, however many reloaders watch it", {
+test("Reloader.watch() keeps one watch on a directory that is replaced and that several reloaders watch", {
   skip: NO_INOTIFY,
 }, () =>
   withFiles(async (files) => {
@@ -355,7 +355,7 @@ test("Reloader.watch() keeps one watch on a directory, whoever replaces it, howe
     assertEquals(await inotifyWatches(), before);
   }));
 
-test("Reloader.watch() tells two reloaders of each change of a directory that is replaced, by events", () =>
+test("Reloader.watch() reloads two reloaders by events each time their directory is replaced", () =>
   withFiles(async (files) => {
     const [cert, key] = await plain(files, v1);
     const servers = [
@@ -370,7 +370,7 @@ test("Reloader.watch() tells two reloaders of each change of a directory that is
     for (const server of servers) assertEquals((await server.stop()).failed, 0);
   }));
 
-test("Reloader.watch() polls where a watch is lost with its directory, as another watches it who does not notice", () =>
+test("Reloader.watch() polls where a watch is lost with its directory and another watcher does not notice", () =>
   withFiles(async (files) => {
     const [cert, key] = await plain(files, v1);
     const rotating = await RotatingServer.start(cert, key, BY_POLLING);
@@ -399,7 +399,7 @@ test(
       execFileSync("mkfifo", [key]);
       const config = new TlsConfig({ cert: v1.cert, key: v1.key });
       const reloader = new Reloader(new TlsState(config), () => Promise.resolve(config));
-      const unchanged = told(reloader, "unchanged");
+      const unchanged = nextEvent(reloader, "unchanged");
       reloader.watch([cert, key], BY_POLLING);
       await unchanged;
       const [status] = reloader.status().watches;

@@ -12,7 +12,7 @@ import { Reloader, type Subscribe } from "../../src/reload.ts";
 import { type Issued, issueServer } from "../support/certificates.ts";
 import { Engine, missing } from "../support/engines.ts";
 import { echoServer, visit } from "../support/peers.ts";
-import { told } from "./rotating_files.ts";
+import { nextEvent } from "./rotating_files.ts";
 
 const KEY = "www";
 const CHANGES = 20;
@@ -115,7 +115,7 @@ for (const [name, store] of Object.entries(stores)) {
       event.preventDefault();
       errors.push((event.detail.error as { code?: string }).code ?? "");
     });
-    await told(reloader, "unchanged");
+    await nextEvent(reloader, "unchanged");
     const server = await echoServer(state);
     t.after(() => server[Symbol.asyncDispose]());
     let count = 0;
@@ -137,7 +137,7 @@ for (const [name, store] of Object.entries(stores)) {
     assert(times[CHANGES / 2]! < 250, `${times}`);
 
     for (let restarts = 0; restarts < RESTARTS; restarts++) {
-      const disconnected = told(reloader, "disconnect");
+      const disconnected = nextEvent(reloader, "disconnect");
       await engine.kill();
       await disconnected;
       await engine.resurrect();

@@ -7,7 +7,7 @@ import { type Issued, issueServer } from "../support/certificates.ts";
 import { configOf } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
 import { until } from "../support/tcp.ts";
-import { told } from "./rotating_files.ts";
+import { nextEvent } from "./rotating_files.ts";
 
 const [first, second, third] = await Promise.all(["first", "second", "third"].map((name) => issueServer(name))) as [
   Issued,
@@ -59,11 +59,11 @@ function follower<Item = string>(options: FollowOptions<Item> = {}) {
 
 test("Reloader.follow() reloads at once after a subscription, and at each item", async () => {
   const { store, state, reloader, stream } = follower();
-  await told(reloader, "unchanged");
+  await nextEvent(reloader, "unchanged");
   assertEquals([store.loads, store.subscriptions, stream().connected, stream().items], [1, 1, undefined, 0]);
   for (const issued of [second, third]) {
     store.config = configOf(issued);
-    const swapped = told(reloader, "swap");
+    const swapped = nextEvent(reloader, "swap");
     store.publish("changed");
     await swapped;
     assertEquals(state.current().leaf.fingerprint256, issued.fingerprint256);
@@ -76,14 +76,14 @@ test("Reloader.follow() reloads at once after a subscription, and at each item",
   await reloader.close();
 });
 
-test("Reloader.follow() takes items together that come during a reload, and loads once more after the last one", async () => {
+test("Reloader.follow() coalesces items that come during a reload, and loads once after the last one", async () => {
   const { store, reloader } = follower();
-  await told(reloader, "unchanged");
+  await nextEvent(reloader, "unchanged");
   store.loadMs = 50;
   for (let count = 0; count < 1_000; count++) store.publish("changed");
   store.config = configOf(second);
   store.publish("changed");
-  const { config } = (await told(reloader, "swap")).detail;
+  const { config } = (await nextEvent(reloader, "swap")).detail;
   assertEquals(config.leaf.fingerprint256, second.fingerprint256);
   await until(() => reloader.status().streams[0]!.items === 1_001);
   assert(store.loads < 20, `${store.loads} loads`);
@@ -92,9 +92,9 @@ test("Reloader.follow() takes items together that come during a reload, and load
 
 test("Reloader.follow() subscribes again after an error and after an end, and reloads what it missed", async () => {
   const { store, state, reloader, stream } = follower();
-  await told(reloader, "unchanged");
+  await nextEvent(reloader, "unchanged");
   for (const [count, issued] of [second, third].entries()) {
-    const disconnected = told(reloader, "disconnect");
+    const disconnected = nextEvent(reloader, "disconnect");
     const began = performance.now();
     store.fail(new Error("connection reset"));
     const { error, retryMs } = (await disconnected).detail;
@@ -104,21 +104,21 @@ test("Reloader.follow() subscribes again after an error and after an end, and re
     // Without an item in between, the second pause is twice the first.
     assert(retryMs >= 800 * 2 ** count && retryMs <= 1_200 * 2 ** count, `${retryMs} ms`);
     store.config = configOf(issued);
-    await told(reloader, "swap");
+    await nextEvent(reloader, "swap");
     assert(performance.now() - began >= retryMs - 10);
     assertEquals([stream().reconnects, state.current().leaf.fingerprint256], [count + 1, issued.fingerprint256]);
   }
   // An item resets the pauses.
   store.publish("changed");
   await until(() => stream().connected === true);
-  const disconnected = told(reloader, "disconnect");
+  const disconnected = nextEvent(reloader, "disconnect");
   store.fail(new Error("again"));
   assert((await disconnected).detail.retryMs <= 1_200);
   assertEquals(store.subscribers, 0);
   await reloader.close();
 });
 
-test("Reloader.follow() takes an end, a source that throws at once, and one that is no iterable, for a disconnect", async () => {
+test("Reloader.follow() dispatches disconnect for an end, a source that throws, and a value that is not iterable", async () => {
   const sources: readonly [(signal: AbortSignal) => AsyncIterable<string>, string][] = [
     [async function* () {}, "the stream has ended"],
     [() => {
@@ -138,7 +138,7 @@ test("Reloader.follow() takes an end, a source that throws at once, and one that
       signals.push(signal);
       return source(signal);
     });
-    const { retryMs } = (await told(reloader, "disconnect")).detail;
+    const { retryMs } = (await nextEvent(reloader, "disconnect")).detail;
     assert(retryMs >= 800 && retryMs <= 1_200);
     const { connected, lastError } = reloader.status().streams[0]!;
     assertEquals([connected, signals[0]!.aborted], [false, true]);
@@ -149,31 +149,31 @@ test("Reloader.follow() takes an end, a source that throws at once, and one that
 
 test("Reloader.follow() retries a rejected reload, long before the poll", async () => {
   const { store, reloader } = follower({ pollIntervalMs: 3_600_000 });
-  await told(reloader, "unchanged");
+  await nextEvent(reloader, "unchanged");
   const good = store.config;
   store.config = undefined as never;
-  const rejected = told(reloader, "reject");
+  const rejected = nextEvent(reloader, "reject");
   store.publish("changed");
   await rejected;
   store.config = good;
-  await told(reloader, "unchanged");
+  await nextEvent(reloader, "unchanged");
   await reloader.close();
 });
 
-test("Reloader.follow() polls beside the stream, for what a source does not report", async () => {
+test("Reloader.follow() polls beside the stream, for changes that the source does not report", async () => {
   const { store, reloader } = follower({ pollIntervalMs: 20 });
-  await told(reloader, "unchanged");
+  await nextEvent(reloader, "unchanged");
   store.config = configOf(second);
-  assertEquals((await told(reloader, "swap")).detail.config.leaf.fingerprint256, second.fingerprint256);
+  assertEquals((await nextEvent(reloader, "swap")).detail.config.leaf.fingerprint256, second.fingerprint256);
   assertEquals(reloader.status().streams[0]!.items, 0);
   await reloader.close();
 });
 
-test("Reloader.follow() serves the item itself by 'toConfig', and load no longer", async () => {
+test("Reloader.follow() serves the item itself with 'toConfig', and does not call load", async () => {
   const { store, state, reloader, trigger } = follower<Issued>({ toConfig: (issued) => configOf(issued) });
   await until(() => store.subscribers === 1);
   for (const issued of [second, third]) {
-    const swapped = told(reloader, "swap");
+    const swapped = nextEvent(reloader, "swap");
     store.publish(first);
     store.publish(issued);
     await swapped;
@@ -181,7 +181,7 @@ test("Reloader.follow() serves the item itself by 'toConfig', and load no longer
   }
   assertEquals(store.loads, 0);
   assertEquals((await reloader.reload()).outcome, "unchanged");
-  const rejected = told(reloader, "reject");
+  const rejected = nextEvent(reloader, "reject");
   store.publish({ ...second, key: first.key });
   await rejected;
   assertEquals(state.current().leaf.fingerprint256, third.fingerprint256);
@@ -193,15 +193,15 @@ test("Reloader.follow() serves the item itself by 'toConfig', and load no longer
   await reloader.close();
 });
 
-test("Reloader.follow() spreads reloads over 'splayMs', and takes the latest item then", async () => {
+test("Reloader.follow() spreads reloads over 'splayMs', and uses the latest item", async () => {
   const followers = Array.from({ length: 20 }, () => follower({ splayMs: 1_000 }));
-  await Promise.all(followers.map(({ reloader }) => told(reloader, "unchanged")));
+  await Promise.all(followers.map(({ reloader }) => nextEvent(reloader, "unchanged")));
   const began = performance.now();
   const delays = await Promise.all(followers.map(async ({ store, reloader, state }) => {
     store.publish("changed"); // the first item is not delayed
     await until(() => reloader.status().streams[0]!.items === 1);
     await reloader.reload();
-    const swapped = told(reloader, "swap");
+    const swapped = nextEvent(reloader, "swap");
     store.config = configOf(second);
     store.publish("changed");
     store.publish("changed");
@@ -217,7 +217,7 @@ test("Reloader.follow() spreads reloads over 'splayMs', and takes the latest ite
 
 test("Reloader.close() aborts the signal of a stream, and does not wait for its source", async () => {
   const { store, reloader } = follower();
-  await told(reloader, "unchanged");
+  await nextEvent(reloader, "unchanged");
   assertEquals(store.subscribers, 1);
   await reloader.close();
   await until(() => store.subscribers === 0);
@@ -239,12 +239,12 @@ test("Reloader.close() aborts the signal of a stream, and does not wait for its 
     };
     return { [Symbol.asyncIterator]: () => ({ next: () => never, return: end }) };
   });
-  await told(stubborn, "unchanged");
+  await nextEvent(stubborn, "unchanged");
   await stubborn.close();
   assertEquals([signal?.aborted, isReturned], [true, true]);
 });
 
-test("Reloader.follow() does not subscribe where it is disposed of at once", async () => {
+test("Reloader.follow() does not subscribe if it is disposed of at once", async () => {
   const { store, trigger, reloader } = follower();
   trigger[Symbol.dispose]();
   await new Promise((resolve) => setTimeout(resolve, 20));
@@ -252,18 +252,18 @@ test("Reloader.follow() does not subscribe where it is disposed of at once", asy
   await reloader.close();
 });
 
-test("Reloader.follow() lets a process go on whose source is never empty", async () => {
+test("Reloader.follow() does not block the process if the source never runs empty", async () => {
   const state = new TlsState(configOf(first));
   const reloader = new Reloader(state, () => Promise.resolve(state.current()));
   reloader.follow(async function* () {
     for (;;) yield await Promise.resolve("changed");
   });
-  await told(reloader, "unchanged");
+  await nextEvent(reloader, "unchanged");
   await new Promise((resolve) => setTimeout(resolve, 10));
   await reloader.close();
 });
 
-test("Reloader.follow() refuses no time", async () => {
+test("Reloader.follow() throws for values that are not times", async () => {
   const { reloader, store } = follower();
   for (const ms of [-1, NaN, 2 ** 31]) {
     assertThrows(() => reloader.follow((signal) => store.subscribe(signal), { splayMs: ms }), TypeError, "splayMs");

@@ -8,7 +8,7 @@ import { type Issued, issueServer } from "../support/certificates.ts";
 import { withFiles } from "../support/files.ts";
 import { configOf, echoServer, visit } from "../support/peers.ts";
 import { until } from "../support/tcp.ts";
-import { BY_EVENTS, told } from "./rotating_files.ts";
+import { BY_EVENTS, nextEvent } from "./rotating_files.ts";
 
 const HOUR_MS = 3_600_000;
 const first = await issueServer("first");
@@ -48,35 +48,39 @@ async function assertServedInTime(port: number, next: Issued): Promise<void> {
   }
 }
 
-test("Reloader swaps a certificate that was not valid yet in the second when it becomes valid, reloaded by signal", {
-  skip: process.platform === "win32" && "Windows has no signals",
-}, async () => {
-  const { source, state, reloader } = reloaderOf();
-  const server = await echoServer(state);
-  reloader.onSignal("SIGHUP");
-  const next = await issueAhead(2);
-  source.config = configOf(next);
-  const pending = told(reloader, "pending");
-  process.kill(process.pid, "SIGHUP");
-  const { validFrom } = (await pending).detail;
-  assertEquals(validFrom, next.certificate.notBefore);
-  const status = reloader.status();
-  assertEquals(status.pending, { fingerprint256: next.fingerprint256, validFrom });
-  assertEquals([status.inSync, status.failuresInARow, status.lastError], [false, 0, undefined]);
-  assert(
-    reloader.metrics().includes(`\ntls_reload_pending_valid_from_timestamp_seconds ${validFrom.getTime() / 1000}\n`),
-  );
-  const swapped = told(reloader, "swap");
-  await Promise.all([assertServedInTime(server.port, next), swapped]);
-  assertEquals((await swapped).detail.previous.leaf.fingerprint256, first.fingerprint256);
-  const after = reloader.status();
-  assertEquals([after.pending, after.inSync, after.generation], [undefined, true, 1]);
-  assertEquals(after.reloads, { swapped: 1, unchanged: 0, pending: 1, rejected: 0 });
-  await server[Symbol.asyncDispose]();
-  await reloader.close();
-});
+test(
+  "Reloader swaps a certificate that was not valid yet within the second in which it becomes valid, reloaded by signal",
+  {
+    skip: process.platform === "win32" && "Windows has no signals",
+  },
+  async () => {
+    const { source, state, reloader } = reloaderOf();
+    const server = await echoServer(state);
+    reloader.onSignal("SIGHUP");
+    const next = await issueAhead(2);
+    source.config = configOf(next);
+    const pending = nextEvent(reloader, "pending");
+    process.kill(process.pid, "SIGHUP");
+    const { validFrom } = (await pending).detail;
+    assertEquals(validFrom, next.certificate.notBefore);
+    const status = reloader.status();
+    assertEquals(status.pending, { fingerprint256: next.fingerprint256, validFrom });
+    assertEquals([status.inSync, status.failuresInARow, status.lastError], [false, 0, undefined]);
+    assert(
+      reloader.metrics().includes(`\ntls_reload_pending_valid_from_timestamp_seconds ${validFrom.getTime() / 1000}\n`),
+    );
+    const swapped = nextEvent(reloader, "swap");
+    await Promise.all([assertServedInTime(server.port, next), swapped]);
+    assertEquals((await swapped).detail.previous.leaf.fingerprint256, first.fingerprint256);
+    const after = reloader.status();
+    assertEquals([after.pending, after.inSync, after.generation], [undefined, true, 1]);
+    assertEquals(after.reloads, { swapped: 1, unchanged: 0, pending: 1, rejected: 0 });
+    await server[Symbol.asyncDispose]();
+    await reloader.close();
+  },
+);
 
-test("Reloader swaps a certificate that was not valid yet in the second when it becomes valid, found by watch()", () =>
+test("Reloader swaps a certificate that was not valid yet within the second in which it becomes valid, found by watch()", () =>
   withFiles(async (files) => {
     const [cert, key] = [await files.write("cert", first.cert), await files.write("key", first.key)];
     const load = () => loadTlsConfig(cert, key);
@@ -84,7 +88,7 @@ test("Reloader swaps a certificate that was not valid yet in the second when it 
     const reloader = new Reloader(state, load);
     reloader.addEventListener("reject", (event) => event.preventDefault());
     const server = await echoServer(state);
-    const looked = told(reloader, "unchanged");
+    const looked = nextEvent(reloader, "unchanged");
     reloader.watch([cert, key], BY_EVENTS);
     await looked;
     const next = await issueAhead(2);
@@ -132,13 +136,13 @@ test("Reloader forgets a pending certificate when its source holds another, or t
   await reloader.close();
 });
 
-test("Reloader keeps a pending certificate when its source fails, and still says that the source fails", async () => {
+test("Reloader keeps a pending certificate when its source fails, and reports the failure", async () => {
   const { source, reloader, offer } = reloaderOf();
   const next = await issueAhead(1);
   await offer(next);
   source.config = undefined as never;
   assertEquals((await reloader.reload()).outcome, "rejected");
-  const { detail } = await told(reloader, "swap");
+  const { detail } = await nextEvent(reloader, "swap");
   assertEquals(detail.config.leaf.fingerprint256, next.fingerprint256);
   assertEquals([reloader.status().failuresInARow, reloader.status().inSync], [1, false]);
   await reloader.close();
@@ -186,7 +190,7 @@ test("Reloader swaps in a pending certificate soon after the clock was set ahead
     await offer(await issueAhead(3_600));
     try {
       Date.now = () => now() + hours * HOUR_MS;
-      const { detail } = await told(reloader, outcome);
+      const { detail } = await nextEvent(reloader, outcome);
       if (detail.outcome === "rejected") assertEquals((detail.error as TlsReloadError).code, "CERTIFICATE_EXPIRED");
     } finally {
       Date.now = now;

@@ -8,7 +8,7 @@ import { issueCa, type Issued, type IssueOptions, issueServer } from "../support
 import { type TestFiles, withFiles } from "../support/files.ts";
 import { echoServer, visit } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
-import { BY_EVENTS, BY_POLLING, told } from "./rotating_files.ts";
+import { BY_EVENTS, BY_POLLING, nextEvent } from "./rotating_files.ts";
 
 const [first, second] = await Promise.all([issueServer("first"), issueServer("second")]);
 
@@ -28,8 +28,8 @@ for (const [way, watch] of [["events", BY_EVENTS], ["polling", BY_POLLING]] as c
       const tls = await reloadTls({ ...paths, watch });
       const server = await echoServer(tls.state);
       assertEquals((await visit(server.port)).fingerprint256, first.fingerprint256);
-      await told(tls.reloader, "unchanged");
-      const swapped = told(tls.reloader, "swap");
+      await nextEvent(tls.reloader, "unchanged");
+      const swapped = nextEvent(tls.reloader, "swap");
       await replace(paths.key, second.key);
       await replace(paths.cert, second.cert);
       tls.reloader.addEventListener("reject", (event) => event.preventDefault());
@@ -59,8 +59,8 @@ test("reloadTls() watches the client authorities too, and passes every other opt
     const tls = await reloadTls(options);
     const { alpnProtocols, minVersion, clientAuth } = tls.state.current();
     assertEquals([alpnProtocols, minVersion, clientAuth?.mode], [["h2"], "TLSv1.3", "required"]);
-    await told(tls.reloader, "unchanged");
-    const swapped = told(tls.reloader, "swap");
+    await nextEvent(tls.reloader, "unchanged");
+    const swapped = nextEvent(tls.reloader, "swap");
     await replace(ca, authority.cert + successor.cert);
     assertEquals((await swapped).detail.config.clientAuth?.ca.length, 2);
     assertEquals(tls.status().watches[0]!.paths, [paths.cert, paths.key, ca]);
@@ -74,7 +74,7 @@ test("reloadTls() reloads on a signal if asked to, and does not watch with 'watc
     const paths = await write(files, first);
     const tls = await reloadTls({ ...paths, watch: false, onSignal: "SIGHUP" });
     assertEquals(tls.status().watches, []);
-    const swapped = told(tls.reloader, "swap");
+    const swapped = nextEvent(tls.reloader, "swap");
     await write(files, second);
     process.kill(process.pid, "SIGHUP");
     assertEquals((await swapped).detail.config.leaf.fingerprint256, second.fingerprint256);
@@ -105,7 +105,7 @@ test("reloadTls() rejects as loadTlsConfig() does, and leaves nothing open", () 
     }
   }));
 
-test("reloadTls() takes many names, watches all of their files, and replaces no valid certificate by one that is not", () =>
+test("reloadTls() takes many names, watches all of their files, and keeps a valid certificate rather than an invalid one", () =>
   withFiles(async (files) => {
     const issueFor = (name: string, times: IssueOptions = {}) => {
       return issueServer(name, { names: [{ type: "dns", value: `${name}.test` }], ...times });

@@ -10,7 +10,7 @@ import { withFiles } from "../support/files.ts";
 import { configOf, echoServer, visit } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
 import { until } from "../support/tcp.ts";
-import { NEVER_MS, told } from "./rotating_files.ts";
+import { NEVER_MS, nextEvent } from "./rotating_files.ts";
 
 const [first, second] = await Promise.all([issueServer("first"), issueServer("second")]);
 const HOUR_MS = 3_600_000;
@@ -49,7 +49,7 @@ test("Reloader.reload() swaps what is new, and a client is served it", async () 
   await reloader.close();
 });
 
-test("Reloader.reload() takes a change of chain, key, client authority or an option for a change", async () => {
+test("Reloader.reload() swaps when the chain, key, client authorities or an option changed", async () => {
   const ca = await issueCa("CA");
   const sameKey = await issueServer("first", { issuer: ca });
   const variants = [
@@ -70,7 +70,7 @@ test("Reloader.reload() takes a change of chain, key, client authority or an opt
   await reloader.close();
 });
 
-test("Reloader.reload() never rejects, whatever load does, and keeps what is served", async () => {
+test("Reloader.reload() never rejects, even if load throws or returns garbage, and keeps what is served", async () => {
   const { source, state, reloader } = reloaderOf(configOf(first));
   const loads: [() => Promise<TlsConfig>, string][] = [
     [() => Promise.reject(new Error("out of order")), "out of order"],
@@ -101,7 +101,7 @@ test("Reloader.reload() never rejects, whatever load does, and keeps what is ser
   await reloader.close();
 });
 
-test("Reloader.reload() runs one load at a time, and one more for all who ask meanwhile", async () => {
+test("Reloader.reload() runs one load at a time, and shares the next one among all calls meanwhile", async () => {
   const { source, reloader } = reloaderOf(configOf(first));
   let [running, most, loads] = [0, 0, 0];
   source.load = async () => {
@@ -139,7 +139,7 @@ test("Reloader.reload() keeps a valid certificate rather than one out of its val
   await reloader.close();
 });
 
-test("Reloader tells swap and unchanged each time, and a rejection once until it is another", async () => {
+test("Reloader dispatches swap and unchanged each time, and reject once until the error changes", async () => {
   const { source, reloader } = reloaderOf(configOf(first));
   const seen: string[] = [];
   for (const type of ["swap", "unchanged", "reject"] satisfies (keyof ReloaderEventMap)[]) {
@@ -157,7 +157,7 @@ test("Reloader tells swap and unchanged each time, and a rejection once until it
   await reloader.close();
 });
 
-test("Reloader warns the process of a rejection that no listener has dealt with", async () => {
+test("Reloader emits a process warning for a rejection unless a listener prevents it", async () => {
   const state = new TlsState(configOf(first));
   const reloader = new Reloader(state, () => Promise.reject(new Error("a load that fails")));
   const warnings = on(process, "warning");
@@ -166,7 +166,7 @@ test("Reloader warns the process of a rejection that no listener has dealt with"
   await reloader.close();
 });
 
-test("Reloader warns the process of an error that cannot be printed, and ends it not", async () => {
+test("Reloader emits a process warning for an error that cannot be printed", async () => {
   for (const name of ["message", "code", "name"]) {
     const warnings = on(process, "warning");
     const error = Object.defineProperty(new Error(`no ${name}`), name, { get: trap });
@@ -178,20 +178,20 @@ test("Reloader warns the process of an error that cannot be printed, and ends it
   }
 });
 
-test("Reloader tells that the certificate is expiring, and each one that is swapped in", async () => {
+test("Reloader dispatches expiring for the first certificate and for each one that is swapped in", async () => {
   const [aging, old] = [
     await issueServer("aging", { notBefore: at(-5), notAfter: at(1) }),
     await issueServer("old", { notBefore: at(-100), notAfter: at(1) }),
   ];
   const { state, reloader } = reloaderOf(configOf(aging));
-  assertEquals((await told(reloader, "expiring")).detail.certificate.fingerprint256, aging.fingerprint256);
-  const toldOld = told(reloader, "expiring");
+  assertEquals((await nextEvent(reloader, "expiring")).detail.certificate.fingerprint256, aging.fingerprint256);
+  const oldAlarm = nextEvent(reloader, "expiring");
   state.swap(configOf(old));
-  assertEquals((await toldOld).detail.certificate.fingerprint256, old.fingerprint256);
+  assertEquals((await oldAlarm).detail.certificate.fingerprint256, old.fingerprint256);
   await reloader.close();
 });
 
-test("Reloader.status() and metrics() tell what is served and what failed, and nothing secret", async () => {
+test("Reloader.status() and metrics() show what is served and what failed, and nothing secret", async () => {
   const { source, state, reloader } = reloaderOf(configOf(first));
   assertEquals([reloader.status().inSync, reloader.status().lastAttempt], [undefined, undefined]);
   await reloader.reload();
@@ -240,7 +240,7 @@ test("Reloader.status() and metrics() are out of sync while a file is missing, a
     await reloader.close();
   }));
 
-test("Reloader.metrics() tells how long ago files were looked at that no more are", () =>
+test("Reloader.metrics() shows how long ago files were read that are no longer read", () =>
   withFiles(async (files) => {
     const { reloader } = reloaderOf(configOf(first));
     const path = await files.write("file", "");
@@ -253,7 +253,7 @@ test("Reloader.metrics() tells how long ago files were looked at that no more ar
     await reloader.close();
   }));
 
-test("Reloader.watch() refuses no path and no time", async () => {
+test("Reloader.watch() throws without a path, and for values that are not times", async () => {
   const { reloader } = reloaderOf(configOf(first));
   assertThrows(() => reloader.watch([]), TypeError, "at least one");
   for (const ms of [0, -1, NaN, 2 ** 31]) {
@@ -264,12 +264,12 @@ test("Reloader.watch() refuses no path and no time", async () => {
   await reloader.close();
 });
 
-test("Reloader.watch() and every() mean never by Infinity", () =>
+test("Reloader.watch() and every() never fire with Infinity", () =>
   withFiles(async (files) => {
     const { source, reloader } = reloaderOf(configOf(first));
     source.load = () => Promise.reject(new Error("out of order"));
     const path = await files.write("file", "0");
-    const rejected = told(reloader, "reject");
+    const rejected = nextEvent(reloader, "reject");
     reloader.watch([path], { pollIntervalMs: Infinity, settleMs: Infinity });
     reloader.every(Infinity);
     await rejected;
@@ -288,7 +288,7 @@ test("Reloader.reload() gives up with FILES_UNSTABLE when the files change at ev
       await files.write("generation", String(++loads));
       return configOf(second);
     };
-    const rejected = told(reloader, "reject");
+    const rejected = nextEvent(reloader, "reject");
     const watch = reloader.watch([path], { pollIntervalMs: NEVER_MS, settleMs: NEVER_MS });
     assertEquals(codeOf((await rejected).detail), "FILES_UNSTABLE");
     watch[Symbol.dispose]();
@@ -296,13 +296,13 @@ test("Reloader.reload() gives up with FILES_UNSTABLE when the files change at ev
     await reloader.close();
   }));
 
-test("Reloader.onSignal() reloads at the signal, and lets no signal end the process after it was closed", {
+test("Reloader.onSignal() reloads at the signal, and the signal does not end the process after close()", {
   skip: process.platform === "win32" && "Windows has no signals",
 }, async () => {
   const { reloader } = reloaderOf(configOf(first));
   reloader.onSignal("SIGHUP");
   for (let count = 0; count < 2; count++) {
-    const unchanged = told(reloader, "unchanged");
+    const unchanged = nextEvent(reloader, "unchanged");
     process.kill(process.pid, "SIGHUP");
     await unchanged;
   }
@@ -316,7 +316,7 @@ test("Reloader.onSignal() reloads at the signal, and lets no signal end the proc
   assertEquals(reloader.status().lastAttempt, lastAttempt);
 });
 
-test("Reloader.onSignal() listens once for all reloaders, and ends one by one", {
+test("Reloader.onSignal() adds one listener for all reloaders, and stops for each one that is closed", {
   skip: process.platform === "win32" && "Windows has no signals",
 }, async () => {
   const before = process.listenerCount("SIGWINCH");
@@ -324,7 +324,7 @@ test("Reloader.onSignal() listens once for all reloaders, and ends one by one", 
   const triggers = reloaders.map((reloader) => reloader.onSignal("SIGWINCH"));
   assertEquals(process.listenerCount("SIGWINCH"), before + 1);
   triggers[0]![Symbol.dispose]();
-  const unchanged = reloaders.slice(1).map((reloader) => told(reloader, "unchanged"));
+  const unchanged = reloaders.slice(1).map((reloader) => nextEvent(reloader, "unchanged"));
   process.kill(process.pid, "SIGWINCH");
   await Promise.all(unchanged);
   assertEquals(reloaders[0]!.status().lastAttempt, undefined);
@@ -366,7 +366,7 @@ test("Reloader.onSignal() throws UNSUPPORTED for a signal that cannot be caught,
 test("Reloader.every() reloads again and again until it is disposed of", async () => {
   const { reloader } = reloaderOf(configOf(first));
   const every = reloader.every(1);
-  for (let count = 0; count < 3; count++) await told(reloader, "unchanged");
+  for (let count = 0; count < 3; count++) await nextEvent(reloader, "unchanged");
   every[Symbol.dispose]();
   await reloader.reload(); // ends one that may have been under way
   const { lastAttempt } = reloader.status();
@@ -375,7 +375,7 @@ test("Reloader.every() reloads again and again until it is disposed of", async (
   await reloader.close();
 });
 
-test("Reloader.every() tries again soon after a rejection, later after each more, and no later than the interval", async () => {
+test("Reloader.every() retries soon after a rejection, later after each further one, and within the interval", async () => {
   /** One whose source has failed so often, fails once more, and holds something new after that. */
   const failing = async (failures: number, intervalMs: number) => {
     const { source, state, reloader } = reloaderOf(configOf(first));
@@ -389,12 +389,12 @@ test("Reloader.every() tries again soon after a rejection, later after each more
     return { state, reloader };
   };
   const [soon, late, often] = [await failing(1, NEVER_MS), await failing(20, NEVER_MS), await failing(20, 1)];
-  for (const { state, reloader } of [soon, often]) while (state.generation === 0) await told(reloader, "swap");
+  for (const { state, reloader } of [soon, often]) while (state.generation === 0) await nextEvent(reloader, "swap");
   assertEquals([soon, late, often].map(({ reloader }) => reloader.status().reloads.rejected), [2, 20, 21]);
   for (const { reloader } of [soon, late, often]) await reloader.close();
 });
 
-test("Reloader.close() is idempotent, waits for what is under way, and follows a signal", async () => {
+test("Reloader.close() is idempotent, waits for a running reload, and is called when the signal aborts", async () => {
   const { source, state } = reloaderOf(configOf(first));
   const aborter = new AbortController();
   let isLoaded = false;

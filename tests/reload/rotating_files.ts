@@ -13,7 +13,7 @@ export const BY_EVENTS: WatchOptions = { pollIntervalMs: NEVER_MS, settleMs: 20 
 export const BY_POLLING: WatchOptions = { pollIntervalMs: 50, settleMs: NEVER_MS };
 
 /** The next event of a type. A reloader keeps no process alive, so this does. */
-export async function told<Type extends keyof ReloaderEventMap>(
+export async function nextEvent<Type extends keyof ReloaderEventMap>(
   reloader: Reloader,
   type: Type,
 ): Promise<ReloaderEventMap[Type]> {
@@ -23,7 +23,7 @@ export async function told<Type extends keyof ReloaderEventMap>(
   return event;
 }
 
-/** How many directories this process watches, told by the kernel of Linux. */
+/** How many directories this process watches, as Linux reports it. */
 export async function inotifyWatches(): Promise<number> {
   const infos = (await readdir("/proc/self/fdinfo")).map((fd) => {
     return readFile(`/proc/self/fdinfo/${fd}`, "utf8").catch(() => "");
@@ -56,7 +56,7 @@ export class RotatingServer {
     const reloader = new Reloader(state, load);
     const rotating = new RotatingServer(reloader, state, await echoServer(state, { handshakeTimeoutMs: NEVER_MS }));
     if (options) {
-      const looked = told(reloader, "unchanged");
+      const looked = nextEvent(reloader, "unchanged");
       reloader.watch([cert, key], options);
       await looked;
     }
@@ -70,7 +70,7 @@ export class RotatingServer {
 
   /** Waits until a configuration with this certificate has been swapped in, and gives what a client is served then. */
   async servedAfterSwapTo(issued: Issued): Promise<string | undefined> {
-    while (this.state.current().leaf.fingerprint256 !== issued.fingerprint256) await told(this.reloader, "swap");
+    while (this.state.current().leaf.fingerprint256 !== issued.fingerprint256) await nextEvent(this.reloader, "swap");
     return await this.served();
   }
 
@@ -81,7 +81,7 @@ export class RotatingServer {
     while (seen() <= asked) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  /** Ends all of it, and tells what the client was served, each certificate once in a row, and how often it failed. */
+  /** Ends all of it, and returns what the client was served, each certificate once in a row, and how often it failed. */
   async stop(): Promise<{ served: readonly string[]; failed: number }> {
     this.#isOpen = false;
     await this.#visiting;

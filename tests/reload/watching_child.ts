@@ -8,7 +8,7 @@ import { loadTlsConfig, TlsState } from "../../mod.ts";
 import { Reloader } from "../../src/reload.ts";
 import { echoServer, visit } from "../support/peers.ts";
 import { until } from "../support/tcp.ts";
-import { inotifyWatches, told } from "./rotating_files.ts";
+import { inotifyWatches, nextEvent } from "./rotating_files.ts";
 
 const [script = "", cert = "", key = "", nextCert = "", nextKey = "", options = "{}"] = process.argv.slice(2);
 const [directory, nextDirectory] = [dirname(cert), dirname(nextCert)];
@@ -23,7 +23,7 @@ const reloader = new Reloader(state, load);
 reloader.addEventListener("reject", (event) => event.preventDefault());
 
 async function watch(): Promise<void> {
-  const looked = told(reloader, "unchanged");
+  const looked = nextEvent(reloader, "unchanged");
   reloader.watch([cert, key], { pollIntervalMs: 50, settleMs: 10, ...JSON.parse(options) });
   await looked;
 }
@@ -40,14 +40,14 @@ async function print(step: string, hasReason = false): Promise<void> {
 
 async function rotate(): Promise<void> {
   if (reloader.status().watches.length === 0) await watch();
-  const swapped = told(reloader, "swap");
+  const swapped = nextEvent(reloader, "swap");
   await rename(nextKey, key);
   await rename(nextCert, cert);
   await swapped;
   await print("rotated", true);
 }
 
-/** Takes every descriptor that the limit allows, also those that are given back, until it is told to end. */
+/** Takes every descriptor that the limit allows, also those that are given back, until it is stopped. */
 function takeDescriptors(): () => void {
   const taken: number[] = [];
   const take = () => {
@@ -70,7 +70,7 @@ async function starve(): Promise<void> {
   reloader.onSignal("SIGHUP");
   await watch();
   for (const change of ["swap", "unchanged"] as const) {
-    const rejected = told(reloader, "reject");
+    const rejected = nextEvent(reloader, "reject");
     const release = takeDescriptors();
     const { error } = (await rejected).detail;
     if (change === "swap") {
@@ -80,7 +80,7 @@ async function starve(): Promise<void> {
     // The second failure from now on is of a look that began after the change.
     const { failuresInARow } = reloader.status();
     await until(() => reloader.status().failuresInARow >= failuresInARow + 2);
-    const changed = told(reloader, change);
+    const changed = nextEvent(reloader, change);
     release();
     await changed;
     await until(() => reloader.status().watches.every(({ degraded }) => degraded === undefined));
@@ -99,16 +99,16 @@ async function forbid(): Promise<void> {
   await watch();
   for (const path of [key, directory]) {
     const { mode } = await stat(path);
-    const rejected = told(reloader, "reject");
+    const rejected = nextEvent(reloader, "reject");
     await chmod(path, 0);
     await rejected;
     await print("lost");
-    const regained = told(reloader, "unchanged");
+    const regained = nextEvent(reloader, "unchanged");
     await chmod(path, mode);
     await regained;
     await print("regained");
   }
-  const rejected = told(reloader, "reject");
+  const rejected = nextEvent(reloader, "reject");
   await chmod(key, 0);
   await rejected;
   await rotate();
@@ -138,7 +138,7 @@ async function bind(): Promise<void> {
 async function silence(): Promise<void> {
   await watch();
   await print("watched", true);
-  const swapped = told(reloader, "swap");
+  const swapped = nextEvent(reloader, "swap");
   mountOver(nextKey, key);
   mountOver(nextCert, cert);
   await swapped;
@@ -165,7 +165,7 @@ async function mount(): Promise<void> {
   const looked = reloader.status().watches[0]?.checkedAt;
   await until(() => reloader.status().watches[0]?.checkedAt !== looked);
   await print("subPath");
-  const swapped = told(reloader, "swap");
+  const swapped = nextEvent(reloader, "swap");
   mountOver(nextDirectory, directory);
   await swapped;
   await print("volume");
@@ -183,7 +183,7 @@ async function live(hours: number): Promise<number> {
   const reloader = new Reloader(state, load);
   for (let count = 0; count < WATCHES; count++) reloader.watch([cert, key], { pollIntervalMs: 1, settleMs: 1 });
   for (let hour = 0; hour < hours; hour++) {
-    const swapped = told(reloader, "swap");
+    const swapped = nextEvent(reloader, "swap");
     await rename(directory, `${directory}.old`);
     await rename(nextDirectory, directory);
     await rename(`${directory}.old`, nextDirectory);

@@ -60,7 +60,7 @@ function runChild(script: string, { prefix = [], watch = {}, reads }: ChildOptio
   });
 }
 
-test("Reloader: its triggers and timers do not keep a process alive", async () => {
+test("Reloader does not keep a process alive by triggers or timers", async () => {
   assertEquals(await runChild("leave"), []);
 });
 
@@ -79,7 +79,7 @@ for (
   });
 }
 
-test("Reloader.watch() says that a file which is mounted alone never changes, once it was replaced", {
+test("Reloader.watch() reports that a file which is mounted alone never changes, once the host replaced it", {
   skip: NO_NAMESPACES,
 }, async () => {
   const [mounted, replaced] = await runChild("bind", { prefix: ["unshare", "-Urm"] });
@@ -87,7 +87,7 @@ test("Reloader.watch() says that a file which is mounted alone never changes, on
   assertMatch(replaced.degraded, /^Cannot see changes of ".*tls\.crt": .* single file, .*; mount the folder instead$/);
 });
 
-test("Reloader.watch() says that the system reports no changes where the poll has found one without an event", {
+test("Reloader.watch() reports that events are missing where the poll found a change without one", {
   skip: NO_NAMESPACES,
 }, async () => {
   const [watched, silent, reported] = await runChild("silence", { prefix: ["unshare", "-Urm"] });
@@ -104,14 +104,14 @@ test("Reloader.watch() polls, and names the permission, where Deno may read the 
   assertMatch(rotated.degraded, /^Cannot watch ".*certs": Deno needs --allow-read=\S*certs$/);
 });
 
-test("Reloader.watch() goes by events where Deno may read the folder of the files, and none above it", {
+test("Reloader.watch() works by events where Deno may read the folder of the files, and none above it", {
   skip: !deno && "only Deno has permissions",
 }, async () => {
   const [rotated] = await runChild("rotate", { reads: "folder", watch: BY_EVENTS });
   assertEquals([rotated.fingerprint256, rotated.isDegraded], [second.fingerprint256, false]);
 });
 
-test("Reloader.watch() goes on after the limit of open files was reached", { skip: NO_LIMITS }, async () => {
+test("Reloader.watch() continues after the limit of open files was reached", { skip: NO_LIMITS }, async () => {
   const steps = await runChild("starve", { prefix: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"] });
   assertEquals(steps.length, 2);
   for (const { step, fingerprint256, error, inSync, isDegraded } of steps) {
@@ -143,7 +143,7 @@ test("Reloader.watch() sees a volume mounted over the directory, and never a cha
   assertEquals([volume.fingerprint256, volume.inSync], [second.fingerprint256, true]);
 });
 
-test("Reloader.watch() holds no more after a day of looks than before it", { skip: NO_INOTIFY }, async () => {
+test("Reloader.watch() holds no more memory after a day of reads than before it", { skip: NO_INOTIFY }, async () => {
   const [warm, after] = await runChild("hurry");
   assertEquals([after.watching, after.watches, after.descriptors], [1, 0, warm.descriptors]);
   assert(after.bytes - warm.bytes < MAX_GROWN_BYTES, `it grew from ${warm.bytes} to ${after.bytes} bytes`);

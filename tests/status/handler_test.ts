@@ -9,7 +9,7 @@ import { issueCa, issueServer } from "../support/certificates.ts";
 import { withFiles } from "../support/files.ts";
 import { configOf } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
-import { told } from "../reload/rotating_files.ts";
+import { nextEvent } from "../reload/rotating_files.ts";
 
 const HOUR_MS = 3_600_000;
 const at = (hours: number) => new Date(Date.now() + hours * HOUR_MS);
@@ -52,12 +52,12 @@ async function busyReloader() {
   await reloader.reload();
   source.load = () => Promise.resolve(configs[1]!);
   await reloader.reload();
-  const disconnected = told(reloader, "disconnect");
+  const disconnected = nextEvent(reloader, "disconnect");
   reloader.follow(async function* () {
     yield await Promise.resolve("changed");
   }, { pollIntervalMs: HOUR_MS });
   await disconnected;
-  const looked = told(reloader, "unchanged");
+  const looked = nextEvent(reloader, "unchanged");
   await withFiles(async (files) => {
     reloader.watch([await files.write("cert", "")], { pollIntervalMs: HOUR_MS });
     await looked;

@@ -125,7 +125,7 @@ async function serveMain(): Promise<void> {
       await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
       return {};
     },
-    /** A swap every so many milliseconds, told by a line before and after it. */
+    /** A swap every so many milliseconds, announced by a line before and after it. */
     async rotate(times: number, everyMs: number) {
       const costs: number[] = [];
       const blocks: number[] = [];
