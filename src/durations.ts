@@ -12,3 +12,12 @@ export function requireMs(name: string, value: number): void {
   if ((value > 0 && value <= MAX_MS) || value === Infinity) return;
   throw new TypeError(`Cannot wait: '${name}' must be up to 2 ** 31 - 1 milliseconds, or Infinity: ${value}`);
 }
+
+const UNITS = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000], ["second", 1_000]] as const;
+
+/** A duration in its largest unit, rounded down: `50 days`, `1 hour`. */
+export function durationText(ms: number): string {
+  const [unit, unitMs] = UNITS.find(([, unitMs]) => ms >= unitMs) ?? ["second", 1_000];
+  const count = Math.floor(ms / unitMs);
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
+}

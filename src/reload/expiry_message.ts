@@ -1,9 +1,9 @@
+import { durationText } from "../durations.ts";
 import type { ExpiryAlarm } from "./expiry_alarms.ts";
 import type { WatchStatus } from "./status.ts";
 
 /** Renewal tools replace a certificate when two thirds of its life have passed. */
 const RENEWAL_SHARE = 2 / 3;
-const UNITS: readonly (readonly [string, number])[] = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000]];
 
 /**
  * The text of an alarm: what expires when, what did not come, and where it was expected.
@@ -14,7 +14,9 @@ const UNITS: readonly (readonly [string, number])[] = [["day", 86_400_000], ["ho
  */
 export function expiryMessage(alarm: ExpiryAlarm, watches: readonly WatchStatus[], lastSwap: Date | undefined): string {
   const { role, certificate, remainingMs } = alarm;
-  const verb = remainingMs <= 0 ? `expired ${duration(-remainingMs)} ago` : `expires in ${duration(remainingMs)}`;
+  const verb = remainingMs <= 0
+    ? `expired ${durationText(-remainingMs)} ago`
+    : `expires in ${durationText(remainingMs)}`;
   const time = `${verb}, at ${certificate.notAfter.toISOString()}`;
   if (role === "client authority") {
     return `The client authority "${certificate.subject}" ${time}: clients whose certificates it issued are refused ` +
@@ -34,10 +36,4 @@ export function expiryMessage(alarm: ExpiryAlarm, watches: readonly WatchStatus[
 function changes({ paths, changedAt }: WatchStatus): string {
   const names = paths.map((path) => `"${path}"`).join(", ");
   return `${names} last changed ${changedAt ? `at ${changedAt.toISOString()}` : "at an unknown time"}`;
-}
-
-function duration(ms: number): string {
-  const [unit, unitMs] = UNITS.find(([, unitMs]) => ms >= unitMs) ?? ["second", 1_000];
-  const count = Math.floor(ms / unitMs);
-  return `${count} ${unit}${count === 1 ? "" : "s"}`;
 }

@@ -1,3 +1,4 @@
+import { durationText } from "../durations.ts";
 import type { CertificateStatus, FollowStatus, ReloaderStatus, WatchStatus } from "../reload/status.ts";
 
 /** Text that is safe in HTML. */
@@ -12,21 +13,24 @@ class Html {
 type Value = Html | readonly Html[] | string | number | Date | undefined;
 
 const STYLE = `
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
-body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem }
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; --good: #2e7d32; --late: #b45309; --bad: #c62828 }
+@media (prefers-color-scheme: dark) { :root { --good: #66bb6a; --late: #ffa726; --bad: #ff7b72 } }
+body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem; line-height: 1.3; margin-bottom: .5rem; overflow-wrap: anywhere }
 h2 { margin: 2rem 0 .5rem; font-size: 1.1rem }
+p { margin: .5rem 0 }
 table { border-collapse: collapse; width: 100%; margin-bottom: 1rem }
-th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; overflow-wrap: anywhere }
-th { white-space: nowrap }
+tr { border-top: 1px solid #8883 }
+th, td { text-align: left; vertical-align: top; padding: .25rem 0; overflow-wrap: anywhere }
+th { width: 9.5rem; padding-right: 1rem; font-weight: 600 }
 code { font-size: .85em }
-.good { color: #2e7d32; font-weight: 600 }
-.bad { color: #c62828; font-weight: 600 }
-.life { height: .6rem; margin: .3rem 0; border-radius: .3rem; overflow: hidden; background: #8883 }
-.life i { display: block; height: 100%; background: #2e7d32 }
-.life .late { background: #ef6c00 }
-.life .over { background: #c62828 }
+small { opacity: .75 }
+.good { color: var(--good); font-weight: 600 }
+.late { color: var(--late); font-weight: 600 }
+.bad { color: var(--bad); font-weight: 600 }
+.life { height: .5rem; margin: .25rem 0 1rem; border-radius: .25rem; overflow: hidden; background: #8883 }
+.life i { display: block; height: 100%; background: currentColor }
 `;
-const DAY_S = 86_400;
 /** A certificate is late when a fifth of its life remains, at the first alarm. */
 const LATE_SHARE = 0.8;
 
@@ -46,12 +50,12 @@ ${status.watches.map(watchOf)}${status.streams.map(streamOf)}</body></html>
   return page.text;
 }
 
-function summaryOf({ secondsLeft, inSync, generation }: ReloaderStatus): Html {
+function summaryOf({ notAfter, secondsLeft, inSync, generation, watches, streams }: ReloaderStatus): Html {
   if (secondsLeft < 0) return markup`<span class="bad">The certificate has expired</span>`;
   if (inSync === false) return markup`<span class="bad">What is served is not what the source holds</span>`;
-  return markup`<span class="good">Serving generation ${generation}</span>, ${
-    Math.floor(secondsLeft / DAY_S)
-  } days left`;
+  const isLate = watches.some(({ degraded }) => degraded) || streams.some(({ connected }) => connected === false);
+  const warning = isLate ? markup`, <span class="late">changes may be noticed late or never</span>` : markup``;
+  return markup`<span class="good">Serving generation ${generation}</span>, expires ${sinceNow(notAfter)}${warning}`;
 }
 
 /** A bar for the life of a certificate, filled up to now. */
@@ -59,26 +63,30 @@ function lifeOf({ role, subject, names, serialNumber, notBefore, notAfter }: Cer
   const lived = (Date.now() - notBefore.getTime()) / (notAfter.getTime() - notBefore.getTime());
   const percent = Math.round(100 * Math.min(Math.max(lived, 0), 1));
   const name = role === "server" && names.length > 0 ? names.join(", ") : subject;
-  return markup`<p><b>${role}</b> ${name} <code>${serialNumber}</code><br>${notBefore} to ${notAfter}</p>
-<div class="life" title="${percent} %"><i class="${phaseOf(lived)}" style="width:${percent}%"></i></div>
+  const [phase, state] = phaseOf(lived, notBefore, notAfter);
+  return markup`<p><b>${role}</b> ${name} <span class="${phase}">${state}</span><br>
+<small>${textOfTime(notBefore)} to ${textOfTime(notAfter)}, serial number <code>${serialNumber}</code></small></p>
+<div class="life ${phase}" title="${percent} %"><i style="width:${percent}%"></i></div>
 `;
 }
 
-function phaseOf(lived: number): string {
-  if (lived >= 1) return "over";
-  return lived >= LATE_SHARE ? "late" : "";
+/** The colour of a certificate, and the words that say the same. */
+function phaseOf(lived: number, notBefore: Date, notAfter: Date): readonly [phase: string, state: string] {
+  if (lived >= 1) return ["bad", `expired ${sinceNow(notAfter)}`];
+  if (lived < 0) return ["late", `valid ${sinceNow(notBefore)}`];
+  return [lived >= LATE_SHARE ? "late" : "good", `expires ${sinceNow(notAfter)}`];
 }
 
-function reloadsOf({ lastError, pending, ...status }: ReloaderStatus): Html {
+function reloadsOf({ lastError, pending, reloads, ...status }: ReloaderStatus): Html {
   return table([
     ["Generation", status.generation],
-    ["Swapped, unchanged, pending, rejected", Object.values(status.reloads).join(", ")],
+    ["Outcomes", Object.entries(reloads).map(([outcome, count]) => `${count} ${outcome}`).join(", ")],
     ["Last attempt", status.lastAttempt],
     ["Last success", status.lastSuccess],
     ["Last swap", status.lastSwap],
-    ["Last failure", lastError && markup`${lastError.at}: ${lastError.message}`],
+    ["Last failure", lastError && markup`${lastError.at}<br>${lastError.message}`],
     ["Failures in a row", status.failuresInARow],
-    ["Pending", pending && markup`<code>${pending.fingerprint256}</code>, valid from ${pending.validFrom}`],
+    ["Pending", pending && markup`valid from ${pending.validFrom}<br><code>${pending.fingerprint256}</code>`],
     ["Config digest", markup`<code>${status.configDigest}</code>`],
     ["Trust digest", markup`<code>${status.trustDigest}</code>`],
   ]);
@@ -86,12 +94,16 @@ function reloadsOf({ lastError, pending, ...status }: ReloaderStatus): Html {
 
 function watchOf({ paths, missing, changedAt, checkedAt, degraded }: WatchStatus): Html {
   return table([
-    ["Files", markup`<code>${paths.join(" ")}</code>`],
-    ["Missing", missing.length > 0 ? markup`<span class="bad">${missing.join(" ")}</span>` : undefined],
+    ["Files", lines(paths)],
+    ["Missing", missing.length > 0 ? markup`<span class="bad">${lines(missing)}</span>` : undefined],
     ["Last changed", changedAt],
     ["Last read", checkedAt],
     ["Degraded", degraded && markup`<span class="bad">${degraded}</span>`],
   ]);
+}
+
+function lines(paths: readonly string[]): Html {
+  return markup`${paths.map((path) => markup`<code>${path}</code><br>`)}`;
 }
 
 function streamOf({ connected, since, items, lastItem, reconnects, lastError }: FollowStatus): Html {
@@ -107,14 +119,25 @@ function streamOf({ connected, since, items, lastItem, reconnects, lastError }: 
 
 function connectionOf(connected: boolean | undefined): Html {
   if (connected === undefined) return markup`subscribed, no item yet`;
-  return connected ? markup`connected` : markup`<span class="bad">disconnected</span>`;
+  return connected ? markup`<span class="good">connected</span>` : markup`<span class="bad">disconnected</span>`;
+}
+
+/** A time in words that need no clock: `in 50 days`, `3 hours ago`. */
+function sinceNow(time: Date): string {
+  const ms = time.getTime() - Date.now();
+  const duration = durationText(Math.abs(ms));
+  return ms < 0 ? `${duration} ago` : `in ${duration}`;
+}
+
+function textOfTime(time: Date): string {
+  return `${time.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
 /** Rows without a value are left out. */
 function table(rows: readonly (readonly [name: string, value: Value])[]): Html {
   const known = rows.filter(([, value]) => value !== undefined);
-  const lines = known.map(([name, value]) => markup`<tr><th>${name}</th><td>${value}</td></tr>`);
-  return markup`<table>${lines}</table>
+  const cells = known.map(([name, value]) => markup`<tr><th scope="row">${name}</th><td>${value}</td></tr>`);
+  return markup`<table>${cells}</table>
 `;
 }
 
@@ -126,6 +149,6 @@ function markup(parts: TemplateStringsArray, ...values: readonly Value[]): Html 
 function textOf(value: Value): string {
   if (value instanceof Html) return value.text;
   if (Array.isArray(value)) return value.map((each: Html) => each.text).join("");
-  const text = value instanceof Date ? value.toISOString() : String(value ?? "");
+  const text = value instanceof Date ? `${textOfTime(value)}, ${sinceNow(value)}` : String(value ?? "");
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

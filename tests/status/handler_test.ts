@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { createServer } from "node:http";
 import test from "node:test";
+import { promisify } from "node:util";
 import { type TlsConfig, TlsState } from "../../mod.ts";
 import { Reloader } from "../../src/reload.ts";
 import { statusHandler } from "../../src/status.ts";
@@ -19,6 +20,7 @@ const [first, second] = await Promise.all(
   ["first", "second"].map((name) => issueServer(name, { issuer: intermediate })),
 );
 const NO_PROMTOOL = spawnSync("promtool", ["--version"]).status !== 0 && "promtool of Prometheus is not installed";
+const NO_CHROMIUM = spawnSync("chromium", ["--version"]).status !== 0 && "chromium is not installed";
 const BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 interface DenoServer {
@@ -106,7 +108,57 @@ test("statusHandler() answers a browser with a page, and other clients with JSON
   assertMatch(html, /^<!doctype html>\n<html lang="en">/);
   assert(!/<script|<link|<img|src=|href=|https?:/.test(html));
   assert(html.includes("Serving generation 0"));
-  assertEquals(html.match(/class="life"/g)?.length, 3);
+  assertEquals(html.match(/class="life \w+"/g)?.length, 3);
+  await reloader.close();
+});
+
+test("statusHandler() says in words what the colours of the page say", async () => {
+  const aged = (from: number, to: number) => issueServer("aged", { notBefore: at(from), notAfter: at(to) });
+  const cases = [
+    [-24, 76, "good", "expires in 3 days"],
+    [-90, 9.9, "late", "expires in 9 hours"],
+    [-48, -24.5, "bad", "expired 1 day ago"],
+    [1.5, 24, "late", "valid in 1 hour"],
+  ] as const;
+  for (const [from, to, colour, words] of cases) {
+    const { reloader, get } = reloaderOf(configOf(await aged(from, to)));
+    const html = await get("/", BROWSER).text();
+    assert(html.includes(`<span class="${colour}">${words}</span>`), html);
+    assert(html.includes(`<div class="life ${colour}"`), html);
+    await reloader.close();
+  }
+});
+
+test("statusHandler() warns on the page when a source is disconnected or degraded", async () => {
+  const { reloader, get } = reloaderOf(configs[0]!);
+  await reloader.reload();
+  const warning = "changes may be noticed late or never";
+  assert(!(await get("/", BROWSER).text()).includes(warning));
+  const disconnected = nextEvent(reloader, "disconnect");
+  reloader.follow(async function* () {}, { pollIntervalMs: HOUR_MS });
+  await disconnected;
+  assert((await get("/", BROWSER).text()).includes(warning));
+  await reloader.close();
+});
+
+test("statusHandler() gives a page that Chromium shows without a complaint", { skip: NO_CHROMIUM }, async () => {
+  const { reloader, handle } = await busyReloader();
+  await withFiles(async (files) => {
+    const server = createServer(async ({ headers: { accept = "" } }, response) => {
+      const answer = handle(new Request("http://localhost/", { headers: { accept } }));
+      response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as { port: number };
+    const folder = `--user-data-dir=${files.path("profile")}`;
+    const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", folder, "--dump-dom"];
+    const { stdout, stderr } = await promisify(execFile)("chromium", [...flags, `http://127.0.0.1:${port}/`]);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    assert(stdout.includes("What is served is not what the source holds"), stdout);
+    assertEquals(stdout.match(/<div class="life/g)?.length, 3);
+    assertEquals(stderr.match(/:CONSOLE.*/g), null);
+  });
   await reloader.close();
 });
 
