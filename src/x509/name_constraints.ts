@@ -107,7 +107,8 @@ function namesOf({ structure: { subject }, extensions }: PathCertificate, isLeaf
       names.push({ kind: "email", value: value.tag === DerTag.ia5String ? exactText(value)! : "" });
     }
     if (type !== COMMON_NAME || !isLeaf || hasDnsName) continue;
-    const text = (exactText(value) ?? "").replace(/\0+$/, "");
+    // Tried at the first zero of a run alone: at each of them, a long run would take a second.
+    const text = (exactText(value) ?? "").replace(/(?<!\0)\0+$/, "");
     if (HOST_IN_COMMON_NAME.test(text) || text.includes("\0")) names.push({ kind: "dns", value: text });
   }
   return [...names, ...alternative];

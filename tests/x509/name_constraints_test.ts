@@ -1,10 +1,11 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Buffer } from "node:buffer";
 import test from "node:test";
 import { encodeDer } from "../../src/x509/der.ts";
 import { violationOf } from "../../src/x509/name_constraints.ts";
 import { ecKey, extension, general, make, nameOf, sequence, text } from "../support/made_certificates.ts";
 import { opensslVerifies } from "../support/openssl.ts";
+import { fastestOf } from "../support/timing.ts";
 
 const key = ecKey();
 
@@ -179,4 +180,14 @@ test("violationOf() counts comparisons, and refuses when there are too many", ()
   assertEquals(violationOf(leaf, constraints, { isLeaf: true, budget }), undefined);
   assertEquals(budget.comparisons, 0);
   assertMatch(violationOf(leaf, constraints, { isLeaf: true, budget })!, /too many/);
+});
+
+test("violationOf() reads a common name of 60,000 zeros in 20 ms", async () => {
+  const leaf = make({ key, subject: nameOf(["2.5.4.3", `${"\0".repeat(60_000)}x`]) }).parsed;
+  const constraints = { permitted: [{ kind: "dns", value: "example.com" }], excluded: [] } as const;
+  const ms = await fastestOf(3, () => {
+    const options = { isLeaf: true, budget: { comparisons: 1_000 } };
+    assertMatch(violationOf(leaf, constraints, options)!, /cannot be compared .* dns/);
+  });
+  assert(ms < 20, `${ms} ms`);
 });
