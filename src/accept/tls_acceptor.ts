@@ -3,11 +3,9 @@ import type { TLSSocket } from "node:tls";
 import { kindOf, requireOptions } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
-import { AlpnChallenges } from "./alpn_challenges.ts";
 import type { ClientHello } from "./client_hello.ts";
 import { type HandshakeOptions, HandshakeServer, type Lineage } from "./handshake_server.ts";
-import { RecentServers } from "./recent_servers.ts";
-import { VerifiedClients } from "./verified_clients.ts";
+import { createLineage } from "./lineage.ts";
 
 /** The options of {@linkcode TlsAcceptor.accept}. */
 export interface AcceptOptions {
@@ -65,14 +63,7 @@ export class TlsAcceptor {
   constructor(config: TlsConfig, generation = 0, lineage?: Lineage) {
     this.config = config;
     this.generation = generation;
-    const alone: Lineage = {
-      verifiedClients: new VerifiedClients(),
-      allowClient: undefined,
-      challenges: new AlpnChallenges(),
-      servers: new RecentServers(),
-      current: () => this.#handshakes,
-    };
-    this.#handshakes = new HandshakeServer(config, lineage ?? alone);
+    this.#handshakes = new HandshakeServer(config, lineage ?? createLineage(() => this.#handshakes));
   }
 
   /**

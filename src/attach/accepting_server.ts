@@ -2,9 +2,8 @@ import type { Duplex } from "node:stream";
 import { createSecureContext, type Server, type TLSSocket } from "node:tls";
 import type { ClientVerification } from "../accept/client_verification.ts";
 import { type HandshakeOptions, HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
-import { RecentServers } from "../accept/recent_servers.ts";
+import { createLineage } from "../accept/lineage.ts";
 import { addFollower, type Follower, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
-import { VerifiedClients } from "../accept/verified_clients.ts";
 import type { CertifiedKey } from "../config/certified_key.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
@@ -60,10 +59,7 @@ export class AcceptingServer implements Attachment, Follower {
     this.#inherited = new InheritedOptions(server, config);
     this.requireServable(config);
     this.#ticketKeys = new TicketKeys(server, config);
-    const { challenges, allowClient, maxContexts } = sharedBy(state);
-    const servers = new RecentServers(maxContexts);
-    const verifiedClients = new VerifiedClients();
-    this.#lineage = { verifiedClients, allowClient, challenges, servers, current: () => this.#handshakes };
+    this.#lineage = createLineage(() => this.#handshakes, sharedBy(state));
     this.#handshakes = this.#handshakesOf(config);
     hideKey(server);
     this.#disposables = [

@@ -11,7 +11,7 @@ import { TlsConfig } from "./tls_config.ts";
 
 /** The options of {@linkcode certificatesIn}. */
 export interface CertificatesInOptions {
-  /** The configuration that is current: of a pair that is bad now, its certified key is kept. */
+  /** The current configuration. If a pair cannot be loaded, its certified key of this configuration is kept. */
   readonly previous?: TlsConfig | undefined;
   /**
    * Called for each pair that cannot be loaded, with its path.
@@ -21,7 +21,7 @@ export interface CertificatesInOptions {
   readonly onError?: ((error: TlsReloadError) => void) | undefined;
 }
 
-/** A pair of files, by the name that it is sorted by. */
+/** A pair of files. The list is sorted by their name. */
 interface Pair extends CertifiedKeyFiles {
   readonly name: string;
   readonly cert: string;
@@ -30,19 +30,19 @@ interface Pair extends CertifiedKeyFiles {
 const DEFAULT_NAME = "default";
 
 /**
- * Reads every certificate of a folder with its key: `name.pem` that holds both, `name.crt` with `name.key`, and folders of
- * certbot, `name/fullchain.pem` with `name/privkey.pem`. They come in the order of their names, `default` first. Names that
- * begin with a dot are ignored.
+ * Reads all certificates of a folder with their keys: `name.pem` with both, `name.crt` with `name.key`, and folders of
+ * certbot, `name/fullchain.pem` with `name/privkey.pem`. Sorts them by name, `default` first. Ignores names that begin with
+ * a dot.
  *
- * A pair that cannot be loaded stops no other: it is reported, and its certified key of the previous configuration is
- * kept. A pair of which no file is left is gone.
+ * A pair that cannot be loaded does not stop the others. It is reported, and its certified key of the previous
+ * configuration is kept. A pair is removed once both of its files are removed.
  *
  * @param folder The folder.
- * @param options The configuration that is current, and where errors go.
+ * @param options The current configuration, and a callback for errors.
  * @returns The certified keys, for {@linkcode loadTlsConfig} or {@linkcode TlsConfig}.
  * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE` if the folder cannot be read, `NO_CERTIFICATE` if it holds
- * no pair, or the error of the first pair if none can be loaded.
- * @throws {TypeError} If the folder is not a path, or an option is unknown or is none of its allowed values.
+ * no pair, or the error of the first pair if no pair can be loaded.
+ * @throws {TypeError} If the folder is not a path, or an option is unknown or invalid.
  *
  * @example
  * ```ts ignore
@@ -98,7 +98,7 @@ async function pairsIn(folder: string): Promise<Pair[]> {
   return [...pairs.values()].sort((one, other) => rank(one) < rank(other) ? -1 : 1);
 }
 
-/** Whether this is a folder of certbot, of which one file may be missing. */
+/** Whether a path is a folder of certbot. One of the two files may be missing. */
 async function holdsPair(path: string): Promise<boolean> {
   const isDirectory = await stat(path).then((stats) => stats.isDirectory(), () => false);
   if (!isDirectory) return false;

@@ -5,20 +5,20 @@ import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import { encodePem, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
 import { decryptKeyFile, parsePrivateKey } from "../x509/private_key.ts";
 
-/** What a {@linkcode CertifiedKey} is made of: PEM in memory. */
+/** The parts of a {@linkcode CertifiedKey}: PEM in memory. */
 export interface CertifiedKeyInit {
   /** The certificate chain, the server's own certificate first (RFC 8446 section 4.4.2). */
   readonly cert: PemInput;
   /** The private key of the first certificate. */
   readonly key: PemInput;
   /**
-   * The passphrase of an encrypted private key. Decryption blocks the event loop for as long as the key was made to take:
-   * usually a part of a second, up to ten seconds at the limits. {@linkcode loadTlsConfig} decrypts in the background.
+   * The passphrase of an encrypted private key. Decryption blocks the event loop: usually for less than a second, at the
+   * limits for up to ten seconds. {@linkcode loadTlsConfig} decrypts in the background.
    */
   readonly passphrase?: string | undefined;
 }
 
-/** The public facts of a certified key, as {@linkcode CertifiedKey.toJSON} gives them. */
+/** The public facts of a certified key, as {@linkcode CertifiedKey.toJSON} returns them. */
 export interface CertifiedKeyFacts {
   /** The certificates that are sent, the server's own first. */
   readonly chain: readonly CertificateFacts[];
@@ -26,14 +26,14 @@ export interface CertifiedKeyFacts {
 
 /** The private key of a certified key as plain PKCS#8 PEM. */
 export let keyPemOf: (certifiedKey: CertifiedKey) => string;
-/** SHA-256 of chain and key, so that two certified keys can be compared. Never shown. */
+/** SHA-256 of chain and key, to compare two certified keys. Never shown. */
 export let certifiedKeyDigestOf: (certifiedKey: CertifiedKey) => string;
 
 /**
  * A certificate chain and its private key.
  *
- * Invariant: the chain holds at least one certificate, and the key belongs to the first one. Immutable; the key can
- * neither be read nor printed.
+ * Invariant: the chain holds at least one certificate, and the key belongs to the first one. Immutable. Users can neither
+ * read nor print the key.
  */
 export class CertifiedKey {
   /** The certificates that are sent, the server's own first. */
@@ -64,7 +64,7 @@ export class CertifiedKey {
     Object.freeze(this);
   }
 
-  /** The server's own certificate, the first of the chain. It holds the names that the key is for. */
+  /** The server's own certificate, the first of the chain. It holds the names that the key serves. */
   get leaf(): Certificate {
     return this.chain[0]!;
   }
@@ -79,15 +79,15 @@ export class CertifiedKey {
   }
 }
 
-/** Every certified key that is in use anywhere in the process, by the digest of its input. */
+/** All certified keys that the process still uses, by the digest of their input. */
 const known = new Map<string, WeakRef<CertifiedKey>>();
 const forgotten = new FinalizationRegistry<string>((digest) => {
   if (known.get(digest)?.deref() === undefined) known.delete(digest);
 });
 
 /**
- * Parses a chain and its key, unless the same input has been parsed before and is still in use: what has not changed
- * since the last load is not parsed again.
+ * Parses a chain and its key. Returns the earlier certified key if the same input was parsed before and the result is still
+ * in use, so a reload parses only files that have changed.
  *
  * @param init Chain and key in PEM, and the passphrase of the key.
  * @returns The certified key.
@@ -99,7 +99,7 @@ export function certifiedKeyOf(init: CertifiedKeyInit): CertifiedKey {
 }
 
 /**
- * Does the same for files that have been read, and decrypts an encrypted key without blocking the event loop.
+ * Like {@linkcode certifiedKeyOf}, for files. Decrypts an encrypted key without blocking the event loop.
  *
  * @param init Chain and key in files, and the passphrase of the key.
  * @returns The certified key.
@@ -127,7 +127,7 @@ function textOf(input: PemInput): string | Uint8Array {
   return typeof input === "object" && "bytes" in input ? input.bytes : input;
 }
 
-/** Of each part and its length, so that two lists of parts never look alike. */
+/** Hashes the length before each part, so that two different lists of parts never have the same digest. */
 function sha256(parts: readonly (string | Uint8Array)[]): string {
   const hash = createHash("sha256");
   for (const part of parts) hash.update(`${part.length}:`).update(part);

@@ -6,15 +6,15 @@ import { normalizeName, ServerNameIndex } from "./server_names.ts";
 
 const OPTION_NAMES = ["cert", "key", "passphrase"];
 
-/** What a client asks for and can verify, as its ClientHello says. */
+/** The name that a client asks for, and the keys that it can verify, from its ClientHello. */
 export interface KeyRequest extends ClientAbilities {
-  /** The name, in the form of {@linkcode normalizeName}; absent if the client sends none. */
+  /** The name, in the form of {@linkcode normalizeName}; `undefined` if the client does not send a name. */
   readonly serverName: string | undefined;
 }
 
-/** What is chosen by, beside the names. */
+/** The settings that the choice depends on, beside the names. */
 export interface KeyPolicy {
-  /** What a client gets that asks for a name that no certificate holds. */
+  /** The answer to a client that asks for a name that no certificate holds. */
   readonly unknownName: UnknownName;
   /** The highest protocol version that the server accepts. */
   readonly maxVersion: TlsVersion;
@@ -23,19 +23,19 @@ export interface KeyPolicy {
 /**
  * The certified keys of a configuration, and the choice between them.
  *
- * Invariant: a client that asks for a name that a certificate holds gets such a certificate, never another one.
+ * Invariant: a client that asks for a name gets a certificate that holds the name, if there is one.
  */
 export class CertifiedKeys {
-  /** All of them, the default first. */
+  /** All certified keys, the default first. */
   readonly all: readonly CertifiedKey[];
   readonly #policy: KeyPolicy;
   #index: ServerNameIndex<CertifiedKey> | undefined;
 
   /**
-   * Makes the choice.
+   * Makes a collection.
    *
-   * @param all At least one key, the default first.
-   * @param policy What to choose by.
+   * @param all At least one certified key, the default first.
+   * @param policy The settings that the choice depends on.
    */
   constructor(all: readonly CertifiedKey[], policy: KeyPolicy) {
     this.all = Object.freeze([...all]);
@@ -46,7 +46,7 @@ export class CertifiedKeys {
    * Chooses by name alone.
    *
    * @param name The name, in any form.
-   * @returns What a client gets that can verify every key; `undefined` if it is refused.
+   * @returns The certified key for a client that can verify all keys; `undefined` if the client is refused.
    */
   forName(name: string): CertifiedKey | undefined {
     return this.forClient({ ...ABLE_CLIENT, serverName: normalizeName(name) }, undefined);
@@ -55,13 +55,13 @@ export class CertifiedKeys {
   /**
    * Chooses for one client.
    *
-   * @param client What it asks for and can verify.
-   * @param localAddress The address that it has connected to.
+   * @param client The name that the client asks for, and the keys that it can verify.
+   * @param localAddress The local address of the connection.
    * @returns The certified key; `undefined` if the client must be refused with `unrecognized_name`.
    */
   forClient(client: KeyRequest, localAddress: string | undefined): CertifiedKey | undefined {
     const { unknownName, maxVersion } = this.#policy;
-    // Made for the first client: a configuration that only replaces another one by name needs no index.
+    // Created for the first client, because a configuration without clients does not need an index.
     const index = this.#index ??= new ServerNameIndex(this.all);
     const found = client.serverName === undefined
       ? index.findAddress(localAddress ?? "") ?? index.defaults
@@ -73,10 +73,10 @@ export class CertifiedKeys {
 /**
  * Parses the certified keys of a configuration.
  *
- * @param inits Chains and keys in PEM, or certified keys as they are.
+ * @param inits Chains and keys in PEM, or certified keys of other configurations.
  * @returns The certified keys, in the same order.
  * @throws {TlsReloadError} Every error of {@linkcode CertifiedKey}.
- * @throws {TypeError} If there is none, or an option is unknown.
+ * @throws {TypeError} If the list is empty, or an option is unknown.
  */
 export function parseCertifiedKeys(inits: readonly (CertifiedKeyInit | CertifiedKey)[]): CertifiedKey[] {
   if (!Array.isArray(inits) || inits.length === 0) {

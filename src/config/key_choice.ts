@@ -1,29 +1,29 @@
 import type { Certificate } from "../x509/certificate.ts";
 import type { Named } from "./server_names.ts";
 
-/** What a client can verify, as its ClientHello says. */
+/** The abilities of a client, from its ClientHello. */
 export interface ClientAbilities {
   /** The versions of TLS that the client offers, in the form of `getProtocol()`. */
   readonly versions: readonly string[];
-  /** The signature algorithms, as numbers of the IANA registry `TLS SignatureScheme`; empty if the client sends none. */
+  /** The signature algorithms, as numbers of the IANA registry `TLS SignatureScheme`; empty if the client does not send any. */
   readonly signatureAlgorithms: readonly number[];
   /** The cipher suites, as numbers of the IANA registry `TLS Cipher Suites`. */
   readonly cipherSuites: readonly number[];
-  /** The groups, as numbers of the IANA registry `TLS Supported Groups`; empty if the client sends none. */
+  /** The groups, as numbers of the IANA registry `TLS Supported Groups`; empty if the client does not send any. */
   readonly supportedGroups: readonly number[];
 }
 
-/** How a kind of key is served. */
+/** The demands of a kind of key on clients. */
 interface KeyKind {
-  /** The lower comes first where a client can verify several. */
+  /** If a client can verify several kinds, the kind with the lowest rank is chosen. */
   readonly rank: number;
-  /** What a client of TLS 1.3 must verify: one of these (RFC 8446 section 4.2.3). */
+  /** The signature algorithms, one of which a client of TLS 1.3 must offer (RFC 8446 section 4.2.3). */
   readonly tls13: ReadonlySet<number>;
-  /** The same for TLS 1.2, where an ECDSA signature algorithm does not name a curve (RFC 8422 section 5.1.1). */
+  /** The same for TLS 1.2, whose ECDSA signature algorithms do not name a curve (RFC 8422 section 5.1.1). */
   readonly tls12: ReadonlySet<number>;
-  /** One of the cipher suites that the client of TLS 1.2 must offer. */
+  /** The cipher suites, one of which a client of TLS 1.2 must offer. */
   readonly suites: ReadonlySet<number>;
-  /** The group that the client of TLS 1.2 must offer, if it offers any. */
+  /** The group that a client of TLS 1.2 must offer, if it offers groups. */
   readonly group?: number;
 }
 
@@ -74,14 +74,14 @@ export const ABLE_CLIENT: ClientAbilities = {
 const kinds = new WeakMap<Certificate, string>();
 
 /**
- * Chooses one of the keys of a name: one that the client can verify, before one that it cannot; one that is valid, before
- * one that is not; ECDSA before Ed25519 before RSA; else the first.
+ * Chooses one of the keys of a name. Prefers, in this order: keys that the client can verify; keys whose certificate is
+ * valid; ECDSA before Ed25519 before RSA; the first key.
  *
  * @param keys At least one key.
- * @param client What the client can verify.
+ * @param client The abilities of the client.
  * @param maxVersion The highest version that the server accepts.
  * @param at The moment of the handshake.
- * @returns One of the keys. If the client can verify none of them, its handshake fails with this one.
+ * @returns One of the keys. If the client cannot verify any of them, its handshake fails.
  */
 export function chooseKey<Key extends Named>(
   keys: readonly Key[],
@@ -89,11 +89,11 @@ export function chooseKey<Key extends Named>(
   maxVersion: string = "TLSv1.3",
   at: Date = new Date(),
 ): Key {
-  // Most names have one key, and none of it need be known then.
+  // Most names have one key, and then its kind does not matter.
   if (keys.length === 1) return keys[0]!;
   const version = maxVersion === "TLSv1.3" && client.versions.includes("TLSv1.3") ? "TLSv1.3" : "TLSv1.2";
   const cost = ({ chain: [leaf] }: Key) => {
-    // No other kind is in a configuration.
+    // A configuration cannot hold other kinds.
     const kind = KINDS[keyKindOf(leaf!)]!;
     return (canVerify(client, kind, version) ? 0 : 100) + (leaf!.isValidAt(at) ? 0 : 10) + kind.rank;
   };
@@ -103,17 +103,17 @@ export function chooseKey<Key extends Named>(
 function canVerify(client: ClientAbilities, kind: KeyKind, version: "TLSv1.2" | "TLSv1.3"): boolean {
   const { signatureAlgorithms, cipherSuites, supportedGroups } = client;
   if (version === "TLSv1.3") return signatureAlgorithms.some((scheme) => kind.tls13.has(scheme));
-  // RFC 5246 section 7.4.1.4.1 and RFC 8422 section 4: a client that does not say can do what the suites need.
+  // RFC 5246 section 7.4.1.4.1 and RFC 8422 section 4: a missing extension means all that the suites need.
   const hasScheme = signatureAlgorithms.length === 0 || signatureAlgorithms.some((scheme) => kind.tls12.has(scheme));
   const hasGroup = kind.group === undefined || supportedGroups.length === 0 || supportedGroups.includes(kind.group);
   return hasScheme && hasGroup && cipherSuites.some((suite) => kind.suites.has(suite));
 }
 
 /**
- * Names the kind of key that a certificate holds.
+ * Returns the kind of key that a certificate holds.
  *
  * @param leaf The certificate.
- * @returns The name of its curve, else of its type.
+ * @returns The name of the curve of an ECDSA key, otherwise the type of the key.
  */
 export function keyKindOf(leaf: Certificate): string {
   let kind = kinds.get(leaf);

@@ -1,5 +1,5 @@
 import { requireOptions, requirePath } from "../arguments.ts";
-import { Turns } from "../turns.ts";
+import { LongTask } from "../long_task.ts";
 import type { PemFile } from "../x509/pem.ts";
 import { filePath } from "../x509/pem_file.ts";
 import { readPemSource } from "../x509/pem_source.ts";
@@ -8,7 +8,7 @@ import { OPTION_HINTS, OPTION_NAMES, requirePassphrase, requireSettings, type Tl
 import { proveTlsConfig } from "./proof.ts";
 import { TlsConfig } from "./tls_config.ts";
 
-/** Where a certified key is. */
+/** The files of a certified key. */
 export interface CertifiedKeyFiles {
   /** The chain in PEM, the server's own certificate first. */
   readonly cert: string | URL;
@@ -25,21 +25,20 @@ export interface LoadOptions extends TlsConfigOptions<string | URL> {
 }
 
 const KEY_OPTION_NAMES = ["cert", "key", "passphrase"];
-/** How many certified keys are read at once: enough to keep the disk busy, and few to parse in one turn. */
+/** The number of certified keys that are read at once: enough to keep the disk busy, few enough to parse in one turn. */
 const READERS = 8;
 
 /**
  * Reads several certified keys, for servers of several names, or of one name with an RSA and an ECDSA key. A client gets
- * the one whose certificate holds the name that it asks for. What is unchanged since an earlier load, and still in use,
- * is neither parsed nor proved again.
+ * the key whose certificate holds the name that it asks for. A certified key that is unchanged since an earlier load, and
+ * still in use, is neither parsed nor proved again.
  *
- * @param certifiedKeys Where they are, the default first; a `CertifiedKey` of another configuration is taken as it is.
- * @param options ALPN, versions, cipher suites, groups, what unknown names get, and client authentication.
+ * @param certifiedKeys Their files, the default first; or `CertifiedKey` objects of another configuration.
+ * @param options ALPN, versions, cipher suites, groups, the answer to unknown names, and client authentication.
  * @returns The configuration.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, `FILE_TOO_LARGE`, every error of {@linkcode TlsConfig},
  * with the path, and those of {@linkcode proveTlsConfig}.
- * @throws {TypeError} If there is no certified key, a path is none, or an option is unknown or is none of its allowed
- * values.
+ * @throws {TypeError} If there is no certified key, a path is invalid, or an option is unknown or invalid.
  *
  * @example
  * ```ts ignore
@@ -59,10 +58,10 @@ export async function loadTlsConfig(
 ): Promise<TlsConfig>;
 /**
  * Reads a certificate chain and its private key, checks them, and proves by a handshake in memory that they can serve.
- * The same path twice reads one file that holds both, once. Needs read access to the files and nothing else.
+ * If both paths are the same, the file holds both and is read once. Needs no permission except to read the files.
  *
  * A FIFO and `/dev/stdin` can be loaded too, but only once, because a second load finds them empty. An encrypted key is
- * decrypted in the background, while the event loop goes on; {@linkcode parsePrivateKey} names the limits.
+ * decrypted in the background, without blocking the event loop; {@linkcode parsePrivateKey} names the limits.
  *
  * @param certPath The chain in PEM, the server's own certificate first; or one certificate in DER.
  * @param keyPath The private key in PEM or DER: PKCS#8, PKCS#1 or SEC1.
@@ -70,7 +69,7 @@ export async function loadTlsConfig(
  * @returns The configuration.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, `FILE_TOO_LARGE`, every error of {@linkcode TlsConfig},
  * with the path, and those of {@linkcode proveTlsConfig}.
- * @throws {TypeError} If an argument is not a path, or an option is unknown or is none of its allowed values.
+ * @throws {TypeError} If an argument is not a path, or an option is unknown or invalid.
  *
  * @example
  * ```ts ignore
@@ -119,11 +118,12 @@ async function loadAll(
 }
 
 /**
- * Reads several at once and parses them one after another, so that no turn of the event loop takes long.
+ * Reads several certified keys at once, and parses them one after another, so that no turn of the event loop takes long.
  *
- * @param entries Where the certified keys are.
- * @param recover Called with each error; gives what takes the place of the certified key, or throws.
- * @returns The certified keys, in the same order; without those that nothing took the place of.
+ * @param entries The files of the certified keys, or certified keys.
+ * @param recover Called with each error. Returns a replacement for the certified key, `undefined` to leave it out, or
+ * throws.
+ * @returns The certified keys, in the same order.
  */
 export async function loadCertifiedKeys<Entry extends CertifiedKeyFiles | CertifiedKey>(
   entries: readonly Entry[],
@@ -132,12 +132,12 @@ export async function loadCertifiedKeys<Entry extends CertifiedKeyFiles | Certif
   },
 ): Promise<CertifiedKey[]> {
   const certifiedKeys: (CertifiedKey | undefined)[] = [];
-  const turns = new Turns();
+  const task = new LongTask();
   const queue = entries.entries();
   const load = async (entry: CertifiedKeyFiles | CertifiedKey) => {
     if (entry instanceof CertifiedKey) return entry;
     const files = await readPair(entry);
-    await turns.next();
+    await task.pause();
     return await loadedCertifiedKeyOf({ ...files, passphrase: entry.passphrase });
   };
   const work = async () => {

@@ -2,28 +2,28 @@ import { Buffer } from "node:buffer";
 import { type Duplex, duplexPair } from "node:stream";
 import type { Server } from "node:tls";
 import { unsupported } from "../unsupported.ts";
-import { type ClientOffer, encodeClientHello, isServerHello } from "./client_hello.ts";
+import { type ClientOffer, encodeClientHello, isServerHello } from "./offered_hello.ts";
 import type { TlsSettings, TlsVersion } from "./options.ts";
-import { namedGroups, suitesOf } from "./parameters.ts";
+import { namedGroups, suitesOf } from "./suites_and_groups.ts";
 
-/** A first message that a server with the option refuses, and one without it accepts. */
+/** An offer that a server with the option refuses, and a server without it accepts. */
 interface ForbiddenOffer {
   readonly option: "minVersion" | "maxVersion" | "ciphers" | "ecdhCurve";
   readonly offer: ClientOffer;
 }
 
 /**
- * Finds the options that the runtime ignores: offers a server what each option forbids.
+ * Finds the options that the runtime ignores: makes a server the offers that each option forbids.
  *
- * @param createServer Makes a server with the configuration, which need not listen; one for each offer.
+ * @param createServer Makes a server with the configuration for each offer. The server need not listen.
  * @param settings The configuration.
- * @throws {TlsReloadError} `UNSUPPORTED` if the server accepts what an option forbids.
+ * @throws {TlsReloadError} `UNSUPPORTED` if the server accepts an offer that an option forbids.
  * @throws {Error} If the server refuses clients of a version that the configuration allows.
  */
 export async function requireOptionsHonored(createServer: () => Server, settings: TlsSettings): Promise<void> {
   const forbidden = forbiddenOffers(settings);
   if (forbidden.length === 0) return;
-  // Without this, a server that refuses everything would pass.
+  // Otherwise a server that refuses every offer would pass.
   for (const version of versionsOf(settings)) {
     if (await accepts(createServer(), everythingOf(version))) continue;
     throw new Error(`no client of ${version} can connect: none of the cipher suites and groups fits the key`);
@@ -34,7 +34,7 @@ export async function requireOptionsHonored(createServer: () => Server, settings
   }
 }
 
-/** The offers that a server with these settings must refuse; none if every option has its default. */
+/** The offers that a server with these settings must refuse: an empty list if all options have their defaults. */
 export function forbiddenOffers(settings: TlsSettings): ForbiddenOffer[] {
   const { minVersion, maxVersion, ciphers, ecdhCurve } = settings;
   const offers: ForbiddenOffer[] = [];
@@ -61,7 +61,7 @@ function versionsOf({ minVersion, maxVersion }: TlsSettings): TlsVersion[] {
   return (["TLSv1.2", "TLSv1.3"] as const).filter((version) => minVersion <= version && version <= maxVersion);
 }
 
-/** Every suite whose key exchange uses a group, and every group. */
+/** An offer of all groups, and of all suites whose key exchange uses a group. */
 function everythingOf(version: TlsVersion): ClientOffer {
   const suites = [...suitesOf(version)].filter(([name]) => /^(?:TLS_|ECDHE-)/.test(name)).map(([, code]) => code);
   return { version, suites, groups: [...namedGroups().values()] };

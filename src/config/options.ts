@@ -3,21 +3,21 @@ import type { Certificate } from "../x509/certificate.ts";
 import { kindOf, requireOptions } from "../arguments.ts";
 import type { PemInput } from "../x509/pem.ts";
 import type { CertifiedKey, CertifiedKeyInit } from "./certified_key.ts";
-import { isCipherSuite, isNamedGroup, isTls13Suite } from "./parameters.ts";
+import { isCipherSuite, isNamedGroup, isTls13Suite } from "./suites_and_groups.ts";
 
 /** A protocol version of TLS that all three runtimes serve. */
 export type TlsVersion = "TLSv1.2" | "TLSv1.3";
 
-/** Whether clients must show a certificate, or may. A certificate that is shown must always be good. */
+/** Whether clients must or may send a certificate. A certificate that a client sends must always be valid. */
 export type ClientAuthMode = "required" | "optional";
 
 /**
- * What a client gets that asks for a name that no certificate holds: the default certificate, or the alert
+ * The answer to a client that asks for a name that no certificate holds: the default certificate, or the alert
  * `unrecognized_name`.
  */
 export type UnknownName = "default" | "refuse";
 
-/** What a configuration holds beside its certified keys. */
+/** The options of a configuration, beside its certified keys. */
 export interface TlsConfigOptions<Source> {
   /**
    * The protocols offered by ALPN (RFC 7301), the preferred one first, such as `["h2", "http/1.1"]`.
@@ -39,9 +39,9 @@ export interface TlsConfigOptions<Source> {
   readonly maxVersion?: TlsVersion | undefined;
   /**
    * The cipher suites that the server accepts, by their OpenSSL names and separated by colons, such as
-   * `"TLS_AES_256_GCM_SHA384:ECDHE-ECDSA-AES256-GCM-SHA384"`. A version of which no suite is named keeps the suites of
-   * the runtime; TLS 1.2 must be named unless `minVersion` is TLS 1.3. Deno cannot limit cipher suites, Bun not those of
-   * TLS 1.3: there `proveTlsConfig()` throws `UNSUPPORTED`.
+   * `"TLS_AES_256_GCM_SHA384:ECDHE-ECDSA-AES256-GCM-SHA384"`. If the list names no suite of TLS 1.3, the runtime's suites
+   * of TLS 1.3 stay enabled. It must name a suite of TLS 1.2 unless `minVersion` is TLS 1.3. Deno cannot limit cipher
+   * suites, and Bun cannot limit those of TLS 1.3: there `proveTlsConfig()` throws `UNSUPPORTED`.
    *
    * @default The suites of the runtime.
    */
@@ -54,38 +54,38 @@ export interface TlsConfigOptions<Source> {
    */
   readonly ecdhCurve?: string | undefined;
   /**
-   * What a client gets that asks for a name that no certificate holds. A client that sends no name gets the certificate
-   * that holds the local address of the connection, else the default.
+   * The answer to a client that asks for a name that no certificate holds. A client that does not send a name gets the
+   * certificate that holds the local address of the connection, otherwise the default.
    *
    * @default {"default"}
    */
   readonly unknownName?: UnknownName | undefined;
   /**
-   * Asks clients for a certificate. Without this option clients are not asked. It holds for the whole configuration, not
-   * for one name: the name is the client's claim.
+   * Requests a certificate from clients. By default no certificate is requested. The option applies to all names, because
+   * a client can claim any name.
    */
   readonly clientAuth?: {
-    /** The certificate authorities of the clients: one source that may hold several certificates. */
+    /** The certificate authorities of the clients: one source, which may hold several certificates. */
     readonly ca: Source;
-    /** Whether a client without a certificate is refused. */
+    /** Whether the server refuses clients without a certificate. */
     readonly mode: ClientAuthMode;
   } | undefined;
 }
 
-/** What a `TlsConfig` is made of: PEM in memory, of one certified key or of several, the default first. */
+/** The parts of a `TlsConfig`: PEM in memory, of one certified key or of several, the default first. */
 export type TlsConfigInit =
   & TlsConfigOptions<PemInput>
   & (CertifiedKeyInit | { readonly certifiedKeys: readonly (CertifiedKeyInit | CertifiedKey)[] });
 
-/** Which clients get in. */
+/** The client authentication of a configuration. */
 export interface ClientAuth {
-  /** Whether a client without a certificate is refused. */
+  /** Whether the server refuses clients without a certificate. */
   readonly mode: ClientAuthMode;
-  /** The certificate authorities that are trusted. */
+  /** The trusted certificate authorities. */
   readonly ca: readonly Certificate[];
 }
 
-/** What a server negotiates, without its certificates: the checked options of a configuration. */
+/** The checked options of a configuration: everything that a server negotiates, without its certificates. */
 export interface TlsSettings {
   readonly alpnProtocols: readonly string[];
   readonly minVersion: TlsVersion;
@@ -107,7 +107,7 @@ export const OPTION_NAMES: readonly string[] = [
   "unknownName",
 ];
 
-/** The options of `node:tls` that a configuration calls otherwise, and those that it does not have. */
+/** Hints for options of `node:tls` that a configuration names differently or does not have. */
 export const OPTION_HINTS: Readonly<Record<string, string>> = {
   requestCert: "clientAuth",
   rejectUnauthorized: "clientAuth.mode",
@@ -124,10 +124,10 @@ const CLIENT_AUTH_NAMES = ["ca", "mode"];
 const VERSIONS: readonly string[] = ["TLSv1.2", "TLSv1.3"];
 
 /**
- * Refuses options that no server can be given. Certificates are read elsewhere.
+ * Refuses invalid options. Does not read certificates.
  *
- * @param options The options as the user gave them.
- * @throws {TypeError} If an option is none of its allowed values.
+ * @param options The options that the user passed.
+ * @throws {TypeError} If an option does not have one of its allowed values.
  */
 export function requireSettings(options: TlsConfigOptions<unknown>): void {
   const { alpnProtocols = [], minVersion = "TLSv1.2", maxVersion = "TLSv1.3" } = options;
@@ -152,7 +152,7 @@ export function requirePassphrase(passphrase: unknown): void {
   if (passphrase !== undefined && typeof passphrase !== "string") throw refusal("passphrase", "a string", passphrase);
 }
 
-/** The list of protocols as ALPN carries it (RFC 7301 section 3.1). */
+/** Encodes a list of protocols in the wire form of ALPN (RFC 7301 section 3.1). */
 export function encodeProtocols(protocols: readonly string[]): Uint8Array {
   return Buffer.concat(protocols.map((name) => Buffer.from([name.length, ...Buffer.from(name)])));
 }
@@ -162,7 +162,7 @@ function requireChoice(name: string, value: unknown, allowed: readonly string[])
   throw new TypeError(`Cannot use TLS config: '${name}' must be ${allowed.join(" or ")}: ${shown(value)}`);
 }
 
-/** RFC 7301 section 3.1: a protocol name takes 1 to 255 bytes, the list of them 65,535 with their lengths. */
+/** RFC 7301 section 3.1: a protocol name has 1 to 255 bytes, and the list has at most 65,535 bytes with all lengths. */
 function requireProtocols(protocols: readonly string[]): void {
   if (!Array.isArray(protocols)) throw refusal("alpnProtocols", "a list of names", protocols);
   const bad = protocols.find((name) => typeof name !== "string" || !/^[\x21-\x7e]{1,255}$/.test(name));
@@ -175,7 +175,7 @@ function requireProtocols(protocols: readonly string[]): void {
 
 function requireCiphers(ciphers: string, minVersion: TlsVersion): void {
   requireNames("ciphers", ciphers, isCipherSuite);
-  // OpenSSL would silently stop to speak TLS 1.2.
+  // OpenSSL would silently disable TLS 1.2.
   if (minVersion === "TLSv1.2" && ciphers.split(":").every(isTls13Suite)) {
     throw new TypeError("Cannot use TLS config: 'ciphers' must name a suite of TLS 1.2, or 'minVersion' be TLSv1.3");
   }
@@ -193,7 +193,7 @@ function refusal(option: string, expected: string, value: unknown): TypeError {
   return new TypeError(`Cannot use TLS config: '${option}' must be ${expected}: ${kindOf(value)}`);
 }
 
-/** Short values are repeated; anything else may be a key in the wrong place. */
+/** Quotes short values only, because a long one may be a key in the wrong place. */
 function shown(value: unknown): string {
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (typeof value === "string" && /^[\w.@!+-]{0,40}$/.test(value)) return value === "" ? "an empty string" : value;

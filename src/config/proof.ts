@@ -5,7 +5,7 @@ import { type Duplex, duplexPair } from "node:stream";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { location, TlsReloadError } from "../errors.ts";
 import { hideKey } from "../node_internals.ts";
-import { Turns } from "../turns.ts";
+import { LongTask } from "../long_task.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
 import { keyKindOf } from "./key_choice.ts";
@@ -13,21 +13,22 @@ import { requireOptionsHonored } from "./option_proof.ts";
 import { serverOptions } from "./server_options.ts";
 import type { TlsConfig } from "./tls_config.ts";
 
-/** Far above the few milliseconds that a proof takes. */
+/** Far longer than a proof, which takes a few milliseconds. */
 const TIMEOUT_MS = 10_000;
-/** Configurations never change, so each one is proved once. */
+/** Configurations that have been proved. They never change, so one proof is enough. */
 const proved = new WeakSet<TlsConfig>();
-/** Certified keys never change either; they are carried over from one configuration to the next. */
+/** Certified keys that have been proved. They never change either, and configurations share them. */
 const provedKeys = new WeakSet<CertifiedKey>();
-/** What a key signs to prove itself. */
+/** The bytes that a key signs in its proof. */
 const SAMPLE = Buffer.from("proof");
 
 /**
- * Proves that a configuration can serve: completes one TLS handshake in memory and compares the certificate that the
- * client receives. Runtimes accept configurations with which every handshake fails. Then offers the server what its
- * versions, cipher suites and groups forbid: runtimes silently ignore options. Of several certified keys one of each
- * kind makes a handshake, the default among them; each other one signs what its certificate verifies, unless it has done so
- * before. A configuration that has been proved is not proved again.
+ * Proves that a configuration can serve. Completes a TLS handshake in memory and compares the certificate that the client
+ * receives, because runtimes accept configurations with which every handshake fails. Then offers the server the versions,
+ * cipher suites and groups that the configuration forbids, because runtimes ignore some options silently.
+ *
+ * Of several certified keys, the default and one of each other kind of key make a handshake. Each other key signs a sample
+ * that its certificate must verify. Configurations and keys that have been proved are not proved again.
  *
  * @param config The configuration to prove.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE`, with the error of the handshake as its cause; `UNSUPPORTED` if the runtime
@@ -50,15 +51,15 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
 
 async function proveOthers(config: TlsConfig): Promise<void> {
   const kinds = new Set([proofKindOf(config.leaf)]);
-  const turns = new Turns();
+  const task = new LongTask();
   const isKnown = (certifiedKey: CertifiedKey) => provedKeys.has(certifiedKey);
   const { certifiedKeys } = config;
-  // The settings may be new to a kind of which every key is known.
+  // Known keys come last. One of them still makes a handshake if no other key of its kind does: the settings may be new.
   for (const certifiedKey of [...certifiedKeys.filter((each) => !isKnown(each)), ...certifiedKeys.filter(isKnown)]) {
     const kind = proofKindOf(certifiedKey.leaf);
     const isNewKind = !kinds.has(kind);
     if (!isNewKind && isKnown(certifiedKey)) continue;
-    await turns.next();
+    await task.pause();
     try {
       // Deno serves with P-521 keys, but `node:crypto` cannot sign with them.
       if (isNewKind || kind === "secp521r1") await proveByHandshake(config, certifiedKey);
@@ -71,7 +72,7 @@ async function proveOthers(config: TlsConfig): Promise<void> {
   }
 }
 
-/** Runtimes refuse RSA keys that are too short, so each size is a kind of its own. */
+/** The kind of key, with the length of an RSA key, because runtimes refuse short RSA keys. */
 function proofKindOf(leaf: Certificate): string {
   const kind = keyKindOf(leaf);
   return kind === "rsa" ? `rsa ${leaf.x509.publicKey.asymmetricKeyDetails?.modulusLength}` : kind;
@@ -87,7 +88,7 @@ function proveBySignature(certifiedKey: CertifiedKey): void {
   const hash = publicKey.asymmetricKeyType === "ed25519" ? undefined : "sha256";
   const signature = sign(hash, SAMPLE, keyPemOf(certifiedKey));
   if (!verify(hash, SAMPLE, publicKey, signature)) {
-    throw new Error("the certificate does not verify what the key signs");
+    throw new Error("the certificate does not verify the signature of the key");
   }
 }
 
@@ -99,10 +100,10 @@ function unusable(path: string | undefined, reason: string, cause: unknown): Tls
 }
 
 /**
- * The fingerprint of the certificate that a client receives.
+ * Waits for the certificate that a client receives.
  *
  * @param client A client whose handshake has begun.
- * @param timeoutMs How long the connection may be silent.
+ * @param timeoutMs The longest silence of the connection.
  * @returns The fingerprint, once the client has completed its side of the handshake. Rejects if the handshake fails.
  */
 export function servedFingerprint(client: TLSSocket, timeoutMs: number): Promise<string | undefined> {
@@ -113,7 +114,7 @@ export function servedFingerprint(client: TLSSocket, timeoutMs: number): Promise
   });
 }
 
-/** A server that does not listen. The client of the proof has no certificate, so the server does not require one. */
+/** Makes a server that does not listen. It requires no client certificate, because the client of the proof has none. */
 function proofServer(config: TlsConfig, certifiedKey: CertifiedKey): Server {
   return hideKey(
     createServer({ ...serverOptions(config, certifiedKey), rejectUnauthorized: false, handshakeTimeout: -1 }),
@@ -128,7 +129,8 @@ async function leafServedInMemory(config: TlsConfig, certifiedKey: CertifiedKey)
     const server = proofServer(config, certifiedKey);
     const accepted = once(server, "secureConnection").then(([secure]) => opened.unshift(secure));
     const failed = once(server, "tlsClientError").then(([error]) => Promise.reject(error));
-    failed.catch(() => {}); // not awaited once the handshake has succeeded
+    // A handshake that has succeeded leaves this promise unobserved.
+    failed.catch(() => {});
     server.emit("connection", near);
     const client = connect({ socket: far, rejectUnauthorized: false });
     opened.unshift(client);

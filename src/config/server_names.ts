@@ -1,18 +1,17 @@
 import { domainToASCII } from "node:url";
 import type { Certificate } from "../x509/certificate.ts";
 
-/** What has names: a certificate chain, whose first certificate holds them. */
+/** A certificate chain, whose first certificate holds the names. */
 export interface Named {
   /** The chain, the server's own certificate first. */
   readonly chain: readonly Certificate[];
 }
 
 /**
- * Brings a name into the form in which names compare: in lower case, its labels as A-labels (RFC 5890), without a
- * trailing dot.
+ * Normalizes a name for comparison: lower case, A-labels (RFC 5890), no trailing dot.
  *
  * @param name A DNS name or an address.
- * @returns The name in that form; `""` if it cannot be a DNS name.
+ * @returns The normalized name; `""` if the text cannot be a DNS name.
  */
 export function normalizeName(name: string): string {
   // deno-lint-ignore no-control-regex -- all of ASCII
@@ -21,15 +20,15 @@ export function normalizeName(name: string): string {
 }
 
 /**
- * Finds certified keys by the DNS names and addresses of their certificates. A look-up takes the same time however many
- * keys there are.
+ * Finds certified keys by the DNS names and addresses of their certificates. The time of a look-up does not depend on the
+ * number of keys.
  *
- * Invariant: for a name, all keys of one rank are found: exact before wildcard. A wildcard stands for one label, the
- * first (RFC 6125 section 6.4.3).
+ * Invariant: a name finds all keys with the exact name, otherwise all keys with the wildcard. A wildcard stands for one
+ * label, the first (RFC 6125 section 6.4.3).
  */
 export class ServerNameIndex<Key extends Named> {
   readonly #exact = new Map<string, Key[]>();
-  /** By what follows `*.`. */
+  /** Keys by the name after `*.`. */
   readonly #wildcards = new Map<string, Key[]>();
   readonly #addresses = new Map<string, Key[]>();
   readonly #defaults: readonly Key[];
@@ -37,7 +36,7 @@ export class ServerNameIndex<Key extends Named> {
   /**
    * Makes an index.
    *
-   * @param keys At least one key, the default first. The order decides between keys that are otherwise equal.
+   * @param keys At least one key, the default first. If several keys fit a client equally well, the first is chosen.
    */
   constructor(keys: readonly Key[]) {
     for (const key of keys) {
@@ -51,12 +50,12 @@ export class ServerNameIndex<Key extends Named> {
     this.#defaults = this.#withNamesOf(keys[0]!);
   }
 
-  /** The first key, and the keys of other kinds that are for the same names. */
+  /** The first key, and all keys for the same names. */
   get defaults(): readonly Key[] {
     return this.#defaults;
   }
 
-  /** Every DNS name with its keys, wildcards as `*.example.com`. */
+  /** All DNS names with their keys. Wildcards have the form `*.example.com`. */
   *dnsNames(): Iterable<readonly [name: string, keys: readonly Key[]]> {
     yield* this.#exact;
     for (const [parent, keys] of this.#wildcards) yield [`*.${parent}`, keys];
@@ -75,9 +74,9 @@ export class ServerNameIndex<Key extends Named> {
   }
 
   /**
-   * Finds the keys of a local address, for clients that send no name.
+   * Finds the keys of a local address, for clients that do not send a name.
    *
-   * @param address The address, as sockets give it.
+   * @param address The address, in the form of `socket.localAddress`.
    * @returns At least one key, or `undefined` if no certificate holds the address.
    */
   findAddress(address: string): readonly Key[] | undefined {

@@ -17,15 +17,16 @@ import {
   type TlsVersion,
   type UnknownName,
 } from "./options.ts";
+import { configDigestOf, trustDigestOf } from "./digests.ts";
 import { serverOptions } from "./server_options.ts";
 
-/** The public facts of a configuration, as {@linkcode TlsConfig.toJSON} gives them. */
+/** The public facts of a configuration, as {@linkcode TlsConfig.toJSON} returns them. */
 export interface TlsConfigFacts {
   /** The certificates that are sent, the server's own first. */
   readonly chain: readonly CertificateFacts[];
-  /** Every certified key, the default first; absent if there is one. */
+  /** All certified keys, the default first; absent if there is only one. */
   readonly certifiedKeys?: readonly CertifiedKeyFacts[];
-  /** What a client gets that asks for a name that no certificate holds; absent if there is one certified key. */
+  /** The answer to a client that asks for an unknown name; absent if there is only one certified key. */
   readonly unknownName?: UnknownName;
   /** The protocols offered by ALPN. */
   readonly alpnProtocols: readonly string[];
@@ -37,7 +38,7 @@ export interface TlsConfigFacts {
   readonly ciphers?: string;
   /** The groups for key exchange, if they are limited. */
   readonly ecdhCurve?: string;
-  /** Which clients get in, if they are asked. */
+  /** The client authentication, if there is one. */
   readonly clientAuth?: { readonly mode: ClientAuthMode; readonly ca: readonly CertificateFacts[] };
 }
 
@@ -47,8 +48,8 @@ let contextOf: (config: TlsConfig) => SecureContext;
  * Chooses the certified key for one client.
  *
  * @param config The configuration.
- * @param client What the client asks for and can verify.
- * @param localAddress The address that the client has connected to.
+ * @param client The name that the client asks for, and the keys that it can verify.
+ * @param localAddress The local address of the connection.
  * @returns The certified key; `undefined` if the client must be refused with `unrecognized_name`.
  */
 export let certifiedKeyForClient: (
@@ -58,16 +59,16 @@ export let certifiedKeyForClient: (
 ) => CertifiedKey | undefined;
 
 /**
- * What a server serves TLS with: chain, private key, client authorities, ALPN, versions, cipher suites and groups, as one
- * whole.
+ * The TLS configuration of a server as one whole: chains, private keys, client authorities, ALPN, versions, cipher suites
+ * and groups.
  *
- * Valid by construction: the chain parses, there is one usable private key and it belongs to the first certificate, and
- * the runtime builds a context from them. Immutable; the key can neither be read nor printed. A configuration with an
- * expired certificate is valid: its validity is a fact to read.
+ * Invariant: all chains parse, each has one usable private key that belongs to its first certificate, and the runtime has
+ * built a context from them. Immutable. Users can neither read nor print a key. A configuration with an expired
+ * certificate is valid: the application reads the validity and decides.
  *
- * {@linkcode loadTlsConfig} makes one from files, and proves that it can serve.
+ * {@linkcode loadTlsConfig} makes a configuration from files, and proves that it can serve.
  *
- * @example Certificate and key from an API, as Vault or SPIFFE hand them out
+ * @example Certificate and key from an API, such as Vault or SPIFFE
  * ```ts ignore
  * import { proveTlsConfig, TlsConfig } from "@x/tls-reload";
  *
@@ -76,7 +77,7 @@ export let certifiedKeyForClient: (
  * ```
  */
 export class TlsConfig {
-  /** The certificates that are sent, the server's own first. At least one. Of several certified keys, the default's. */
+  /** The certificates of the default certified key that are sent, the server's own first. At least one. */
   readonly chain: readonly Certificate[];
   /** The protocols offered by ALPN, the preferred one first. */
   readonly alpnProtocols: readonly string[];
@@ -88,9 +89,9 @@ export class TlsConfig {
   readonly ciphers: string | undefined;
   /** The groups for key exchange that the server accepts; `undefined` for those of the runtime. */
   readonly ecdhCurve: string | undefined;
-  /** Which clients get in; `undefined` if clients are not asked for a certificate. */
+  /** The client authentication; `undefined` if no certificate is requested from clients. */
   readonly clientAuth: ClientAuth | undefined;
-  /** What a client gets that asks for a name that no certificate holds. */
+  /** The answer to a client that asks for a name that no certificate holds. */
   readonly unknownName: UnknownName;
   readonly #certifiedKeys: CertifiedKeys;
   readonly #context: SecureContext;
@@ -107,7 +108,7 @@ export class TlsConfig {
    * @throws {TlsReloadError} `PEM_INVALID`, `NO_CERTIFICATE`, `CERTIFICATE_INVALID`, `NO_PRIVATE_KEY`,
    * `MULTIPLE_PRIVATE_KEYS`, `KEY_UNSUPPORTED`, `KEY_ENCRYPTED`, `PASSPHRASE_WRONG`, `KEY_MISMATCH`, or
    * `CONFIG_UNUSABLE`.
-   * @throws {TypeError} If an option is unknown or is none of its allowed values.
+   * @throws {TypeError} If an option is unknown or invalid.
    */
   constructor(init: TlsConfigInit) {
     const hasList = Object.hasOwn(init ?? {}, "certifiedKeys");
@@ -147,11 +148,21 @@ export class TlsConfig {
     return this.#certifiedKeys.all;
   }
 
+  /** SHA-256 of everything that is served, without the private keys: the same in every process that serves the same. */
+  get configDigest(): string {
+    return configDigestOf(this);
+  }
+
+  /** SHA-256 of the trust in clients, mode and authorities: the same in every process that trusts the same clients. */
+  get trustDigest(): string {
+    return trustDigestOf(this);
+  }
+
   /**
-   * Chooses a certified key as for a client that can verify all of them.
+   * Chooses the certified key for a client that can verify all of them.
    *
    * @param name A DNS name or an address.
-   * @returns The certified key; `undefined` if the name is unknown and clients that ask for it are refused.
+   * @returns The certified key; `undefined` if the server refuses clients that ask for this name.
    */
   certifiedKeyFor(name: string): CertifiedKey | undefined {
     return this.#certifiedKeys.forName(name);
@@ -175,11 +186,11 @@ export class TlsConfig {
 }
 
 /**
- * The context that `SNICallback` and `TLSSocket` of Node take, built once for each configuration.
+ * Returns the context for `SNICallback` and `TLSSocket` of Node. It is built once for each configuration.
  *
  * @param config The configuration.
  * @returns The context.
- * @throws {TlsReloadError} `UNSUPPORTED` if the configuration has several certified keys: a context holds one.
+ * @throws {TlsReloadError} `UNSUPPORTED` if the configuration has several certified keys, because a context holds one.
  */
 export function secureContext(config: TlsConfig): SecureContext {
   requireOneKey(config, "make a context", "use attach(), serve() or state.acceptor()");
@@ -187,13 +198,13 @@ export function secureContext(config: TlsConfig): SecureContext {
 }
 
 /**
- * Refuses a configuration whose certified keys would be lost but for the first.
+ * Refuses a configuration with several certified keys, because all keys except the first would be ignored.
  *
  * @param config The configuration.
- * @param action What was asked for.
- * @param alternative What to use instead.
+ * @param action The action that supports only one key, for the message.
+ * @param alternative The alternative, for the message.
  * @returns The only certified key.
- * @throws {TlsReloadError} `UNSUPPORTED` if there are several, or unknown names are to be refused.
+ * @throws {TlsReloadError} `UNSUPPORTED` if there are several, or the configuration refuses unknown names.
  */
 export function requireOneKey(config: TlsConfig, action: string, alternative: string): CertifiedKey {
   const [certifiedKey, second] = config.certifiedKeys;

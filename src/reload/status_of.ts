@@ -1,5 +1,4 @@
 import type { TlsState } from "../accept/tls_state.ts";
-import { configDigestOf, trustDigestOf } from "../config/public_digests.ts";
 import type { ReloadAttempts } from "./attempts.ts";
 import type { CertificateStatus, ReloaderStatus } from "./status.ts";
 import type { Triggers } from "./triggers.ts";
@@ -17,8 +16,8 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Tr
   const inSync = attempts.isLoadedServed && failuresInARow === 0 && watches.every(({ isLoaded }) => isLoaded);
   return {
     generation: state.generation,
-    configDigest: configDigestOf(config),
-    trustDigest: trustDigestOf(config),
+    configDigest: config.configDigest,
+    trustDigest: config.trustDigest,
     fingerprint256: leaf.fingerprint256,
     serialNumber: leaf.serialNumber,
     names: [...leaf.dnsNames, ...leaf.ipAddresses],

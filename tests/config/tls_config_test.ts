@@ -116,6 +116,18 @@ test("TlsConfig reads certificate and key from one text", async () => {
   }
 });
 
+test("TlsConfig has digests that hold no key and are the same for the same content", async () => {
+  const [ca, one, other] = await Promise.all([issueCa("digest ca"), issueServer("digest"), issueServer("digest")]);
+  const config = configOf(one, { clientAuth: { mode: "required", ca: ca.cert } });
+  const same = configOf(one, { clientAuth: { mode: "required", ca: ca.cert } });
+  const renewed = configOf(other, { clientAuth: { mode: "required", ca: ca.cert } });
+  assertMatch(config.configDigest, /^[0-9a-f]{64}$/);
+  assertEquals([same.configDigest, same.trustDigest], [config.configDigest, config.trustDigest]);
+  assert(renewed.configDigest !== config.configDigest);
+  assertEquals(renewed.trustDigest, config.trustDigest);
+  assert(configOf(one).trustDigest !== config.trustDigest);
+});
+
 test("TlsConfig tells its public facts", async () => {
   const { cert, key, fingerprints } = await issueChain();
   const ca = await issueCa("clients");

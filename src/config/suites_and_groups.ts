@@ -5,7 +5,7 @@ const TLS_1_3_SUITES: ReadonlyMap<string, number> = new Map([
   ["TLS_CHACHA20_POLY1305_SHA256", 0x1303],
 ]);
 
-/** Cipher suites of TLS 1.2 by their OpenSSL names: those that a runtime enables by default, or once did. */
+/** Cipher suites of TLS 1.2 by their OpenSSL names: all that a version of a runtime has enabled by default. */
 const TLS_1_2_SUITES: ReadonlyMap<string, number> = new Map([
   ["ECDHE-ECDSA-AES128-GCM-SHA256", 0xc02b],
   ["ECDHE-ECDSA-AES256-GCM-SHA384", 0xc02c],
@@ -38,27 +38,27 @@ const GROUPS: ReadonlyMap<string, number> = new Map([
   ["X25519MLKEM768", 0x11ec],
 ]);
 
-/** Whether this is the OpenSSL name of a cipher suite that a server can be limited to. */
+/** Whether a name is the OpenSSL name of a cipher suite that the option `ciphers` accepts. */
 export function isCipherSuite(name: string): boolean {
   return TLS_1_3_SUITES.has(name) || TLS_1_2_SUITES.has(name);
 }
 
-/** Whether this is the name of a suite of TLS 1.3, which TLS 1.2 cannot use. */
+/** Whether a name is that of a cipher suite of TLS 1.3, which TLS 1.2 cannot use. */
 export function isTls13Suite(name: string): boolean {
   return TLS_1_3_SUITES.has(name);
 }
 
-/** Whether this is the name of a group for key exchange. */
+/** Whether a name is that of a group for key exchange. */
 export function isNamedGroup(name: string): boolean {
   return GROUPS.has(name);
 }
 
-/** The code points of the cipher suites of a version, by name. */
+/** The code points of the cipher suites of a version, by their names. */
 export function suitesOf(version: "TLSv1.2" | "TLSv1.3"): ReadonlyMap<string, number> {
   return version === "TLSv1.3" ? TLS_1_3_SUITES : TLS_1_2_SUITES;
 }
 
-/** The code points of all groups, by name. */
+/** The code points of all groups, by their names. */
 export function namedGroups(): ReadonlyMap<string, number> {
   return GROUPS;
 }

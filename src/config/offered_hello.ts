@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import type { TlsVersion } from "./options.ts";
 
-/** What a client offers in its first message. */
+/** The offer of a client in its ClientHello. */
 export interface ClientOffer {
   /** The only protocol version. */
   readonly version: TlsVersion;
@@ -17,7 +17,7 @@ const CLIENT_HELLO = 1;
 const SERVER_HELLO = 2;
 const LEGACY_VERSION = 0x0303;
 const TLS_1_3 = 0x0304;
-/** Where the type of the first handshake message stands, after the header of the record. */
+/** The position of the type of the first handshake message, after the header of the record. */
 const MESSAGE_TYPE_AT = 5;
 /** Extension types of RFC 8446 section 4.2, RFC 8422 and RFC 7627. */
 const Extension = {
@@ -30,15 +30,15 @@ const Extension = {
   keyShare: 51,
   renegotiationInfo: 0xff01,
 };
-/** ECDSA, RSA-PSS, RSA PKCS#1 and Ed25519 with the usual hashes: every key that a configuration can hold. */
+/** ECDSA, RSA-PSS, RSA PKCS#1 and Ed25519 with the usual hashes, for every key that a configuration can hold. */
 const SIGNATURES = [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0807];
 
 /**
- * The first record of a client that offers this and nothing else. Clients of the runtimes cannot do so on purpose: some
- * ignore the very options that are to be checked.
+ * Encodes the first record of a client that makes exactly one offer. The TLS clients of the runtimes cannot make it,
+ * because some of them ignore the options that are checked here.
  *
- * @param offer What the client offers.
- * @returns The record. A TLS 1.3 client sends no key share, so the server answers with the group that it chooses.
+ * @param offer The offer.
+ * @returns The record. In TLS 1.3 it has no key share, so the server answers with the group that it chooses.
  */
 export function encodeClientHello({ version, suites, groups }: ClientOffer): Uint8Array {
   const isTls13 = version === "TLSv1.3";
@@ -70,10 +70,11 @@ export function encodeClientHello({ version, suites, groups }: ClientOffer): Uin
 }
 
 /**
- * Whether a server accepted an offer: whether its answer begins with a ServerHello, or asks for a key share by one.
+ * Whether a server accepts an offer: whether its answer begins with a ServerHello. A HelloRetryRequest, which asks for a
+ * key share, has the form of a ServerHello.
  *
  * @param answer The first bytes of the answer.
- * @returns `undefined` while there are too few of them.
+ * @returns `undefined` as long as there are too few bytes.
  */
 export function isServerHello(answer: Uint8Array): boolean | undefined {
   if (answer.length > 0 && answer[0] !== RECORD_HANDSHAKE) return false;

@@ -1,0 +1,34 @@
+import { AlpnChallenges } from "./alpn_challenges.ts";
+import type { AllowClient } from "./client_identity.ts";
+import type { HandshakeServer, Lineage } from "./handshake_server.ts";
+import { RecentServers } from "./recent_servers.ts";
+import { VerifiedClients } from "./verified_clients.ts";
+
+/** The parts of a lineage that come from a state. */
+export interface LineageOptions {
+  /** Answers ACME challenges. */
+  readonly challenges?: AlpnChallenges;
+  /** Decides about clients whose certificate was verified. */
+  readonly allowClient?: AllowClient | undefined;
+  /** The maximum number of servers for several certified keys. */
+  readonly maxContexts?: number;
+}
+
+/**
+ * Makes the lineage of a state, of one server that follows a state, or of an acceptor without a state. Each server gets
+ * its own, because a client that one server has verified means nothing to another one.
+ *
+ * @param current Returns the generation that is current now.
+ * @param options The parts that come from the state.
+ * @returns The lineage.
+ */
+export function createLineage(current: () => HandshakeServer, options: LineageOptions = {}): Lineage {
+  const { challenges = new AlpnChallenges(), allowClient, maxContexts } = options;
+  return {
+    verifiedClients: new VerifiedClients(),
+    challenges,
+    servers: new RecentServers(maxContexts),
+    allowClient,
+    current,
+  };
+}
