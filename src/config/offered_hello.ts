@@ -10,6 +10,8 @@ export interface ClientOffer {
   readonly suites: Iterable<number>;
   /** The code points of the groups for key exchange. */
   readonly groups: Iterable<number>;
+  /** The name that the client asks for; absent if it sends none. */
+  readonly serverName?: string;
 }
 
 const RECORD_HANDSHAKE = 22;
@@ -21,6 +23,7 @@ const TLS_1_3 = 0x0304;
 const MESSAGE_TYPE_AT = 5;
 /** Extension types of RFC 8446 section 4.2, RFC 8422 and RFC 7627. */
 const Extension = {
+  serverName: 0,
   supportedGroups: 10,
   pointFormats: 11,
   signatureAlgorithms: 13,
@@ -40,9 +43,11 @@ const SIGNATURES = [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x05
  * @param offer The offer.
  * @returns The record. In TLS 1.3 it has no key share, so the server answers with the group that it chooses.
  */
-export function encodeClientHello({ version, suites, groups }: ClientOffer): Uint8Array {
+export function encodeClientHello({ version, suites, groups, serverName }: ClientOffer): Uint8Array {
   const isTls13 = version === "TLSv1.3";
+  const hostName = (name: string) => Buffer.concat([Buffer.of(0), vector16(Buffer.from(name))]);
   const extensions = [
+    ...(serverName === undefined ? [] : [extension(Extension.serverName, vector16(hostName(serverName)))]),
     extension(Extension.supportedGroups, vector16(uint16s(groups))),
     extension(Extension.pointFormats, vector8(Buffer.of(0))),
     extension(Extension.signatureAlgorithms, vector16(uint16s(SIGNATURES))),

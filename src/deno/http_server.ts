@@ -9,9 +9,13 @@ import type { DenoHttpServer, DenoNetAddr, DenoServeHandler, DenoServeOptions } 
 
 /** One `DenoHttpServer` over the native servers of all generations. Requests do not pass through this object. */
 export class HttpServer implements DenoHttpServer {
+  readonly #state: TlsState;
+  readonly #runtime: DenoHttpRuntime;
   readonly #serving: ServingGenerations<DenoHttpGeneration>;
 
-  private constructor(serving: ServingGenerations<DenoHttpGeneration>) {
+  private constructor(state: TlsState, runtime: DenoHttpRuntime, serving: ServingGenerations<DenoHttpGeneration>) {
+    this.#state = state;
+    this.#runtime = runtime;
     this.#serving = serving;
   }
 
@@ -26,9 +30,10 @@ export class HttpServer implements DenoHttpServer {
     const { tcpBacklog, reusePort: ______, ...settings } = others;
     const frontOptions = Object.entries({ handshakeTimeoutMs, onClientError });
     const frontOption = frontOptions.find(([, value]) => value !== undefined)?.[0];
+    const runtime = new DenoHttpRuntime({ ...settings, ...(onError && { onError }) }, handler);
     const serving = await openServing<DenoHttpGeneration>({
       state,
-      runtime: new DenoHttpRuntime({ ...settings, ...(onError && { onError }) }, handler),
+      runtime,
       address,
       options,
       needsFront: frontOption ? `option '${frontOption}'` : missingNatively(state.current()),
@@ -39,7 +44,7 @@ export class HttpServer implements DenoHttpServer {
         return openDenoFront(state, publicAddress, { handler, onError }, { ...options, mechanismReason });
       },
     });
-    const server = new HttpServer(serving);
+    const server = new HttpServer(state, runtime, serving);
     server.#destroyOn(signal);
     onListen?.(server.addr);
     return server;
@@ -73,10 +78,12 @@ export class HttpServer implements DenoHttpServer {
   }
 
   ref(): void {
+    this.#runtime.ref();
     this.#serving.ref();
   }
 
   unref(): void {
+    if (this.mechanism === "handoff") this.#runtime.unref(this.#state.current());
     this.#serving.unref();
   }
 

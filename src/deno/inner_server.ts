@@ -6,7 +6,9 @@ import { peerAt, type Peers } from "../native/peers.ts";
 import { connectInner } from "../native/relay.ts";
 import { netAddr } from "./handshakes.ts";
 import { type DenoHttpGeneration, ServeGeneration } from "./native_server.ts";
-import type { DenoNetAddr, DenoServeHandler, DenoServeHandlerInfo } from "./types.ts";
+import type { DenoNativeServer, DenoNetAddr, DenoServeHandler, DenoServeHandlerInfo } from "./types.ts";
+
+declare const Deno: { serve(options: object, handler: DenoServeHandler): DenoNativeServer };
 
 /** How requests are answered. */
 export interface HttpHandlers {
@@ -46,7 +48,8 @@ export class InnerServer implements DenoHttpGeneration {
    */
   constructor({ handler, onError }: HttpHandlers, report: (error: unknown) => void) {
     const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...(onError && { onError }) };
-    this.#start = () => new ServeGeneration(options, (request, info) => this.#answer(handler, request, info));
+    const answer: DenoServeHandler = (request, info) => this.#answer(handler, request, info);
+    this.#start = () => new ServeGeneration((signal) => Deno.serve({ ...options, signal }, answer));
     this.#report = report;
     const first = this.#started();
     this.#running = first;

@@ -2,6 +2,7 @@ import { HIDDEN_KEY, showAs } from "../redaction.ts";
 import { keyPemOf } from "../config/certified_key.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
+import { missingForNames } from "./named_keys.ts";
 
 /** The TLS options of `Deno.listenTls` and `Deno.serve`. */
 export interface DenoTlsOptions {
@@ -24,10 +25,7 @@ export interface DenoTlsOptions {
  */
 export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
   const certifiedKey = requireOneKey(config, "serve", "use listenTls() or serve() of ./deno");
-  const missing = missingNatively(config);
-  if (missing) {
-    throw unsupported("serve", `its native servers have no ${missing}; use listenTls() or serve() of ./deno`);
-  }
+  requireNative(config);
   const { chain, alpnProtocols } = config;
   const options = {
     cert: chain.map(({ pem }) => pem).join(""),
@@ -39,12 +37,21 @@ export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
 
 /** What a configuration needs and the native servers of Deno do not have, if anything. */
 export function missingNatively(config: TlsConfig): string | undefined {
-  const { certifiedKeys, unknownName, clientAuth, minVersion, maxVersion, ciphers, ecdhCurve } = config;
-  if (certifiedKeys.length > 1) return "several certified keys";
-  if (unknownName === "refuse") return "unknownName";
+  const { clientAuth, minVersion, maxVersion, ciphers, ecdhCurve } = config;
   if (clientAuth) return "client authentication";
   if (minVersion !== "TLSv1.2") return "minVersion";
   if (maxVersion !== "TLSv1.3") return "maxVersion";
   if (ciphers !== undefined) return "ciphers";
-  return ecdhCurve === undefined ? undefined : "ecdhCurve";
+  return ecdhCurve === undefined ? missingForNames(config) : "ecdhCurve";
+}
+
+/**
+ * Refuses a configuration that the native servers of Deno cannot serve.
+ *
+ * @param config The configuration.
+ * @throws {TlsReloadError} `UNSUPPORTED`, with what is missing.
+ */
+export function requireNative(config: TlsConfig): void {
+  const missing = missingNatively(config);
+  if (missing) throw unsupported("serve", `its native servers have no ${missing}; start with mechanism: "front"`);
 }

@@ -6,7 +6,9 @@ import { TlsReloadError } from "../errors.ts";
 import type { NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
 import { startError } from "../native/start_error.ts";
-import { listenTlsOptions } from "./listen_tls_options.ts";
+import { requireNative } from "./listen_tls_options.ts";
+import { type NativeTls, nativeTlsOf } from "./native_tls.ts";
+import { askForAllNames } from "./named_keys.ts";
 import type { DenoAddress } from "./native_server.ts";
 import type { DenoAcceptOptions, DenoNetAddr, DenoTlsConn } from "./types.ts";
 
@@ -24,6 +26,8 @@ interface AcceptSettings {
   readonly handshakeTimeoutMs: number;
   readonly onClientError?: DenoAcceptOptions["onClientError"];
   readonly drainTimeoutMs?: number | undefined;
+  /** How many names a listener may be asked for until another one takes its place. */
+  readonly maxNames?: number;
 }
 
 declare const Deno: {
@@ -45,6 +49,7 @@ export interface DenoTlsGeneration extends NativeServer {
  */
 class ListenGeneration implements DenoTlsGeneration {
   readonly ended: Promise<void>;
+  readonly exhausted: Promise<void> | undefined;
   readonly proofPorts = new Set<number>();
   readonly #native: NativeTlsListener;
   readonly #settings: AcceptSettings;
@@ -53,8 +58,14 @@ class ListenGeneration implements DenoTlsGeneration {
   readonly #collected = new FinalizationRegistry((ref: WeakRef<DenoTlsConn>) => this.#conns.delete(ref));
   #isStopped = false;
 
-  constructor(native: NativeTlsListener, settings: AcceptSettings, onConn: (conn: DenoTlsConn) => void) {
-    this.#native = native;
+  constructor(
+    address: DenoAddress,
+    { options, exhausted }: NativeTls,
+    settings: AcceptSettings,
+    onConn: (conn: DenoTlsConn) => void,
+  ) {
+    this.#native = started({ ...address, ...options });
+    this.exhausted = exhausted;
     this.#settings = settings;
     this.#onConn = onConn;
     this.ended = this.#acceptAll();
@@ -148,16 +159,20 @@ export class DenoTlsRuntime implements NativeRuntime<DenoTlsGeneration> {
   }
 
   start({ config }: TlsAcceptor, address: DenoAddress): DenoTlsGeneration {
-    const options = { ...address, ...listenTlsOptions(config) };
-    return new ListenGeneration(started(options), this.#settings, this.#onConn);
+    const tls = nativeTlsOf(config, this.#settings.maxNames);
+    return new ListenGeneration(address, tls, this.#settings, this.#onConn);
   }
 
-  prove(server: DenoTlsGeneration, acceptor: TlsAcceptor): Promise<void> {
-    return proveServer(server.port, acceptor, (localPort) => server.proofPorts.add(localPort));
+  async prove(server: DenoTlsGeneration, acceptor: TlsAcceptor): Promise<void> {
+    const onConnected = (localPort: number) => void server.proofPorts.add(localPort);
+    await Promise.all([
+      proveServer(server.port, acceptor, onConnected),
+      askForAllNames(server.port, acceptor.config, onConnected),
+    ]);
   }
 
   requireServable(config: TlsConfig): void {
-    listenTlsOptions(config);
+    requireNative(config);
   }
 }
 

@@ -13,12 +13,17 @@ const REFUSED_OPTIONS = ["cert", "key", "path"];
  * | mechanism | where | how |
  * | --- | --- | --- |
  * | `handoff` | Linux, with `--allow-ffi` | the listening socket passes to the newest `Deno.serve`, which accepts by itself, at its full speed |
- * | `front` | elsewhere; with client authentication, a `minVersion` of TLS 1.3, `handshakeTimeoutMs` or `onClientError` | one public listener makes the handshakes and relays the bytes to Deno's HTTP server within this process |
+ * | `front` | elsewhere; with client authentication, a `minVersion` of TLS 1.3, names that need it, `handshakeTimeoutMs` or `onClientError` | one public listener makes the handshakes and relays the bytes to Deno's HTTP server within this process |
  *
  * | | handoff | front |
  * | --- | --- | --- |
  * | client authentication, `minVersion` | `swap()` throws `UNSUPPORTED` | works |
- * | `automaticCompression` and options of later versions | works | `UNSUPPORTED` |
+ * | up to 100 names, each with one certified key | works; a name with a trailing dot counts as none | works |
+ * | wildcards, several keys of one name, choice by the local address | `swap()` throws `UNSUPPORTED` | works |
+ * | unknown names that are refused | closed, with the alert `close_notify` | the alert `unrecognized_name` |
+ * | `unref()` | `UNSUPPORTED` with several names | works |
+ * | `automaticCompression` | works | `UNSUPPORTED` |
+ * | options of later versions | works, with several names `UNSUPPORTED` | `UNSUPPORTED` |
  * | HTTP/2 for a client that agreed on `http/1.1` | served, as by `Deno.serve` | closed |
  * | `request.url` | `https:` | `https:`; a `new Request(request)` has `http:` |
  *

@@ -16,8 +16,8 @@ export class RunningGeneration<Server extends NativeServer> {
   readonly marks: Set<number>;
   /** When a newer generation got the public socket. */
   replacedAt: number | undefined;
-  /** Whether the server accepts; "gave up" has ended by itself, but not closed its listener. */
-  phase: "running" | "gave up" | "ended" = "running";
+  /** Whether the server may go on accepting; "gave up" has ended by itself, but not closed its listener. */
+  phase: "running" | "exhausted" | "gave up" | "ended" = "running";
   connections = 0;
   /** Descriptors of connections that it had when they were counted. */
   witnesses: readonly number[] = [];

@@ -86,7 +86,10 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     this.#listenAddress = address;
     this.#setting = setting;
     this.#generations = new Generations(tools, drainOf(setting), (error) => this.#report(error));
-    this.#starter = new ServerStarter(tools, setting.runtime, (server, error) => this.#serverEnded(server, error));
+    this.#starter = new ServerStarter(tools, setting.runtime, {
+      onEnded: (server, error) => this.#serverEnded(server, error),
+      onExhausted: (server) => this.#serverExhausted(server),
+    });
   }
 
   /**
@@ -113,7 +116,10 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   /** Serves with another setting from now on, as after a swap. Rejects if that fails, and goes on with the previous. */
   async adopt(setting: HandoffSetting<Server>): Promise<void> {
     const drain = drainOf(setting);
-    await proveCurrent(new ServerStarter(this.#tools, setting.runtime, () => {}), setting);
+    await proveCurrent(
+      new ServerStarter(this.#tools, setting.runtime, { onEnded: () => {}, onExhausted: () => {} }),
+      setting,
+    );
     this.#subscription?.[Symbol.dispose]();
     this.#setting = setting;
     this.#starter.runtime = setting.runtime;
@@ -271,7 +277,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   async #serve(acceptor: TlsAcceptor, isOvertaken: boolean): Promise<void> {
     const hasServed = acceptor === this.#serving.acceptor;
     if (hasServed && !this.#public) return this.#listen(acceptor);
-    const needsProof = !hasServed && !isOvertaken;
+    const needsProof = (!hasServed || this.#serving.phase === "exhausted") && !isOvertaken;
     const next = needsProof ? await this.#starter.startProved(acceptor) : this.#starter.start(acceptor, LOOPBACK);
     if (this.#isClosed || acceptor !== this.#newest) return this.#starter.discard(next);
     if (this.#public) return this.#handOver(this.#public, next);
@@ -360,6 +366,13 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
       // Nothing in the queue is lost, and the server is still to be stopped.
       generation.phase = "gave up";
     } else this.#lose(socket);
+    this.#advance();
+  }
+
+  /** The server accepts until another one of the same configuration does. */
+  #serverExhausted(server: Server): void {
+    if (this.#isClosed || server !== this.#serving.server || this.#serving.phase !== "running") return;
+    this.#serving.phase = "exhausted";
     this.#advance();
   }
 }

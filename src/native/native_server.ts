@@ -18,6 +18,11 @@ export interface NativeServer {
   readonly port: number;
   /** Resolves when the server has ended; rejects if it ended by itself, such as `Deno.serve` without a descriptor. */
   readonly ended: Promise<void>;
+  /**
+   * Resolves when clients have filled its memory, so that another server of the same configuration must take its place.
+   * Its connections continue.
+   */
+  readonly exhausted?: Promise<void> | undefined;
   /** Ends it at once. Called when its last connection has ended, or when its drain is over. */
   stop(): void;
   /** Keeps the process running. */

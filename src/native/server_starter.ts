@@ -4,6 +4,14 @@ import { findListener } from "./listener.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "./native_server.ts";
 import type { HandoffTools } from "./public_socket.ts";
 
+/** What a {@linkcode ServerStarter} reports. */
+export interface ServerListener<Server> {
+  /** Called when a server has ended, with its error if it ended by itself. */
+  onEnded(server: Server, error: unknown): void;
+  /** Called when another server must take the place of one that runs. */
+  onExhausted(server: Server): void;
+}
+
 /** Where every server starts but the one that listens first. */
 export const LOOPBACK: ListenAddress = { hostname: "127.0.0.1", port: 0 };
 
@@ -13,7 +21,7 @@ export const LOOPBACK: ListenAddress = { hostname: "127.0.0.1", port: 0 };
  */
 export class ServerStarter<Server extends NativeServer> {
   readonly #tools: HandoffTools;
-  readonly #onEnded: (server: Server, error: unknown) => void;
+  readonly #listener: ServerListener<Server>;
   readonly #running = new Set<Server>();
   /** The runtime that starts the next server. */
   runtime: NativeRuntime<Server>;
@@ -24,16 +32,16 @@ export class ServerStarter<Server extends NativeServer> {
    *
    * @param tools What the handoffs of this thread share.
    * @param runtime The runtime that starts the servers.
-   * @param onEnded Called when a server has ended, with its error if it ended by itself.
+   * @param listener Called when a server has ended or is exhausted.
    */
   constructor(
     tools: HandoffTools,
     runtime: NativeRuntime<Server>,
-    onEnded: (server: Server, error: unknown) => void,
+    listener: ServerListener<Server>,
   ) {
     this.#tools = tools;
     this.runtime = runtime;
-    this.#onEnded = onEnded;
+    this.#listener = listener;
   }
 
   /**
@@ -51,9 +59,10 @@ export class ServerStarter<Server extends NativeServer> {
     this.#running.add(server);
     const ended = (error?: unknown) => {
       this.#running.delete(server);
-      this.#onEnded(server, error);
+      this.#listener.onEnded(server, error);
     };
     server.ended.then(() => ended(), ended);
+    void server.exhausted?.then(() => this.#listener.onExhausted(server));
     const mark = marks.take();
     try {
       if (!this.#isRef) server.unref();

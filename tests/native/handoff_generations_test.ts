@@ -265,6 +265,39 @@ test("Handoff.close() frees the port, keeps connections, and finishes with the l
   assert(world.runtime.servers.every(({ isRunning }) => !isRunning));
 });
 
+test("Handoff replaces a server that is exhausted by one of the same configuration, and loses no connection", async () => {
+  const world = await opened();
+  const [first] = world.holders as [FakeServer];
+  const kept = world.connect();
+  await world.until(() => kept.servedBy !== undefined, "an answer");
+  first.exhaust();
+  const waiting = world.connect();
+  await world.until(() => waiting.servedBy !== undefined, "an answer");
+  await world.until(() => world.holders[0] !== first && world.holders.length === 1, "another server");
+  assertEquals([kept.isReset, waiting.isReset, first.isRunning], [undefined, undefined, true]);
+  assertEquals([generations(world), world.errors], [[0, 0], []]);
+  for (const connection of [kept, waiting]) world.kernel.disconnect(connection);
+  await world.until(() => !first.isRunning, "the end of the exhausted server");
+  await close(world);
+});
+
+test("Handoff lets an exhausted server accept until another one starts", async () => {
+  const world = await opened();
+  const [first] = world.holders as [FakeServer];
+  const { start } = world.runtime;
+  world.runtime.start = () => {
+    throw new Error("no descriptor");
+  };
+  first.exhaust();
+  await world.until(() => world.errors.length > 0, "an error");
+  const connection = world.connect();
+  await world.until(() => connection.servedBy !== undefined, "an answer");
+  assertEquals([world.holders, connection.isReset], [[first], undefined]);
+  world.runtime.start = start;
+  await world.until(() => world.holders[0] !== first, "another server");
+  await close(world);
+});
+
 test("Handoff.unref() holds for every generation, as ref() does", async () => {
   const world = await opened();
   const running = () => world.runtime.servers.filter(({ isRunning }) => isRunning);

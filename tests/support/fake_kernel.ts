@@ -225,6 +225,7 @@ export class FakeServer implements NativeServer {
   isRef = true;
   readonly #kernel: FakeKernel;
   readonly #ended = Promise.withResolvers<void>();
+  readonly #exhausted = Promise.withResolvers<void>();
 
   constructor(kernel: FakeKernel, acceptor: TlsAcceptor, port: number, id: number) {
     this.#kernel = kernel;
@@ -238,6 +239,15 @@ export class FakeServer implements NativeServer {
 
   get ended(): Promise<void> {
     return this.#ended.promise;
+  }
+
+  get exhausted(): Promise<void> {
+    return this.#exhausted.promise;
+  }
+
+  /** Clients have filled its memory. */
+  exhaust(): void {
+    this.#exhausted.resolve();
   }
 
   get isRunning(): boolean {

@@ -1,0 +1,76 @@
+import { keyPemOf } from "../config/certified_key.ts";
+import { ABLE_CLIENT } from "../config/key_choice.ts";
+import { ServerNameIndex } from "../config/server_names.ts";
+import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
+import { askForNames } from "./ask_for_names.ts";
+import { namedServing, type NameResolver } from "./internals.ts";
+
+/**
+ * How many names a listener may be asked for. Deno keeps each one with its certificate and key as long as the listener
+ * lives, also names that no certificate holds, so clients could fill the memory.
+ */
+export const MAX_NAMES = 10_000;
+
+/**
+ * How many names a configuration may have. All of them are asked for before a listener serves clients, see
+ * {@linkcode askForNames}, while those wait.
+ */
+const MAX_ASKED = 100;
+
+/** Whether a configuration chooses by name. */
+export function choosesByName({ certifiedKeys, unknownName }: TlsConfig): boolean {
+  return certifiedKeys.length > 1 || unknownName === "refuse";
+}
+
+/** What the choice by name needs and the native servers of Deno do not have, if anything. */
+export function missingForNames(config: TlsConfig): string | undefined {
+  if (!choosesByName(config)) return undefined;
+  if (!namedServing()) return "several certified keys in this version of Deno";
+  const index = new ServerNameIndex(config.certifiedKeys);
+  const names = [...index.dnsNames()];
+  if (index.defaults.length > 1 || names.some(([, keys]) => keys.length > 1)) {
+    return "several certified keys of one name";
+  }
+  if (names.some(([name]) => name.startsWith("*."))) return "wildcards beside other names";
+  if (names.length > MAX_ASKED) return `more than ${MAX_ASKED} names`;
+  const hasAddress = config.certifiedKeys.slice(1).some(({ leaf }) => leaf.ipAddresses.length > 0);
+  return hasAddress ? "choice by the local address" : undefined;
+}
+
+/** Asks a listener for every name of its configuration. */
+export async function askForAllNames(
+  port: number,
+  config: TlsConfig,
+  onConnected: (localPort: number) => void = () => {},
+): Promise<void> {
+  if (!choosesByName(config)) return;
+  const names = [...new ServerNameIndex(config.certifiedKeys).dnsNames()].map(([name]) => name);
+  await askForNames(port, names, onConnected);
+}
+
+/** The answers of one listener. */
+export interface NamedKeys {
+  readonly resolve: NameResolver;
+  /** Resolves when the listener has been asked for so many names that another one must take its place. */
+  readonly exhausted: Promise<void>;
+}
+
+/**
+ * Answers the names of a configuration, in which each name has one certified key.
+ *
+ * @param config The configuration.
+ * @param maxNames How many names are answered until the listener is exhausted. Later ones are answered as well.
+ */
+export function namedKeysOf(config: TlsConfig, maxNames: number = MAX_NAMES): NamedKeys {
+  const { promise: exhausted, resolve: exhaust } = Promise.withResolvers<void>();
+  let names = 0;
+  const resolve: NameResolver = (name) => {
+    names++;
+    if (names >= maxNames) exhaust();
+    const client = { ...ABLE_CLIENT, serverName: name === "" ? undefined : name };
+    const certifiedKey = certifiedKeyForClient(config, client, undefined);
+    if (!certifiedKey) throw new Error("no certificate holds the name");
+    return { cert: certifiedKey.chain.map(({ pem }) => pem).join(""), key: keyPemOf(certifiedKey) };
+  };
+  return { resolve, exhausted };
+}
