@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import { encodeClientHello } from "../config/client_hello.ts";
-import { namedGroups, suitesOf } from "../config/parameters.ts";
+import { encodeClientHello } from "../config/offered_hello.ts";
+import { namedGroups, suitesOf } from "../config/suites_and_groups.ts";
 import { TlsReloadError } from "../errors.ts";
 
 /** Far above the few milliseconds that an answer takes. */
