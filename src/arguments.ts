@@ -1,20 +1,20 @@
-/** Longest option name that a message quotes; a longer one is not a name. */
+/** The longest option name that a message quotes. */
 const MAX_NAME_LENGTH = 40;
-/** How many letters a misspelt name may differ in from the one that is meant. */
+/** The maximum number of letters in which a misspelt name may differ from the suggested one. */
 const MAX_DISTANCE = 3;
-/** No system takes longer paths. */
+/** The longest path that any system supports. */
 const MAX_PATH_LENGTH = 4096;
-/** Starts of base64 that is the DER of a certificate or key, or PEM that was encoded once more. */
+/** The begin of base64 of a certificate or a key in DER, or of PEM. */
 const BASE64 = /^(?:MI|MC|MG|MF|MH|LS0tLS1CRUdJTi)[A-Za-z0-9+/=]{40,}$/;
 
 /**
- * Refuses an options object that is not one, and options that a function does not have. An option whose value is
- * `undefined` counts as absent.
+ * Refuses a value that is not an options object, and unknown options. An option with the value `undefined` counts as
+ * absent.
  *
  * @param where The function, such as `loadTlsConfig`.
- * @param options The options that it was called with.
- * @param known The names of the options that it has.
- * @param hints For names that users bring from elsewhere: the option to use instead.
+ * @param options The options of the call.
+ * @param known The names of the options that the function has.
+ * @param hints The option to use instead, by names that users know from other APIs.
  * @throws {TypeError} Such as `Unknown option 'requestCert' of loadTlsConfig: use clientAuth`.
  */
 export function requireOptions(
@@ -28,7 +28,7 @@ export function requireOptions(
   }
   for (const [name, value] of Object.entries(options as object)) {
     if (value === undefined || known.includes(name)) continue;
-    // A key of an object can be anything that was mistaken for one: only what can be a name is quoted.
+    // The key may be a secret in the wrong place, so it is quoted only if it looks like a name.
     const quoted = /^[\w$.-]+$/.test(name) && name.length <= MAX_NAME_LENGTH ? ` '${name}'` : "";
     const hint = Object.hasOwn(hints, name) ? hints[name] : nearestName(name, known);
     throw new TypeError(
@@ -38,13 +38,13 @@ export function requireOptions(
 }
 
 /**
- * Refuses a path that cannot be one. The value is not repeated, because callers that confuse arguments give the private
- * key itself.
+ * Refuses a value that cannot be a path. The error does not quote the value, because a caller that confuses the
+ * arguments passes the private key itself.
  *
  * @param where The function that was called.
  * @param name The argument.
  * @param path Its value.
- * @throws {TypeError} If it is neither a non-empty string of one line nor a `URL`.
+ * @throws {TypeError} If the value is neither a non-empty string of one line nor a `URL`.
  */
 export function requirePath(where: string, name: string, path: unknown): void {
   if (path instanceof URL) return;
@@ -58,17 +58,17 @@ export function requirePath(where: string, name: string, path: unknown): void {
 }
 
 /**
- * Whether a text can be a path. A text that cannot is never quoted, because it may be a private key.
+ * Whether a text can be a path. Another text is never quoted, because it may be a private key.
  *
  * @param text The text.
- * @returns `false` for PEM, base64 of certificates and keys, several lines, and what is longer than any path.
+ * @returns `false` for PEM, base64 of certificates and keys, several lines, and a text that is longer than any path.
  */
 export function isPath(text: string): boolean {
   return text.length <= MAX_PATH_LENGTH && !/-----|[\r\n]|\bBEGIN [A-Z ]*(?:KEY|CERTIFICATE)/.test(text) &&
     !BASE64.test(text);
 }
 
-/** Names the kind of a value for a message, and nothing of what the value holds. */
+/** Names the kind of a value for a message, without its content. */
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value !== "object") return `a ${typeof value}`;
@@ -90,7 +90,7 @@ function nearestName(name: string, known: readonly string[]): string | undefined
   return nearest?.candidate;
 }
 
-/** The Levenshtein distance: how many letters to insert, delete or replace. */
+/** The Levenshtein distance: the number of letters to insert, delete or replace. */
 function distanceBetween(from: string, to: string): number {
   let above = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (let row = 1; row <= from.length; row++) {

@@ -1,14 +1,14 @@
 import { MAX_MS } from "./durations.ts";
 
-/** How the pauses between retries grow. */
+/** The growth of the pauses between retries. */
 export interface BackoffOptions {
   /** The pause before the first retry. */
   readonly firstMs: number;
   /** The longest pause. */
   readonly lastMs: number;
   /**
-   * How far a pause strays from its value, as a share of it: 0.2 is up to 20 % shorter or longer. It keeps the processes
-   * of a fleet from retrying all at once.
+   * The largest random deviation of a pause, as a share of the pause: 0.2 is up to 20 % shorter or longer. It spreads
+   * the retries of many processes.
    *
    * @default {0}
    */
@@ -16,18 +16,22 @@ export interface BackoffOptions {
 }
 
 /**
- * The pause before a retry: it doubles with each retry.
+ * The pause before a retry. It doubles with each retry.
  *
- * @param retries How many retries there have been since the last success.
+ * @param retries The number of retries since the last success.
  * @param options The first and the longest pause, and the jitter.
- * @returns The pause, never longer than a timer of the runtimes can wait.
+ * @returns The pause, at most the longest wait of a timer of the runtimes.
  */
 export function retryPauseMs(retries: number, { firstMs, lastMs, jitter = 0 }: BackoffOptions): number {
   const pauseMs = Math.min(firstMs * 2 ** retries, lastMs);
   return Math.min(pauseMs * (1 + jitter * (2 * Math.random() - 1)), MAX_MS);
 }
 
-/** Counts the retries of one operation: each pause is twice the one before, until a success resets it. */
+/**
+ * Counts the retries of one operation.
+ *
+ * Invariant: each pause is twice the previous one, up to the longest pause, until a success resets it.
+ */
 export class Backoff {
   readonly #options: BackoffOptions;
   #retries = 0;

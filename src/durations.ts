@@ -6,7 +6,8 @@ export const MAX_MS = 2 ** 31 - 1;
  *
  * @param name The name of the option.
  * @param value The duration.
- * @throws {TypeError} If the duration is neither a positive number of milliseconds up to {@linkcode MAX_MS} nor `Infinity`.
+ * @throws {TypeError} If the value is neither a positive number of milliseconds up to {@linkcode MAX_MS} nor
+ * `Infinity`.
  */
 export function requireMs(name: string, value: number): void {
   if ((value > 0 && value <= MAX_MS) || value === Infinity) return;

@@ -1,32 +1,32 @@
 /**
- * What went wrong, as a stable string. Match on this and never on the message.
+ * The kind of an error, as a stable string. Match on the code and never on the message.
  *
  * | code | raised when |
  * | --- | --- |
- * | `FILE_NOT_FOUND` | no file stands at the path |
- * | `FILE_UNREADABLE` | it cannot be read: no permission, an I/O error, or no regular file |
- * | `FILE_TOO_LARGE` | it is larger than certificates and keys ever are (1 MiB) |
- * | `PEM_INVALID` | the text is broken PEM, or something else: UTF-16, DER, PKCS#12, an old form of certificate |
+ * | `FILE_NOT_FOUND` | there is no file at the path |
+ * | `FILE_UNREADABLE` | the file cannot be read: no permission, an I/O error, or not a regular file |
+ * | `FILE_TOO_LARGE` | the file is larger than any certificate or key (1 MiB) |
+ * | `PEM_INVALID` | the text is broken PEM, or has another format: UTF-16, DER, PKCS#12, an old form of certificate |
  * | `NO_CERTIFICATE` | the input holds no certificate |
- * | `CERTIFICATE_INVALID` | a `CERTIFICATE` section is no X.509 certificate |
- * | `CRL_INVALID` | there is no certificate revocation list, it is broken or of a kind that is refused, or not its issuer's |
+ * | `CERTIFICATE_INVALID` | a `CERTIFICATE` section is not an X.509 certificate |
+ * | `CRL_INVALID` | a certificate revocation list is missing, broken, of an unsupported kind, or not signed by its issuer |
  * | `NO_PRIVATE_KEY` | the input holds no private key |
- * | `MULTIPLE_PRIVATE_KEYS` | it holds several, and which one is meant cannot be known |
- * | `KEY_UNSUPPORTED` | the key is damaged, or of a kind or encrypted in a way that not every runtime can use |
+ * | `MULTIPLE_PRIVATE_KEYS` | the input holds several private keys |
+ * | `KEY_UNSUPPORTED` | the key is damaged, or not every runtime supports its kind or its encryption |
  * | `KEY_ENCRYPTED` | the key is encrypted and no passphrase was given |
  * | `PASSPHRASE_WRONG` | the passphrase does not decrypt the key |
  * | `KEY_MISMATCH` | the key does not belong to the first certificate |
- * | `CONFIG_UNUSABLE` | the runtime refused the configuration, or it could not finish a handshake |
- * | `CERTIFICATE_EXPIRED` | a reload was offered a certificate that has expired, in place of one that is valid |
- * | `CERTIFICATE_NOT_YET_VALID` | the same of one whose validity has not begun |
- * | `FILES_UNSTABLE` | the files went on changing while they were read |
+ * | `CONFIG_UNUSABLE` | the runtime refuses the configuration, or no handshake succeeds with it |
+ * | `CERTIFICATE_EXPIRED` | an expired certificate would replace a valid one |
+ * | `CERTIFICATE_NOT_YET_VALID` | a certificate that is not yet valid would replace a valid one |
+ * | `FILES_UNSTABLE` | the files changed at each attempt to read them |
  * | `HANDSHAKE_FAILED` | a peer did not complete the TLS handshake |
- * | `HANDSHAKE_TIMEOUT` | a peer did not complete it in time |
- * | `CLIENT_UNAUTHORIZED` | the client's certificate is missing or not to be trusted |
- * | `STALE_CERTIFICATE` | a server could not take over the current configuration, and serves an older one |
+ * | `HANDSHAKE_TIMEOUT` | a peer did not complete the TLS handshake in time |
+ * | `CLIENT_UNAUTHORIZED` | the certificate of the client is missing or not trusted |
+ * | `STALE_CERTIFICATE` | a server cannot serve the current configuration, and serves an older one |
  * | `CHALLENGE_ANSWERED` | the connection was an ACME challenge of `answerAlpnChallenge()`, and has been answered |
- * | `NATIVE_ROOTS_UNAVAILABLE` | the system's trusted roots cannot be read, or there are none |
- * | `UNSUPPORTED` | the runtime cannot do this; the message says which one and what to use instead |
+ * | `NATIVE_ROOTS_UNAVAILABLE` | the trusted roots of the system cannot be read, or there are none |
+ * | `UNSUPPORTED` | the runtime does not support this; the message names the runtime and an alternative |
  */
 export type TlsReloadErrorCode =
   | "FILE_NOT_FOUND"
@@ -54,13 +54,13 @@ export type TlsReloadErrorCode =
   | "NATIVE_ROOTS_UNAVAILABLE"
   | "UNSUPPORTED";
 
-/** Where an error comes from. */
+/** The origin of an error. */
 export interface TlsReloadErrorOptions {
-  /** The error underneath. */
+  /** The error that caused this one. */
   readonly cause?: unknown;
   /** The file that was read. */
   readonly path?: string | undefined;
-  /** The line in it, counted from 1. */
+  /** The line in the file, counted from 1. */
   readonly line?: number | undefined;
 }
 
@@ -79,11 +79,11 @@ export interface TlsReloadErrorOptions {
  * ```
  */
 export class TlsReloadError extends Error {
-  /** What went wrong, stable across versions. */
+  /** The kind of the error, stable across versions. */
   readonly code: TlsReloadErrorCode;
-  /** The file that was read, where there is one. */
+  /** The file that was read, if there is one. */
   declare readonly path: string | undefined;
-  /** The line in it, counted from 1, where it is known. */
+  /** The line in the file, counted from 1, if it is known. */
   declare readonly line: number | undefined;
 
   static {
@@ -93,36 +93,35 @@ export class TlsReloadError extends Error {
   /**
    * Makes an error.
    *
-   * @param code What went wrong.
+   * @param code The kind of the error.
    * @param message Action, reason, and the value after a colon.
    * @param options Cause, path and line.
    */
   constructor(code: TlsReloadErrorCode, message: string, options: TlsReloadErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    // Always its own: the errors of JavaScriptCore have a `line` from birth, that of the source. What is not known
-    // would only clutter the log.
+    // Always defines both, because errors of JavaScriptCore have a `line` of the source code. Unknown values are not
+    // enumerable, so that logs do not show them.
     for (const name of ["path", "line"] as const) {
       Object.defineProperty(this, name, { value: options[name], enumerable: options[name] !== undefined });
     }
   }
 }
 
-/** Where in which file, for a message: ` in "chain.pem" at line 3`. */
+/** Names file and line for a message: ` in "chain.pem" at line 3`. */
 export function location({ path, line }: TlsReloadErrorOptions): string {
   return (path === undefined ? "" : ` in "${path}"`) + (line === undefined ? "" : ` at line ${line}`);
 }
 
-/** How many errors a message repeats: enough to act on, and still a line of a log. */
+/** The maximum number of errors that a message repeats, so that it still fits a line of a log. */
 const MAX_REPEATED = 10;
 
 /**
- * No trusted root could be read from any source. Its message says of each what is wrong with it.
- *
- * Its code is `NATIVE_ROOTS_UNAVAILABLE`.
+ * The error if no source holds a trusted root. The code is `NATIVE_ROOTS_UNAVAILABLE`, and the message repeats the
+ * errors of the sources.
  */
 export class NativeRootsError extends TlsReloadError {
-  /** What is wrong with each source that was tried. */
+  /** The errors of all sources. */
   readonly errors: readonly TlsReloadError[];
 
   static {
@@ -132,7 +131,7 @@ export class NativeRootsError extends TlsReloadError {
   /**
    * Makes an error.
    *
-   * @param errors What is wrong with each source that was tried.
+   * @param errors The errors of all sources.
    */
   constructor(errors: readonly TlsReloadError[]) {
     const reasons = errors.slice(0, MAX_REPEATED).map(({ message }) => message.replace(/^C/, "c"));

@@ -4,8 +4,8 @@ const MAX_BLOCK_MS = 8;
 /**
  * Divides a long task into turns of the event loop, so that connections are served meanwhile.
  *
- * Invariant: between two calls of {@linkcode LongTask.pause} the event loop is blocked by one piece of work at most, plus
- * 8 ms of earlier pieces.
+ * Invariant: between two calls of {@linkcode LongTask.pause} the event loop is blocked by one piece of work at most,
+ * plus 8 ms of earlier pieces.
  */
 export class LongTask {
   #start = performance.now();

@@ -1,18 +1,18 @@
 /**
- * Everything that this module borrows from the insides of `node:tls`, on every runtime. Nothing else reads a private
- * property of a server or a socket. Seen on Node 22.23 and 24.21, Deno 2.9.6 and Bun 1.4.5;
- * `tests/node_internals_test.ts` fails with the name of the property that a runtime changes.
+ * All private properties of `node:tls` that this module uses, on all runtimes. No other file reads a private property
+ * of a server or a socket. Verified on Node 22.23 and 24.21, Deno 2.9.6 and Bun 1.4.5. If a runtime changes a property,
+ * `tests/node_internals_test.ts` fails and names it.
  */
 import type { Duplex } from "node:stream";
 import type { SecureContextOptions, Server, TLSSocket } from "node:tls";
 import { HIDDEN_CONTEXT, showAs } from "./redaction.ts";
 
 /**
- * The socket under an encrypted one. No public property leads there (nodejs/node `lib/internal/tls/wrap.js`, `_init`).
- * If a runtime ever loses `_parent`, handshakes time out and no client gets in.
+ * Returns the socket under an encrypted socket. No public property leads to it (nodejs/node `lib/internal/tls/wrap.js`,
+ * `_init`). If a runtime removes `_parent`, handshakes time out and no client is accepted.
  *
  * @param secure The encrypted socket.
- * @returns The socket that it was made of; `undefined` if that is not a `net.Socket`.
+ * @returns The socket; `undefined` if it is not a `net.Socket`.
  */
 export function socketUnder(secure: TLSSocket): Duplex | undefined {
   return (secure as TLSSocket & { _parent?: Duplex })._parent;
@@ -28,10 +28,10 @@ const KEY_PLACES = new Set<string | undefined>([
 ]);
 
 /**
- * Hides the key that a server or a socket keeps from `console.log()` and `console.dir()` of it.
+ * Hides the key of a server or a socket from `console.log()` and `console.dir()`.
  *
  * @param holder The server or the socket.
- * @returns The same.
+ * @returns The holder.
  */
 export function hideKey<T extends Server | TLSSocket>(holder: T): T {
   const { _sharedCreds: context, ssl } = holder as T & { _sharedCreds?: object; ssl?: object | null };
@@ -44,7 +44,7 @@ export function hideKey<T extends Server | TLSSocket>(holder: T): T {
   return holder;
 }
 
-/** The name of the listener with which a `tls.Server` of Node and Deno accepts connections. */
+/** The name of the function by which a `tls.Server` of Node and Deno accepts connections. */
 const ACCEPTING_LISTENER = "tlsConnectionListener";
 
 /**
@@ -57,12 +57,11 @@ export function acceptsByListener(server: Server): boolean {
 }
 
 /**
- * Puts another listener in the place of the one with which a server accepts connections. Listeners of the user stay,
- * in their order.
+ * Replaces the listener by which a server accepts connections. Keeps the listeners of the user, and their order.
  *
  * @param server A server of `node:tls`, `node:https` or `node:http2`.
  * @param accept Accepts a connection.
- * @returns Puts the runtime's listener back.
+ * @returns Restores the listener of the runtime when disposed of.
  */
 export function replaceAcceptingListener(server: Server, accept: (socket: Duplex) => void): Disposable {
   const runtimeListener = acceptingListenerOf(server);
@@ -102,8 +101,8 @@ const KEPT_OPTIONS = [
 ] as const;
 
 /**
- * What a server was created with, as far as the runtime keeps it: Node keeps nearly all of it, Deno versions, cipher
- * suites, groups and signature algorithms.
+ * Reads the options that a server was created with. Node keeps nearly all of them; Deno keeps versions, cipher suites,
+ * groups and signature algorithms.
  *
  * @param server The server.
  * @returns The options that have a value.
@@ -118,21 +117,21 @@ export function keptOptions(server: Server): SecureContextOptions & { readonly e
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-/** What a server was created with that has no place beside a configuration that changes. */
+/** Options of a server that conflict with a configuration that changes. */
 export interface ServerCallbacks {
   readonly SNICallback: unknown;
   readonly ALPNCallback: unknown;
   readonly pskCallback: unknown;
   readonly secureProtocol: unknown;
-  /** How many contexts `addContext()` has added. */
+  /** The number of contexts that `addContext()` has added. */
   readonly addedContexts: number;
 }
 
 /**
- * Callbacks and contexts of a server: Node keeps them under symbols, Deno under names with an underscore.
+ * Reads the callbacks and contexts of a server. Node keeps them under symbols, Deno under names with an underscore.
  *
  * @param server The server.
- * @returns What it has.
+ * @returns The callbacks and contexts.
  */
 export function callbacksOf(server: Server): ServerCallbacks {
   const { _contexts = [] } = server as Server & { _contexts?: unknown[] };
@@ -145,7 +144,7 @@ export function callbacksOf(server: Server): ServerCallbacks {
   };
 }
 
-/** How a server was told to ask clients for certificates, which protocols it offers, and whether its sockets are paused. */
+/** The client authentication and the protocols of a server, and whether its sockets are paused. */
 export interface ServerSettings {
   readonly pauseOnConnect: boolean;
   readonly requestCert: boolean;
@@ -154,7 +153,8 @@ export interface ServerSettings {
 }
 
 /**
- * What a server reads at each connection. Bun writes `requestCert` and `rejectUnauthorized` with an underscore.
+ * Reads the settings that a server uses for each connection. Bun names `requestCert` and `rejectUnauthorized` with an
+ * underscore.
  *
  * @param server The server.
  * @returns The settings.
@@ -170,11 +170,10 @@ export function settingsOf(server: Server): ServerSettings {
 }
 
 /**
- * The time that a server gives clients for the handshake: Node keeps it under a symbol, Deno and Bun under
- * `_handshakeTimeout`.
+ * Reads the time limit of handshakes of a server. Node keeps it under a symbol, Deno and Bun under `_handshakeTimeout`.
  *
  * @param server The server.
- * @returns Milliseconds, or `undefined` if it cannot be read.
+ * @returns Milliseconds; `undefined` if the time limit cannot be read.
  */
 export function handshakeTimeoutOf(server: Server): number | undefined {
   const value = valueNamed(server, "handshake-timeout") ?? Reflect.get(server, "_handshakeTimeout");
@@ -191,8 +190,8 @@ export function hasTicketKeys(server: Server): boolean {
  *
  * @param server The server.
  * @param name The method.
- * @param method What is called instead.
- * @returns Puts the method back, unless someone else has replaced it since.
+ * @param method The replacement.
+ * @returns Restores the method when disposed of, unless other code has replaced it since.
  */
 export function replaceMethod<Name extends keyof Server>(server: Server, name: Name, method: Server[Name]): Disposable {
   const previous = Object.getOwnPropertyDescriptor(server, name);
@@ -206,7 +205,7 @@ export function replaceMethod<Name extends keyof Server>(server: Server, name: N
   };
 }
 
-/** What stands under a symbol of this description. */
+/** The value of the property whose symbol has this description. */
 function valueNamed(server: Server, description: string): unknown {
   const symbol = Object.getOwnPropertySymbols(server).find((each) => each.description === description);
   return symbol && Reflect.get(server, symbol);

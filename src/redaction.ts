@@ -1,14 +1,14 @@
-/** What is shown in place of a private key. */
+/** Shown in place of a private key. */
 export const HIDDEN_KEY = "[private key]";
-/** What is shown in place of a context that holds a private key. */
+/** Shown in place of a context that holds a private key. */
 export const HIDDEN_CONTEXT = "[secure context]";
 
 /**
- * Decides what `console.log`, `util.inspect`, `Deno.inspect`, `Bun.inspect` and `JSON.stringify` show of an object, at
- * any depth.
+ * Replaces an object in the output of `console.log`, `util.inspect`, `Deno.inspect`, `Bun.inspect` and
+ * `JSON.stringify`, at any depth.
  *
  * @param target The object, or the prototype of many.
- * @param shown Gives what is shown in its place.
+ * @param shown Returns the replacement.
  * @returns The object.
  */
 export function showAs<T extends object>(target: T, shown: (this: T) => unknown): T {

@@ -1,8 +1,9 @@
 /**
  * Keeps a {@linkcode TlsState} in sync with its source, such as files, Kubernetes secrets, or an API. A
- * {@linkcode Reloader} loads, compares, proves and swaps when files change, a signal arrives, a timer fires, or on call.
+ * {@linkcode Reloader} loads, compares, proves and swaps when files change, a signal arrives, a timer fires, or on
+ * call.
  *
- * | who renews | what to do |
+ * | renewed by | reload by |
  * | --- | --- |
  * | certbot | watch `live/NAME/fullchain.pem` and `privkey.pem`; or `onSignal("SIGHUP")` and `--deploy-hook 'kill -HUP PID'` |
  * | Caddy | watch `certificates/ISSUER/NAME/NAME.crt` and `NAME.key` |
@@ -10,7 +11,7 @@
  * | Kubernetes | watch `tls.crt` and `tls.key` of a secret volume that is mounted whole; a `subPath` mount never changes |
  * | an API | `every(3_600_000)`, and more often where a certificate lives for hours |
  *
- * A signal comes once, and a failure after it is not retried: watch the files as well.
+ * A failed reload after a signal is not retried, so watch the files as well.
  *
  * Several threads or processes that share a port each make a {@linkcode TlsState} and a {@linkcode Reloader} of their
  * own on the same files. They share the port by `listen({ port, reusePort: true })` on Linux.

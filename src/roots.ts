@@ -1,27 +1,27 @@
 /**
- * The system's trusted root certificates: read once for the whole process, each root once, with a warning for each file
- * that could not be read.
+ * The trusted root certificates of the system, read once for the process. Each root is listed once. Each file that
+ * cannot be read is a warning.
  *
- * | system | where the roots come from |
+ * | system | source of the roots |
  * | --- | --- |
- * | any, with `SSL_CERT_FILE` or `SSL_CERT_DIR` set | that file, and each of those directories, in place of the following |
- * | Linux, BSD and other Unix | the first bundle of openssl-probe's list that exists, and all its directories that do |
- * | macOS | the keychains, through `/usr/bin/security`, and its trust settings |
+ * | any, with `SSL_CERT_FILE` or `SSL_CERT_DIR` set | that file and those directories, in place of the following sources |
+ * | Linux, BSD and other Unix | the first existing bundle of the list of openssl-probe, and all its existing directories |
+ * | macOS | the keychains and the trust settings, through `/usr/bin/security` |
  * | Windows | `tls.getCACertificates("system")` |
  *
  * On Deno this needs `--allow-env=SSL_CERT_FILE,SSL_CERT_DIR` and `--allow-read` of the places: `/etc/ssl` on Debian.
  * macOS takes `--allow-run=/usr/bin/security` and a temporary directory, Windows `--allow-sys=ca`.
  *
- * An empty variable, or an empty element of `SSL_CERT_DIR`, counts as not set, as for OpenSSL and Go.
+ * An empty variable, or an empty element of `SSL_CERT_DIR`, counts as not set, as in OpenSSL and Go.
  *
- * `NODE_EXTRA_CA_CERTS` is not read: it belongs to Node, not to the system's store, and on Deno it would need another
- * permission. Add its certificates with `(await nativeRoots()).with(await readFile(path))`.
+ * `NODE_EXTRA_CA_CERTS` is not read, because it belongs to Node and not to the system, and on Deno it would need
+ * another permission. Add its certificates with `(await nativeRoots()).with(await readFile(path))`.
  *
- * Name constraints of a root are part of its certificate and stay in force where the runtime checks them. Limits that
- * stand beside the certificate in a source are not kept: dates after which a root is distrusted, as p11-kit and NSS
- * write them, and the purposes of a `TRUSTED CERTIFICATE`, which is refused with a warning for that reason.
+ * Name constraints of a root are part of its certificate and apply if the runtime checks them. Limits beside the
+ * certificate are not kept: dates after which a root is distrusted (p11-kit, NSS), and the purposes of a
+ * `TRUSTED CERTIFICATE`, which is therefore refused with a warning.
  *
- * A list of roots is less than the system's own verifier: see {@linkcode RootCertStore}.
+ * A list of roots is less than the verifier of the system, see {@linkcode RootCertStore}.
  *
  * @module
  */

@@ -1,17 +1,18 @@
 /**
- * Runs one operation at a time. A call while nothing runs starts the operation before it returns. Calls during a run
- * share the next run, which begins after the current one has ended, so every caller gets an outcome that was made from
- * what was true at the time of the call or later. A rejection goes to the callers of its run and does not stop the
- * next one.
+ * Runs one operation at a time. A call starts the operation before it returns, if no run is active. Calls during a run
+ * share the next run, which begins after the current one. A rejection goes to the callers of its run and does not stop
+ * the next run.
+ *
+ * Invariant: at most one run is active, and no caller gets the outcome of a run that began before the call.
  */
 export class SingleFlight<Result> {
   readonly #operation: () => Promise<Result>;
-  /** Defined from the start of a run until nothing runs and nothing waits. */
+  /** Defined as long as a run is active or waits. */
   #current: Promise<Result> | undefined;
-  /** The run that begins after the current one, once someone has asked for it. */
+  /** The run after the current one, once a call has requested it. */
   #next: Promise<Result> | undefined;
 
-  /** @param operation What runs. It must settle: the next run waits for it. */
+  /** @param operation The operation. Its promise must settle, because the next run waits for it. */
   constructor(operation: () => Promise<Result>) {
     this.#operation = operation;
   }
@@ -26,7 +27,7 @@ export class SingleFlight<Result> {
     return this.#next;
   }
 
-  /** Resolves when the runs that were asked for until now have ended. Never rejects. */
+  /** Resolves when the runs that were requested until now have ended. Never rejects. */
   async settled(): Promise<void> {
     await Promise.allSettled([this.#current, this.#next]);
   }

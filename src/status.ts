@@ -1,6 +1,6 @@
 /**
- * Shows from outside what a process serves: JSON, a page for a browser, and metrics for Prometheus, by one handler of
- * requests.
+ * Shows the status of a reloader to operators: one request handler answers with JSON, a page for a browser, or metrics
+ * for Prometheus.
  *
  * @module
  */

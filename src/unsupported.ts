@@ -7,11 +7,11 @@ type Runtime = "bun" | "deno" | "node";
 const NAMES: Readonly<Record<Runtime, string>> = { bun: "Bun", deno: "Deno", node: "Node" };
 
 /**
- * The error for what this runtime, or this version of it, cannot do.
+ * Makes the error for an action that this runtime, or this version of it, does not support.
  *
- * @param action What was asked for, such as `serve`.
- * @param reason What is missing, and what to use instead.
- * @param cause What the runtime threw, if it did.
+ * @param action The action, such as `serve`.
+ * @param reason The reason, and the alternative.
+ * @param cause The error of the runtime, if there is one.
  * @returns The error, which names the runtime and its version.
  */
 export function unsupported(action: string, reason: string, cause?: unknown): TlsReloadError {
@@ -22,9 +22,9 @@ export function unsupported(action: string, reason: string, cause?: unknown): Tl
 /**
  * Refuses versions of a runtime that are too old for an action.
  *
- * @param action What was asked for, such as `attach to server`.
- * @param oldest The oldest version that can do it, for each runtime with such a limit.
- * @param alternative What to use instead of an update.
+ * @param action The action, such as `attach to server`.
+ * @param oldest The oldest version that supports the action, for each runtime with such a limit.
+ * @param alternative The alternative to an update.
  * @throws {TlsReloadError} `UNSUPPORTED` if this runtime is older.
  */
 export function requireVersion(
@@ -38,7 +38,7 @@ export function requireVersion(
   throw unsupported(action, `it needs ${name} ${needed} or later; update, or ${alternative}`);
 }
 
-/** Bun and Deno also report a version of Node, the one that they are compatible with. */
+/** Bun and Deno also report the version of Node that they are compatible with. */
 function currentRuntime(): { readonly key: Runtime; readonly name: string; readonly version: string } {
   const { versions } = process;
   const key = versions["bun"] ? "bun" : versions["deno"] ? "deno" : "node";

@@ -1,11 +1,11 @@
 import process from "node:process";
 
-/** Emits a process warning, for what no listener has handled. */
+/** Emits a process warning for an error that no listener has handled. */
 export function warn(error: unknown): void {
   process.emitWarning(isPrintable(error) ? error : messageOf(error));
 }
 
-/** The runtime prints the warning later. An error that throws then would end the process. */
+/** The runtime prints the warning later. An error whose properties throw would end the process then. */
 function isPrintable(error: unknown): error is Error {
   try {
     const { name, code, stack } = error as NodeJS.ErrnoException;

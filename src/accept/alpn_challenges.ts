@@ -13,14 +13,15 @@ import { createInnerServer } from "./inner_server.ts";
 const ACME_PROTOCOL = "acme-tls/1";
 
 /**
- * The challenges `tls-alpn-01` of ACME (RFC 8737) that are waiting for the certificate authority, by name.
+ * The pending challenges `tls-alpn-01` of ACME (RFC 8737), by name.
  *
- * Invariant: a challenge is answered only while its disposable lives, and only to clients that offer `acme-tls/1` alone.
+ * Invariant: a challenge is answered until its disposable is disposed of, and only to clients that offer `acme-tls/1`
+ * alone.
  */
 export class AlpnChallenges {
   readonly #certifiedKeys = new Map<string, CertifiedKey>();
 
-  /** Whether any challenge is waiting. */
+  /** Whether no challenge is pending. */
   get isEmpty(): boolean {
     return this.#certifiedKeys.size === 0;
   }
@@ -29,10 +30,10 @@ export class AlpnChallenges {
    * Answers a challenge from now on.
    *
    * @param name The name that is validated.
-   * @param init The certificate that the ACME client has made for it, and its key.
-   * @returns Ends the answers when disposed of.
-   * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone; `UNSUPPORTED` if the runtime
-   * cannot serve it; every error of {@linkcode CertifiedKey}.
+   * @param init The certificate of the ACME client for the challenge, and its key.
+   * @returns Stops the answers when disposed of.
+   * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone; `UNSUPPORTED` if the
+   * runtime cannot serve it; every error of {@linkcode CertifiedKey}.
    */
   answer(name: string, init: CertifiedKeyInit): Disposable {
     const key = normalizeName(name);
@@ -53,10 +54,10 @@ export class AlpnChallenges {
   }
 
   /**
-   * The answer to a client.
+   * Finds the answer to a client.
    *
-   * @param hello What the client offers and asks for.
-   * @returns What to serve it with; `undefined` if it validates none of the challenges.
+   * @param hello The ClientHello.
+   * @returns The certified key to serve; `undefined` if the client does not validate a pending challenge.
    */
   find({ serverName, alpnProtocols }: ClientHello): CertifiedKey | undefined {
     if (serverName === undefined || alpnProtocols.length !== 1 || alpnProtocols[0] !== ACME_PROTOCOL) return undefined;
@@ -65,7 +66,7 @@ export class AlpnChallenges {
 }
 
 /**
- * Makes a server that answers one challenge, and asks for no client certificate.
+ * Makes a server that answers one challenge. It does not request a client certificate.
  *
  * @param certifiedKey The answer.
  * @param socket The only connection of the server.
@@ -85,7 +86,7 @@ const SETTINGS: TlsSettings = {
   unknownName: "default",
 };
 
-/** Deno refuses the critical extension of RFC 8737, and says so when a handshake begins. */
+/** Begins a handshake, because Deno refuses the critical extension of RFC 8737 only then. */
 function requireServable(certifiedKey: CertifiedKey): void {
   const [near, far] = duplexPair();
   near.on("error", () => {});

@@ -1,34 +1,35 @@
 import type { DetailedPeerCertificate, TLSSocket } from "node:tls";
 import { PathCertificate } from "../x509/path_certificate.ts";
 
-/** How many certificates of a client are read. */
+/** The maximum number of certificates that are read of one client. */
 const MAX_CHAIN = 32;
-/** How many parsed certificates are kept: those of intermediate authorities come with every client. */
+/** The number of parsed certificates that are kept, because all clients send the same intermediate authorities. */
 const MAX_PARSED = 100;
 
-/** Certificates that clients have sent beside their own, by their fingerprint; the latest stand last. */
+/** Parsed certificates that clients have sent beside their own, by fingerprint, the latest last. */
 const parsed = new Map<string, PathCertificate>();
 
-/** What a runtime shows of the certificates that a client has sent beside its own. */
+/** The certificates that a client has sent beside its own, as far as the runtime shows them. */
 export interface SentBeside {
-  /** Those that can be read, in the order of the runtime, with authorities of the configuration among them. */
+  /** The readable certificates, in the order of the runtime. Authorities of the configuration may be among them. */
   readonly certificates: readonly PathCertificate[];
-  /** Whether the runtime shows nothing at all, as some versions of Node do. */
+  /** Whether the runtime shows no certificate at all, like some versions of Node. */
   readonly isHidden: boolean;
 }
 
-/** A certificate as runtimes show it. */
+/** A certificate in the form in which runtimes show it. */
 interface Shown {
   readonly raw: Uint8Array;
   readonly fingerprint256: string;
 }
 
 /**
- * Reads what a client has sent beside its own certificate, in a full handshake.
+ * Reads the certificates that a client has sent beside its own in a full handshake.
  *
  * @param secure The connection.
- * @param hasCycle Whether authorities of the configuration have issued each other: `getPeerCertificate(true)` of Deno
- * follows them without end.
+ * @param hasCycle Whether authorities of the configuration have issued each other. `getPeerCertificate(true)` of Deno
+ * would follow them endlessly.
+ * @returns The certificates.
  */
 export function sentBeside(secure: TLSSocket, hasCycle: boolean): SentBeside {
   const shown: Shown[] = [];
@@ -36,7 +37,7 @@ export function sentBeside(secure: TLSSocket, hasCycle: boolean): SentBeside {
   try {
     for (const each of hasCycle ? publicChainOf(secure) : detailedChainOf(secure)) shown.push(each);
   } catch {
-    // Deno cannot read each certificate that a client may send. The client gets no advantage from it.
+    // Deno cannot read every certificate that a client may send. A client gains nothing by such a certificate.
     isReadable = false;
   }
   const certificates = shown.slice(0, MAX_CHAIN).flatMap(({ raw, fingerprint256 }) => parse(raw, fingerprint256));
@@ -46,18 +47,18 @@ export function sentBeside(secure: TLSSocket, hasCycle: boolean): SentBeside {
 function detailedChainOf(secure: TLSSocket): Iterable<Shown> {
   const chain = new Set<DetailedPeerCertificate>();
   let next: DetailedPeerCertificate | undefined = secure.getPeerCertificate(true)?.issuerCertificate;
-  // An authority may be shown as its own issuer.
+  // A runtime may show an authority as its own issuer.
   for (; next?.raw && !chain.has(next); next = next.issuerCertificate) chain.add(next);
   return chain;
 }
 
-/** On Node 22 a caller of `getPeerCertificate(true)` gets no chain after this. */
+/** Afterwards `getPeerCertificate(true)` of Node 22 does not return the chain any more. */
 function* publicChainOf(secure: TLSSocket): Iterable<Shown> {
   let next = secure.getPeerX509Certificate()?.issuerCertificate;
   for (; next; next = next.issuerCertificate) yield next;
 }
 
-/** None, if it cannot be parsed: clients send what they like. */
+/** Returns an empty list if the certificate cannot be parsed, because clients may send any bytes. */
 function parse(der: Uint8Array, fingerprint256: string): PathCertificate[] {
   let certificate = parsed.get(fingerprint256);
   try {

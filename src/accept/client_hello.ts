@@ -1,10 +1,10 @@
 import { Buffer } from "node:buffer";
 
-/** What a client says of itself in the first message of a handshake (RFC 8446 section 4.1.2). */
+/** The first message of a client in a handshake (RFC 8446 section 4.1.2). */
 export interface ClientHello {
   /**
-   * The name that the client asks for (RFC 6066 section 3), in lower case and without a trailing dot; absent if the
-   * client sends none. The name is the client's claim, and may hold any characters.
+   * The name that the client asks for (RFC 6066 section 3), in lower case and without a trailing dot; `undefined` if
+   * the client does not send a name. The client can claim any name, with any characters.
    */
   readonly serverName: string | undefined;
   /** The protocols that the client offers by ALPN (RFC 7301), the preferred one first. */
@@ -19,7 +19,7 @@ export interface ClientHello {
   readonly supportedGroups: readonly number[];
 }
 
-/** How many bytes a ClientHello may take, with the headers of the records that carry it. */
+/** The maximum size of a ClientHello, with the headers of the records that carry it. */
 export const MAX_HELLO_BYTES = 16_384;
 
 /** RFC 8446 section 5.1. */
@@ -42,13 +42,12 @@ const TLS_1_2 = 0x0303;
 /**
  * Reads the ClientHello that a connection begins with. Bytes after it are ignored.
  *
- * The runtime reads the same bytes again and decides about everything else: the hello only says which certificate the
- * client needs.
+ * The result only helps to choose a certificate. The runtime reads the same bytes again and decides about the
+ * handshake.
  *
- * @param bytes Everything that has arrived so far.
- * @returns The hello, or `undefined` while it is not whole.
- * @throws {RangeError} If the first bytes are not those of TLS, or the hello is malformed or larger than
- * {@linkcode MAX_HELLO_BYTES}.
+ * @param bytes All bytes that have arrived.
+ * @returns The hello; `undefined` as long as it is incomplete.
+ * @throws {RangeError} If the bytes are not TLS, or the hello is malformed or larger than {@linkcode MAX_HELLO_BYTES}.
  */
 export function parseClientHello(bytes: Uint8Array): ClientHello | undefined {
   const header = new Uint8Array(MESSAGE_HEADER_BYTES);
@@ -65,7 +64,7 @@ export function parseClientHello(bytes: Uint8Array): ClientHello | undefined {
   return undefined;
 }
 
-/** Copies the first message out of its records, until the target is full. Returns how many bytes were copied. */
+/** Copies the first message from its records to the target, until the target is full. Returns the number of bytes. */
 function copyMessage(bytes: Uint8Array, target: Uint8Array): number {
   let copied = 0;
   for (let at = 0; at < bytes.length && copied < target.length;) {
@@ -76,7 +75,7 @@ function copyMessage(bytes: Uint8Array, target: Uint8Array): number {
     const length = bytes[at + 3]! * 256 + bytes[at + 4]!;
     if (length > MAX_RECORD_BYTES) throw new RangeError("a record is larger than TLS allows");
     at = start + length;
-    // Not by subarray() and set(): a hello may come in thousands of records.
+    // Faster than subarray() and set(), because a hello may come in thousands of records.
     const end = Math.min(at, bytes.length);
     for (let next = start; next < end && copied < target.length; next++) target[copied++] = bytes[next]!;
   }
@@ -93,7 +92,7 @@ function readHello(body: Reader): ClientHello {
   body.requireEnd();
   const numbersOf = (type: number, lengthBytes: number) => extensions.get(type)?.only(lengthBytes).numbers(2);
   const versions = numbersOf(Extension.supportedVersions, 1);
-  // RFC 8446 section 4.2.1: without the extension, the field names the newest version, up to TLS 1.2.
+  // RFC 8446 section 4.2.1: without the extension, the field holds the newest version, up to TLS 1.2.
   const isOffered = (version: number) => versions?.includes(version) ?? version <= Math.min(legacyVersion, TLS_1_2);
   return {
     serverName: readServerName(extensions.get(Extension.serverName)),
@@ -105,7 +104,7 @@ function readHello(body: Reader): ClientHello {
   };
 }
 
-/** RFC 8446 section 4.2. A repeated extension is refused: the runtime might read the other one. */
+/** RFC 8446 section 4.2. Refuses a repeated extension, because the runtime might use the other one. */
 function readExtensions(list: Reader): Map<number, Reader> {
   const extensions = new Map<number, Reader>();
   while (!list.isAtEnd) {
@@ -118,7 +117,7 @@ function readExtensions(list: Reader): Map<number, Reader> {
   return extensions;
 }
 
-/** RFC 6066 section 3 defines a list, but only one kind of name: everyone sends, and OpenSSL takes, a list of one. */
+/** RFC 6066 section 3 defines a list, but only one kind of name, so clients send and OpenSSL accepts one name only. */
 function readServerName(extension: Reader | undefined): string | undefined {
   if (!extension) return undefined;
   const list = extension.only(2);
@@ -138,7 +137,11 @@ function readProtocols(extension: Reader | undefined): string[] {
   return protocols;
 }
 
-/** Reads numbers and vectors (RFC 8446 section 3) one after another. Throws a `RangeError` where one is cut off. */
+/**
+ * Reads numbers and vectors (RFC 8446 section 3) one after another.
+ *
+ * Invariant: the position never passes the end of the bytes. Reading past the end throws a `RangeError`.
+ */
 class Reader {
   readonly #bytes: Uint8Array;
   #at = 0;
@@ -169,12 +172,12 @@ class Reader {
     return start;
   }
 
-  /** The content of a vector, whose length stands before it. */
+  /** Reads the length of a vector, then its content. */
   vector(lengthBytes: number): Reader {
     return new Reader(this.take(this.number(lengthBytes)));
   }
 
-  /** The content of a vector that takes all the rest. */
+  /** Reads a vector that fills the rest of the bytes. */
   only(lengthBytes: number): Reader {
     const content = this.vector(lengthBytes);
     this.requireEnd();

@@ -7,11 +7,11 @@ import type { GeneralName } from "../x509/general_name.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
 
-/** Who a client is, as its verified certificate says. */
+/** The identity of a client, from its verified certificate. */
 export interface ClientIdentity {
   /** SHA-256 of the certificate in upper-case hexadecimal with colons. */
   readonly fingerprint256: string;
-  /** The subject, such as `CN=service,O=Example` (RFC 4514). Empty if the certificate has other names only. */
+  /** The subject, such as `CN=service,O=Example` (RFC 4514). Empty if the certificate has only other names. */
   readonly subject: string;
   /** The serial number in upper-case hexadecimal. */
   readonly serialNumber: string;
@@ -26,41 +26,41 @@ export interface ClientIdentity {
   /** The last moment of the certificate's validity. */
   readonly notAfter: Date;
   /**
-   * SHA-256 fingerprints of the authorities that may have verified the client. One, except where the runtime does not
-   * show the client's path.
+   * SHA-256 fingerprints of the authorities that the client may have been verified by. Several only if the runtime does
+   * not show the path of the client.
    */
   readonly authorities: readonly string[];
 }
 
-/** Decides whether a client may enter whose certificate was verified. */
+/** Decides whether a client with a verified certificate is accepted. */
 export type AllowClient = (client: ClientIdentity) => boolean;
 
 /** The certificate of a client in one handshake. */
 export interface ClientCertificate {
   readonly raw: Uint8Array;
   readonly fingerprint256: string;
-  /** The authorities that may have verified it; empty until it is verified. */
+  /** The authorities that the certificate may have been verified by; empty before it is verified. */
   authorities: ReadonlySet<string>;
 }
 
 /**
- * Where a connection keeps its client. Not in a `WeakMap`: `http2` hands out a proxy of the socket, which passes
- * properties on.
+ * The property of a connection that holds its client. A `WeakMap` does not work, because `http2` passes a proxy of the
+ * socket to the application, which forwards properties.
  */
 const CLIENT = Symbol("client");
 
-/** Notes who is on a connection, so that {@linkcode clientIdentity} can tell; `undefined` if it has no certificate. */
+/** Stores the client of a connection for {@linkcode clientIdentity}; `undefined` for a client without a certificate. */
 export function noteClient(secure: TLSSocket, certificate: ClientCertificate | undefined): void {
   Object.defineProperty(secure, CLIENT, { value: certificate });
 }
 
 /**
- * Tells who the client of a connection is, the same on every runtime.
+ * Returns the identity of the client of a connection, in the same way on every runtime.
  *
- * @param socket A connection of `acceptor().accept()`, or of a server that was given to `attach()`.
- * @returns The client's identity, or `undefined` if the client has no certificate or was not asked for one.
- * @throws {TlsReloadError} `UNSUPPORTED` if this is another connection: `Bun.serve` and `https` servers of Bun do not
- * show who their clients are. Use `state.acceptor()` there.
+ * @param socket A connection of `acceptor().accept()`, or of a server that is attached by `attach()`.
+ * @returns The identity; `undefined` if the client sent no certificate, or none was requested.
+ * @throws {TlsReloadError} `UNSUPPORTED` for other connections: `Bun.serve` and `https` servers of Bun do not show
+ * their clients. Use `state.acceptor()` there.
  *
  * @example
  * ```ts
@@ -88,9 +88,10 @@ export function clientIdentity(socket: TLSSocket): ClientIdentity | undefined {
 }
 
 /**
- * Asks a callback of the user about a client. Only `true` lets it in: an error or a promise is a bug, and is warned of.
+ * Asks a callback of the user about a client. Only `true` accepts the client. An error or a promise is a bug of the
+ * callback: it refuses the client and emits a process warning.
  *
- * @returns Why the client is refused, or `undefined` if it may enter.
+ * @returns The reason for the refusal; `undefined` if the client is accepted.
  */
 export function allowRefusal(certificate: ClientCertificate, allowClient: AllowClient): string | undefined {
   try {

@@ -10,15 +10,16 @@ import { type AllowClient, allowRefusal, type ClientCertificate, noteClient } fr
 import type { Finding, Verification, VerifiedClients } from "./verified_clients.ts";
 
 /**
- * Judges the clients of one configuration after their handshakes. This is the one place where a client is judged.
+ * Decides about the clients of one configuration after their handshakes. No other code decides about certificates.
  *
- * Invariant: a client enters only if a full handshake has verified its certificate, and a path leads from it to an
- * authority that this configuration trusts now, see {@linkcode findPath}. In a full handshake the runtime verifies the
- * client as well, and must not have refused it. In a resumed one no runtime does, so the client must have been verified
- * before, by the same server.
+ * Invariant: a client is accepted only if a full handshake has verified its certificate, and a path leads from the
+ * certificate to an authority that this configuration trusts now, see {@linkcode findPath}. In a full handshake the
+ * runtime verifies the client as well, and must accept it. In a resumed handshake no runtime verifies the client, so
+ * the same server must have verified the client before.
  *
- * Node 24.21 and 26.8 to 26.9 show a server the client's own certificate only (nodejs/node#65579). If its issuer is not
- * among the authorities, the verdict of the runtime stands for the path, and every authority may have been used.
+ * Node 24.21 and 26.8 to 26.9 show a server only the client's own certificate (nodejs/node#65579). If the issuer of
+ * that certificate is not an authority of the configuration, the decision of the runtime replaces the path, and any
+ * authority may have been used.
  */
 export class ClientVerification {
   /** The clients that full handshakes have verified. */
@@ -33,11 +34,11 @@ export class ClientVerification {
   }
 
   /**
-   * Judges a client whose handshake was made with this configuration.
+   * Decides about a client whose handshake was made with this configuration.
    *
    * @param secure The connection.
    * @param certificate The client's own certificate, if it sent one.
-   * @returns Why the client is refused, or `undefined` if it may enter.
+   * @returns The reason for the refusal; `undefined` if the client is accepted.
    */
   refusal(secure: TLSSocket, certificate: ClientCertificate | undefined): string | undefined {
     if (!certificate) return this.#refusalWithoutCertificate();
@@ -49,10 +50,11 @@ export class ClientVerification {
   }
 
   /**
-   * Judges a client that was admitted by the configuration of its handshake, which this one has replaced since.
+   * Decides about a client that the configuration of its handshake has accepted. This configuration has replaced that
+   * one.
    *
    * @param certificate The client's own certificate, if it sent one.
-   * @returns Why the client is refused, or `undefined` if it may enter.
+   * @returns The reason for the refusal; `undefined` if the client is accepted.
    */
   refusalOfAdmitted(certificate: ClientCertificate | undefined): string | undefined {
     return certificate ? this.#refusalOfVerified(certificate) : this.#refusalWithoutCertificate();
@@ -62,7 +64,9 @@ export class ClientVerification {
     return this.#auth.mode === "optional" ? undefined : "the client sent no certificate";
   }
 
-  /** In a full handshake the runtime has verified the client, and may show what the client has sent. */
+  /**
+   * Decides after a full handshake: the runtime has verified the client, and may show the certificates that it sent.
+   */
   #refusalOfNew(secure: TLSSocket, certificate: ClientCertificate): string | undefined {
     const leaf = new PathCertificate(certificate.raw, certificate.fingerprint256);
     const { certificates, isHidden } = sentBeside(secure, this.#anchors.hasCycle);
@@ -89,7 +93,7 @@ export class ClientVerification {
     return this.#admit(certificate, { intermediates, finding: this.#verificationBy(path).finding });
   }
 
-  /** The runtime alone knows the path: all of the authorities that it may lead to must be trusted. */
+  /** Only the runtime knows the path, so all authorities at which it may end must still be trusted. */
   #refusalOfHidden(certificate: ClientCertificate, finding: Finding): string | undefined {
     if (!isWithin(finding)) return "the certificate of the client has expired";
     if (!finding.authorities.isSubsetOf(this.#anchors.fingerprints)) {
@@ -112,7 +116,7 @@ export class ClientVerification {
     return { intermediates: path.slice(1).filter((each) => !this.#anchors.has(each)), finding };
   }
 
-  /** Whether a path that was found before holds: the authorities are the same, so time alone can have ended it. */
+  /** Whether an earlier path is still valid. If the authorities are the same, only time can end it. */
   #holds(finding: Finding): boolean {
     return finding.anchors === this.#anchors && isWithin(finding);
   }
@@ -128,28 +132,28 @@ function isWithin({ notBefore, notAfter }: Finding): boolean {
   return notBefore <= now && now < notAfter;
 }
 
-/** What a client must satisfy at the end of its handshake. */
+/** The conditions for a client at the end of its handshake. */
 export interface Admission {
-  /** The verification of the handshake's configuration, if it asks for certificates. */
+  /** The verification by the configuration of the handshake, if it requests certificates. */
   readonly own: ClientVerification | undefined;
-  /** That of the current configuration, if it asks for certificates. */
+  /** The verification by the current configuration, if it requests certificates. */
   readonly current: ClientVerification | undefined;
-  /** Decides last, if there is one. */
+  /** The callback of the user, which decides last. */
   readonly allowClient: AllowClient | undefined;
 }
 
 /**
- * Judges a client at the end of its handshake: it must satisfy the configuration of the handshake and the one that is
- * current by then.
+ * Decides about a client at the end of its handshake. The client must satisfy the configuration of the handshake and
+ * the configuration that is current at the end.
  *
  * @param secure The connection.
- * @param admission What the client must satisfy.
- * @returns Why the client is refused, or `undefined` if it may enter.
+ * @param admission The conditions.
+ * @returns The reason for the refusal; `undefined` if the client is accepted.
  */
 export function admissionRefusal(secure: TLSSocket, { own, current, allowClient }: Admission): string | undefined {
   try {
     const certificate = own || current ? certificateOf(secure) : undefined;
-    // Deno calls clients authorised that were not asked for a certificate.
+    // Deno sets `authorized` although no certificate was requested.
     if (!own || !certificate) secure.authorized = false;
     const reason = own?.refusal(secure, certificate) ??
       (own === current ? undefined : current?.refusalOfAdmitted(certificate));
@@ -158,26 +162,26 @@ export function admissionRefusal(secure: TLSSocket, { own, current, allowClient 
     noteClient(secure, verified);
     return verified && allowClient ? allowRefusal(verified, allowClient) : undefined;
   } catch (error) {
-    // Peers send certificates that a runtime cannot read, or that we cannot.
+    // A client may send a certificate that the runtime or this module cannot read.
     return `the certificate of the client cannot be read: ${(error as Error).message}`;
   }
 }
 
-/** Not `getPeerX509Certificate()`: on Node 22 and 24 it takes the chain away from later callers. */
+/** Does not call `getPeerX509Certificate()`, because later callers on Node 22 and 24 would not get the chain. */
 function certificateOf(secure: TLSSocket): ClientCertificate | undefined {
   const { raw, fingerprint256 } = secure.getPeerCertificate() ?? {};
   return fingerprint256 ? { raw, fingerprint256, authorities: new Set() } : undefined;
 }
 
 /**
- * Resets the connection of a client that is refused after its handshake. If the connection just ended, clients would
- * take it for complete, and resume the same session again and again.
+ * Resets the connection of a client that is refused after its handshake. A client would mistake a clean end for
+ * success, and resume the same session again and again.
  */
 export function resetConnection(secure: TLSSocket): void {
   const socket = socketUnder(secure);
   // Deferred: destroying inside the event crashes Node.
   setImmediate(() => {
-    // Only TCP knows a reset: Node throws for a unix socket.
+    // Only TCP has a reset. Node throws for a unix socket.
     if (socket instanceof Socket && socket.remotePort) socket.resetAndDestroy();
     secure.destroy();
   });

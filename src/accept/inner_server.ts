@@ -5,29 +5,30 @@ import { hideKey, socketUnder } from "../node_internals.ts";
 
 /** One handshake in progress. */
 export interface Pending {
-  /** Why it was ended by us, once it is. */
+  /** The error of this module, if this module has ended the handshake. */
   refusal: TlsReloadError | undefined;
-  /** The handshake is complete. Whether the client enters is another question. */
+  /** Called when the handshake is complete, before the client is accepted or refused. */
   admit(secure: TLSSocket): void;
   fail(error: unknown, secure?: TLSSocket): void;
 }
 
-/** The handshakes in progress of all servers, by the socket that they were begun with. */
+/** The handshakes in progress of all servers, by their socket. */
 const pendings = new WeakMap<Duplex, Pending>();
 
 /**
- * Makes a `tls.Server` that never listens and makes handshakes: `tls.Server` verifies clients, which a bare `TLSSocket`
- * leaves to its owner. It serves every generation that uses the same certified key and options.
+ * Makes a `tls.Server` that makes handshakes and never listens. A `tls.Server` verifies clients; a bare `TLSSocket`
+ * does not. All generations with the same certified key and options share the server.
  *
  * @param options The options of the server.
- * @param prepare Called with the server, so that its listeners are called before those of the handshakes.
- * @param duplex The only connection of the server, if it is not a `net.Socket`: nothing leads from an encrypted socket
- * to such a `Duplex` under it.
+ * @param prepare Called with the server, to add listeners that run before those of the handshakes.
+ * @param duplex The only connection of the server, if it is not a `net.Socket`, because no property leads from an
+ * encrypted socket to such a `Duplex`.
  * @returns The server.
  */
 export function createInnerServer(options: TlsOptions, prepare: (server: Server) => void, duplex?: Duplex): Server {
   const pendingOf = (secure: TLSSocket) => pendings.get((duplex ?? socketUnder(secure))!);
-  // No time limit but that of the handshake: Deno keeps every socket whose handshake has failed until the server's ends.
+  // Disables the time limit of the server, because Deno keeps each failed socket until that limit. `Pending` has its
+  // own.
   const server = hideKey(createServer({ ...options, handshakeTimeout: -1 }));
   prepare(server);
   server.on("secureConnection", (secure) => {
@@ -44,25 +45,25 @@ export function createInnerServer(options: TlsOptions, prepare: (server: Server)
 }
 
 /**
- * Gives a connection to a server.
+ * Passes a connection to a server.
  *
  * @param server The server.
  * @param socket The connection.
- * @param pending Where the handshake ends.
+ * @param pending Gets the outcome of the handshake.
  */
 export function handOver(server: Server, socket: Duplex, pending: Pending): void {
   pendings.set(socket, pending);
   server.emit("connection", socket);
 }
 
-/** Forgets a handshake that has ended. */
+/** Removes a handshake that has ended. */
 export function forget(socket: Duplex): void {
   pendings.delete(socket);
 }
 
 /**
- * RFC 8446 section 6.2: a fatal error ends the connection. The runtimes emit the error of a record that does not decrypt,
- * and leave the socket open.
+ * Closes a connection after a fatal error (RFC 8446 section 6.2). The runtimes emit an error for a record that cannot
+ * be decrypted, but leave the socket open.
  */
 function closeAfterError(secure: TLSSocket): void {
   // Deferred: the runtime has not sent its alert yet, and destroying inside the event crashes Node.

@@ -4,12 +4,12 @@ import { TlsReloadError } from "../errors.ts";
 import { type ClientHello, parseClientHello } from "./client_hello.ts";
 
 /**
- * Reads the ClientHello of a connection and gives its bytes back with `unshift()`, so that a TLS server can read them
- * again. The connection stays open, whatever the outcome: it belongs to the caller.
+ * Reads the ClientHello of a connection and puts its bytes back with `unshift()`, so that a TLS server can read them
+ * again. Never closes the connection, because it belongs to the caller.
  *
- * @param socket The connection, of which nothing has been read.
- * @param signal Ends the reading, when the peer takes too long for example.
- * @returns The hello, once it is whole.
+ * @param socket The connection, before its first byte is read.
+ * @param signal Stops the reading, for example at a time limit.
+ * @returns The hello, once it is complete.
  * @throws {TlsReloadError} `HANDSHAKE_FAILED` if the peer closes the connection or sends something else; the reason of
  * the signal if it is aborted.
  */

@@ -1,7 +1,7 @@
 import type { Server } from "node:tls";
 import type { CertifiedKey } from "../config/certified_key.ts";
 
-/** How many servers are kept if nothing else is said. On Node, a context takes about 41 KiB. */
+/** The default number of servers that are kept. On Node, the context of a server uses about 41 KiB. */
 export const MAX_CONTEXTS = 1_000;
 
 interface Entry {
@@ -10,34 +10,35 @@ interface Entry {
 }
 
 /**
- * The `tls.Server`s, each with a context, of the certified keys that were used last.
+ * A cache of `tls.Server`s, each with a context for one certified key.
  *
- * Invariant: it holds at most as many servers as it may, the one that was not used for longest first. A server outlives a
- * swap if its certified key and all settings are the same, so that a swap of many names builds no context again.
+ * Invariant: the cache never exceeds its maximum size; the least recently used server is first and is removed first. A
+ * server survives a swap if its certified key and all settings are unchanged, so a swap of one name among many rebuilds
+ * one context.
  */
 export class RecentServers {
   readonly #max: number;
   readonly #entries = new Map<CertifiedKey, Entry>();
 
   /**
-   * Makes an empty collection.
+   * Makes an empty cache.
    *
-   * @param max How many servers are kept.
+   * @param max The maximum number of servers.
    */
   constructor(max: number = MAX_CONTEXTS) {
     this.#max = max;
   }
 
-  /** How many servers are kept now. */
+  /** The number of servers. */
   get size(): number {
     return this.#entries.size;
   }
 
   /**
-   * The server of a certified key, made if there is none.
+   * Returns the server of a certified key. Makes it if the cache does not hold it.
    *
    * @param certifiedKey The certified key.
-   * @param settingsDigest The digest of everything else that the server is made with.
+   * @param settingsDigest The digest of all other settings of the server.
    * @param make Makes the server.
    * @returns The server.
    */
@@ -53,7 +54,7 @@ export class RecentServers {
     return server;
   }
 
-  /** Forgets every certified key except these, so that no private key stays in memory that is not in use. */
+  /** Removes the servers of all other certified keys, so that no unused private key stays in memory. */
   retain(certifiedKeys: readonly CertifiedKey[]): void {
     if (this.#entries.size === 0) return;
     const kept = new Set(certifiedKeys);

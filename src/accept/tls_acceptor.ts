@@ -12,21 +12,21 @@ export interface AcceptOptions {
   /** Aborts the handshake. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * How long the peer may take for the handshake.
+   * The time limit of the handshake.
    *
    * @default {10_000}
    */
   readonly handshakeTimeoutMs?: number | undefined;
   /**
-   * Sends small packets at once (`TCP_NODELAY`), so that an answer does not wait for the acknowledgement of the one
-   * before it. Ignored for sockets that are not TCP.
+   * Sends small packets at once (`TCP_NODELAY`), so that an answer does not wait for the acknowledgement of the
+   * previous one. Ignored for sockets that are not TCP.
    *
    * @default {true}
    */
   readonly noDelay?: boolean | undefined;
   /**
-   * Called with what the client offers and asks for, before the handshake. An error that it throws refuses the client.
-   * The names and protocols are the client's claims, and may hold any characters.
+   * Called with the ClientHello before the handshake. An error that the callback throws refuses the client. The client
+   * can claim any names and protocols, with any characters.
    */
   readonly onClientHello?: ((hello: ClientHello) => void) | undefined;
 }
@@ -39,11 +39,12 @@ export let handshakesOf: (acceptor: TlsAcceptor) => HandshakeServer;
 /**
  * A snapshot of a `TlsState`: it keeps the configuration that was current when `acceptor()` returned it.
  *
- * A server takes one acceptor for each accepted connection, so that a swap changes the next connection and no other.
- * Invariant: configuration and generation never change.
+ * A server gets the current acceptor for each accepted connection, so a swap applies to the next connection.
+ *
+ * Invariant: configuration and generation of an acceptor never change.
  */
 export class TlsAcceptor {
-  /** What connections are accepted with. */
+  /** The configuration that connections are accepted with. */
   readonly config: TlsConfig;
   /** The generation that these connections belong to. */
   readonly generation: number;
@@ -54,11 +55,11 @@ export class TlsAcceptor {
   }
 
   /**
-   * Makes an acceptor; `TlsState.acceptor()` gives the current one.
+   * Makes an acceptor. `TlsState.acceptor()` returns the current one of a state.
    *
-   * @param config What to accept connections with.
-   * @param generation Its number in the state that it belongs to.
-   * @param lineage The generations of that state; its own if there is none.
+   * @param config The configuration that connections are accepted with.
+   * @param generation The number of the configuration in its state.
+   * @param lineage The generations of the state; by default the acceptor is alone.
    */
   constructor(config: TlsConfig, generation = 0, lineage?: Lineage) {
     this.config = config;
@@ -69,26 +70,27 @@ export class TlsAcceptor {
   /**
    * Makes the TLS handshake as the server.
    *
-   * Resolves when the handshake is complete **and** the client satisfies the client authentication of this configuration
-   * and of the one that is current by then. Otherwise rejects and closes the connection. Always catch the rejection, or
-   * one bad peer ends the process.
+   * Resolves when the handshake is complete **and** the client satisfies the client authentication of this
+   * configuration and of the current one. Otherwise rejects and closes the connection. Always catch the rejection,
+   * because an unhandled rejection ends the process.
    *
-   * Accepts TCP sockets, unix sockets and any other `Duplex`. For STARTTLS, first give back with `socket.unshift(bytes)`
-   * the bytes that were read too far. A `Duplex` that is not a `net.Socket` costs a context of its own and does not
-   * resume sessions.
+   * Accepts TCP sockets, unix sockets and any other `Duplex`. For STARTTLS, first put back the bytes after the command
+   * with `socket.unshift(bytes)`. A `Duplex` that is not a `net.Socket` needs a context of its own and does not resume
+   * sessions.
    *
-   * With several certified keys the client gets the one that is for the name it asks for and that it can verify. Only
-   * then, with `onClientHello`, and while `TlsState.answerAlpnChallenge()` waits, is its first message read beforehand.
+   * With several certified keys, the client gets the key for the name that it asks for, of a kind that it can verify.
+   * The ClientHello is read before the handshake only if there are several keys, unknown names are refused, a challenge
+   * of `TlsState.answerAlpnChallenge()` is pending, or `onClientHello` is set.
    *
    * An `"error"` of the returned socket closes the connection, also without a listener (RFC 8446 section 6.2). To close
-   * the connection, destroy the returned socket only: destroying both sockets in one turn can crash Node.
+   * the connection, destroy only the returned socket, because Node can crash if both sockets are destroyed in one turn.
    *
-   * @param socket The accepted connection. It belongs to the acceptor from here on.
-   * @param options A signal, a time limit, and whether small packets are sent at once.
+   * @param socket The accepted connection. It belongs to the acceptor from now on.
+   * @param options The signal, the time limit, `noDelay` and `onClientHello`.
    * @returns The encrypted connection.
-   * @throws {TlsReloadError} `HANDSHAKE_FAILED`, `HANDSHAKE_TIMEOUT`, `CLIENT_UNAUTHORIZED`, or `CHALLENGE_ANSWERED`; the
-   * reason of the signal if it is aborted.
-   * @throws {TypeError} If the socket is not a `Duplex`, or an option is unknown or is none of its allowed values.
+   * @throws {TlsReloadError} `HANDSHAKE_FAILED`, `HANDSHAKE_TIMEOUT`, `CLIENT_UNAUTHORIZED`, or `CHALLENGE_ANSWERED`;
+   * the reason of the signal if it is aborted.
+   * @throws {TypeError} If the socket is not a `Duplex`, or an option is unknown or invalid.
    *
    * @example
    * ```ts

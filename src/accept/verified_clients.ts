@@ -1,25 +1,26 @@
 import type { PathCertificate } from "../x509/path_certificate.ts";
 import type { TrustAnchors } from "../x509/trust_anchors.ts";
 
-/** How many clients a state remembers, at about 500 bytes each. A client that was forgotten makes a full handshake. */
+/** The maximum number of clients, at about 500 bytes each. A client that was removed must make a full handshake. */
 const MAX_REMEMBERED = 10_000;
 
-/** How long a path was found to hold, and where it ends. */
+/** A path that was found: its validity, and the authorities at its end. */
 export interface Finding {
-  /** The authorities that it was looked for in. */
+  /** The authorities that the path was searched for in. */
   readonly anchors: TrustAnchors;
-  /** The first and the last moment at which every certificate of the path is valid, in milliseconds since 1970. */
+  /** The first moment at which all certificates of the path are valid, in milliseconds since 1970. */
   readonly notBefore: number;
+  /** The last moment at which all certificates of the path are valid, in milliseconds since 1970. */
   readonly notAfter: number;
-  /** SHA-256 fingerprints of the authorities that may have verified the client: one, if the path is known. */
+  /** SHA-256 fingerprints of the authorities that the path may end at: one, if the path is known. */
   readonly authorities: ReadonlySet<string>;
 }
 
-/** What a full handshake has shown of a client. */
+/** The verification of a client by a full handshake. */
 export interface Verification {
   /**
-   * The certificates that the client has sent and that its path needs; `undefined` if the runtime does not show them
-   * and has verified the path alone.
+   * The certificates of the client that are part of its path; `undefined` if the runtime does not show them and has
+   * verified the path itself.
    */
   readonly intermediates: readonly PathCertificate[] | undefined;
   /** The latest finding. */
@@ -27,21 +28,21 @@ export interface Verification {
 }
 
 /**
- * The clients that were verified in full handshakes of one state, or of one attached server.
+ * The clients that full handshakes of one state, or of one attached server, have verified.
  *
- * Invariant: it holds at most 10,000 clients by the fingerprint of their certificate, the one that was away longest
- * first. It is never shared between servers: a client that one server has verified means nothing to another one, and
- * Deno lets a client resume the session of any server of the process.
+ * Invariant: it holds at most 10,000 clients, by the fingerprint of their certificate; the client that was away longest
+ * is first and is removed first. Servers never share it, because Deno lets a client resume a session of any server of
+ * the process, and the servers may trust different clients.
  */
 export class VerifiedClients {
   readonly #verifications = new Map<string, Verification>();
 
-  /** What is known of a client. */
+  /** The verification of a client, if it is known. */
   get(fingerprint256: string): Verification | undefined {
     return this.#verifications.get(fingerprint256);
   }
 
-  /** Remembers a client that has entered. */
+  /** Stores the verification of a client that was accepted. */
   remember(fingerprint256: string, verification: Verification): void {
     this.#verifications.delete(fingerprint256);
     this.#verifications.set(fingerprint256, verification);

@@ -15,22 +15,22 @@ import { reportTlsError } from "./tls_errors.ts";
 import { TicketKeys } from "./ticket_keys.ts";
 
 const DEFAULT_TIMEOUT_MS = 10_000;
-/** Events of the handshake that a runtime emits only if the server has a listener. */
+/** Events of a handshake that a runtime emits only if the server has a listener. */
 const HANDSHAKE_EVENTS = ["keylog", "newSession", "resumeSession", "OCSPRequest"] as const;
-/** Methods that would change what the state decides. */
+/** Methods that would replace the configuration of the state. */
 const REFUSED_METHODS = ["setSecureContext", "addContext"] as const;
 
 type Emitter = { emit(event: string, ...args: unknown[]): boolean };
 
-/** Judges the clients of the current generation. */
+/** The client verification of the current generation. */
 export let currentVerification: (server: AcceptingServer) => ClientVerification | undefined;
 
 /**
- * A server whose connections are accepted by the generations of its state. The runtime's own `"connection"` listener is
- * taken out; the events that it would cause are emitted all the same.
+ * A server whose connections are accepted by the generations of its state. A listener of this class replaces the
+ * `"connection"` listener of the runtime, and emits the same events.
  *
  * Invariant: a connection belongs to the generation that is current when it is accepted. The server emits
- * `"secureConnection"` only for clients that the handshake has admitted. Nothing of the user is replaced.
+ * `"secureConnection"` only for accepted clients. Listeners of the user are never replaced.
  */
 export class AcceptingServer implements Attachment, Follower {
   readonly mechanism = "acceptor";
@@ -74,11 +74,11 @@ export class AcceptingServer implements Attachment, Follower {
   }
 
   requireServable(next: TlsConfig): void {
-    // A configuration has proved itself, and needs no second look unless the server adds options.
+    // A configuration is proved already, so only the options of the server can make it unusable.
     if (this.#inherited.isEmpty) return;
     const options = this.#inherited.with(next);
     try {
-      // OpenSSL builds a context that speaks no version at all.
+      // OpenSSL builds a context that supports no version at all.
       if (options.minVersion! > options.maxVersion!) throw new Error("the server's maxVersion is too low");
       createSecureContext(options);
     } catch (cause) {
@@ -129,16 +129,16 @@ export class AcceptingServer implements Attachment, Follower {
 
   #refuse(error: TlsReloadError, secure: TLSSocket | undefined): void {
     if (error.code === "CHALLENGE_ANSWERED") return;
-    // The runtime has emitted its own errors, and our time limit with them; it knows nothing of a client that we refuse.
+    // The runtime has emitted its own errors, including the time limit. Only a refused client is new to the server.
     const isEmitted = error.cause !== undefined || error.code !== "CLIENT_UNAUTHORIZED";
     if (secure && !isEmitted) this.#emit("tlsClientError", error, this.#claim(secure));
     reportTlsError(this.onTlsError, error);
   }
 
-  /** Passes on what a server that does not listen emits by itself. */
+  /** Passes on the errors that the inner server emits. */
   #passOn(inner: Server): void {
     inner.on("tlsClientError", (error, secure) => this.#emit("tlsClientError", error, this.#claim(secure)));
-    // Node emits what a listener of "newSession" throws.
+    // Node emits the error that a listener of "newSession" throws.
     inner.on("error", (error) => this.#emit("error", error));
   }
 
@@ -151,7 +151,7 @@ export class AcceptingServer implements Attachment, Follower {
     }
   }
 
-  /** Makes a socket one of the user's server: `http2` reads the server of its sockets. */
+  /** Sets the server of a socket to the server of the user, because `http2` reads that property. */
   #claim(secure: TLSSocket): TLSSocket {
     return Object.assign(secure, { server: this.#server });
   }

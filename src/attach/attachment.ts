@@ -11,26 +11,26 @@ export type AttachMechanism = "acceptor" | "context";
 /** The options of `attach()`. */
 export interface AttachOptions {
   /**
-   * How long a client may take for the handshake. On Bun the time limit of the server holds.
+   * The time limit of a handshake. On Bun the time limit of the server applies.
    *
-   * @default The time limit of the server where it can be read, else 10 seconds.
+   * @default The time limit of the server if it can be read, otherwise 10 seconds.
    */
   readonly handshakeTimeoutMs?: number | undefined;
   /**
-   * Sends small packets at once (`TCP_NODELAY`). On Bun the setting of the server holds.
+   * Sends small packets at once (`TCP_NODELAY`). On Bun the setting of the server applies.
    *
    * @default {true}
    */
   readonly noDelay?: boolean | undefined;
   /**
-   * Forces a mechanism.
+   * The mechanism.
    *
-   * @default The best one that this runtime has for the server.
+   * @default The best mechanism that the runtime has for the server.
    */
   readonly mechanism?: AttachMechanism | undefined;
   /**
-   * Called with our error of each connection whose handshake fails or whose client is refused. The server emits
-   * `"tlsClientError"` too, with the error of the runtime.
+   * Called with a `TlsReloadError` for each failed handshake and each refused client. The server also emits
+   * `"tlsClientError"`, with the error of the runtime.
    *
    * @default Ignored, because clients can cause any number of these.
    */
@@ -43,8 +43,8 @@ export interface Attachment extends Disposable {
   readonly isAttached: boolean;
   /** How the server follows its state. */
   readonly mechanism: AttachMechanism;
-  /** Why it follows in this way. */
+  /** The reason for this mechanism. */
   readonly mechanismReason: string;
-  /** Called with the error of each failed handshake, if the option was given. */
+  /** The option `onTlsError`. */
   readonly onTlsError: ((error: TlsReloadError) => void) | undefined;
 }

@@ -20,15 +20,15 @@ export function canChangeContext(server: Server): boolean {
   return typeof server.setSecureContext === "function";
 }
 
-/** Judges the clients of the current configuration. */
+/** The client verification of the current configuration. */
 export let currentVerification: (server: ContextServer) => ClientVerification | undefined;
 
 /**
- * A server whose context is replaced at each swap: for servers of Bun, which accept outside of JavaScript.
+ * A server whose context is replaced at each swap. It serves Bun, whose servers do not accept in JavaScript.
  *
- * Invariant: the server asks for client certificates and offers protocols as every configuration of its state does,
- * because nothing can change these two. A client reaches the application only if the configuration admits it that was
- * current when the handshake began, and the one that is current when it ends.
+ * Invariant: all configurations of the state request client certificates and offer protocols as the server does,
+ * because these two cannot be changed. A client reaches the application only if it satisfies the configuration at the
+ * begin of its handshake and the configuration at its end.
  */
 export class ContextServer implements Attachment, Follower {
   readonly mechanism = "context";
@@ -38,7 +38,7 @@ export class ContextServer implements Attachment, Follower {
   readonly #inherited: InheritedOptions;
   readonly #allowClient: AllowClient | undefined;
   readonly #verifiedClients = new VerifiedClients();
-  /** What each connection was accepted under. */
+  /** The verification that was current when each connection was accepted. */
   readonly #verificationAt = new WeakMap<object, ClientVerification | undefined>();
   readonly #emit: Server["emit"];
   #verification: ClientVerification | undefined;
@@ -65,7 +65,7 @@ export class ContextServer implements Attachment, Follower {
     const { emit } = server;
     this.#emit = emit;
     this.#disposables = [
-      // The one place that every connection passes before the listeners of the application.
+      // Only `emit` sees every connection before the listeners of the application.
       replaceMethod(server, "emit", this.#intercept as Server["emit"]),
       addFollower(state, this),
     ];
@@ -103,7 +103,7 @@ export class ContextServer implements Attachment, Follower {
 
   #apply(config: TlsConfig): void {
     const { clientAuth } = config;
-    // First, so that no client enters on old trust if the runtime refuses the context.
+    // Comes first, so that no client is accepted by the old trust if the runtime refuses the context.
     this.#verification = clientAuth && new ClientVerification(clientAuth, this.#verifiedClients);
     try {
       this.#server.setSecureContext(this.#inherited.with(config));

@@ -6,10 +6,10 @@ import { callbacksOf, keptOptions, settingsOf } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
 
 /**
- * What a server was created with and keeps while it is attached.
+ * The options that a server was created with and keeps while it is attached.
  *
- * Invariant: it never holds what the server got from a configuration, by `state.tls`, so that a later configuration can
- * leave an option out.
+ * Invariant: it never holds an option that the server got from a configuration by `state.tls`, so a later configuration
+ * can omit the option.
  */
 export class InheritedOptions {
   readonly #kept: TlsOptions;
@@ -27,13 +27,13 @@ export class InheritedOptions {
     this.#kept = { ...Object.fromEntries(kept), ...(ALPNProtocols && { ALPNProtocols }) };
   }
 
-  /** Whether the server has options that a configuration might not fit. */
+  /** Whether the server has no option that can conflict with a configuration. */
   get isEmpty(): boolean {
     return Object.keys(this.#kept).every((name) => HARMLESS.has(name));
   }
 
   /**
-   * The options that a server with a configuration is created with: those of the configuration win.
+   * Combines the options with those of a configuration, which take precedence.
    *
    * @param config The configuration.
    * @param certifiedKey One of its certified keys.
@@ -45,7 +45,7 @@ export class InheritedOptions {
     return {
       ...kept,
       ...options,
-      // The defaults of a configuration do not widen what a server was created with.
+      // The default versions of a configuration do not widen the range of the server.
       minVersion: minVersion === "TLSv1.2" ? stricter(kept.minVersion, minVersion) : minVersion,
       maxVersion: maxVersion === "TLSv1.3" ? kept.maxVersion ?? maxVersion : maxVersion,
       secureOptions: (kept.secureOptions ?? 0) | secureOptions,
@@ -53,7 +53,7 @@ export class InheritedOptions {
   }
 }
 
-/** Options that fit every configuration. */
+/** Options that cannot conflict with a configuration. */
 const HARMLESS: ReadonlySet<string> = new Set([
   "ALPNProtocols",
   "enableTrace",
@@ -62,13 +62,13 @@ const HARMLESS: ReadonlySet<string> = new Set([
   "sessionTimeout",
 ]);
 
-/** Versions below TLS 1.2 are not served any more. */
+/** The higher one of two lowest versions. Versions below TLS 1.2 are never served. */
 function stricter(own: TlsOptions["minVersion"], lowest: TlsOptions["minVersion"]): TlsOptions["minVersion"] {
   return own === "TLSv1.3" ? own : lowest;
 }
 
 /**
- * Refuses a server with settings that would be lost.
+ * Refuses a server with settings that would be ignored.
  *
  * @param server The server.
  * @param config The configuration that is current when the server is attached.

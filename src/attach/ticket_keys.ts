@@ -10,39 +10,39 @@ const TICKET_KEYS_BYTES = 48;
 /**
  * The session ticket keys of an attached server.
  *
- * Invariant: keys that the user sets always hold, by `ticketKeys` or by `setTicketKeys()` at any time. Otherwise the keys
- * stay the same as long as client authentication, ALPN and versions do, and are drawn anew when these change. Only Node
- * encrypts tickets with these keys; Deno has keys of the process, and ignores them.
+ * Invariant: keys that the user sets, by `ticketKeys` or by `setTicketKeys()` at any time, are always used. Otherwise
+ * the keys are replaced exactly when client authentication, ALPN or versions change. Only Node uses these keys. Deno
+ * ignores them, because it has keys of its own for the process.
  */
 export class TicketKeys {
   readonly #server: Server;
-  readonly #first: Uint8Array | undefined;
-  #drawn: Uint8Array | undefined;
+  readonly #initial: Uint8Array | undefined;
+  #generated: Uint8Array | undefined;
   #sessionDigest: string;
 
   constructor(server: Server, config: TlsConfig) {
     this.#server = server;
-    this.#first = this.#own();
-    this.#drawn = this.#first;
+    this.#initial = this.#own();
+    this.#generated = this.#initial;
     this.#sessionDigest = sessionDigestOf(config);
   }
 
-  /** Draws new keys if sessions of the previous configuration must not be resumed with this one. */
+  /** Generates new keys if sessions of the previous configuration must not be resumed with this one. */
   follow(config: TlsConfig): void {
     const digest = sessionDigestOf(config);
     if (digest === this.#sessionDigest) return;
     this.#sessionDigest = digest;
-    if (this.#drawn) this.#drawn = randomBytes(TICKET_KEYS_BYTES);
+    if (this.#generated) this.#generated = randomBytes(TICKET_KEYS_BYTES);
   }
 
   /**
-   * Gives a server the keys.
+   * Sets the keys of a server.
    *
    * @param server The server that encrypts tickets.
-   * @param given The keys that it was given before.
-   * @param config The configuration that it serves with.
-   * @param certifiedKey The certified key that it serves.
-   * @returns The keys that it has now.
+   * @param given The keys that were set before.
+   * @param config The configuration of the server.
+   * @param certifiedKey The certified key of the server.
+   * @returns The keys of the server now.
    */
   giveTo(
     server: Server,
@@ -51,9 +51,9 @@ export class TicketKeys {
     certifiedKey: CertifiedKey,
   ): Uint8Array | undefined {
     const own = this.#own();
-    const isSet = hasTicketKeys(this.#server) || !isSame(own, this.#first);
-    const shared = isSet ? own : this.#drawn;
-    // A session of one name must not be resumed under another one, whose certificate the client would not be shown.
+    const isSet = hasTicketKeys(this.#server) || !isSame(own, this.#initial);
+    const shared = isSet ? own : this.#generated;
+    // A session of one name must not be resumed under another name, because the client would not see its certificate.
     const keys = shared && config.certifiedKeys.length > 1 ? derived(shared, certifiedKey) : shared;
     if (keys && !isSame(keys, given)) server.setTicketKeys(keys as Parameters<Server["setTicketKeys"]>[0]);
     return keys;
@@ -64,7 +64,7 @@ export class TicketKeys {
   }
 }
 
-/** The same for the same certified key in every process that shares the keys. */
+/** Derives the keys of a certified key. Processes that share the keys derive the same ones. */
 function derived(keys: Uint8Array, certifiedKey: CertifiedKey): Uint8Array {
   return new Uint8Array(hkdfSync("sha256", keys, certifiedKey.leaf.fingerprint256, "ticket keys", TICKET_KEYS_BYTES));
 }

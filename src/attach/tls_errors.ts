@@ -2,7 +2,7 @@ import type { TlsReloadError } from "../errors.ts";
 import { warn } from "../warnings.ts";
 import type { AttachOptions } from "./attachment.ts";
 
-/** Calls the user's listener. An error that the listener throws is emitted as a process warning. */
+/** Calls the listener of the user. An error that the listener throws is emitted as a process warning. */
 export function reportTlsError(listener: AttachOptions["onTlsError"], error: TlsReloadError): void {
   try {
     listener?.(error);

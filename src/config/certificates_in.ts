@@ -31,8 +31,8 @@ const DEFAULT_NAME = "default";
 
 /**
  * Reads all certificates of a folder with their keys: `name.pem` with both, `name.crt` with `name.key`, and folders of
- * certbot, `name/fullchain.pem` with `name/privkey.pem`. Sorts them by name, `default` first. Ignores names that begin with
- * a dot.
+ * certbot, `name/fullchain.pem` with `name/privkey.pem`. Sorts them by name, `default` first. Ignores names that begin
+ * with a dot.
  *
  * A pair that cannot be loaded does not stop the others. It is reported, and its certified key of the previous
  * configuration is kept. A pair is removed once both of its files are removed.
@@ -40,8 +40,8 @@ const DEFAULT_NAME = "default";
  * @param folder The folder.
  * @param options The current configuration, and a callback for errors.
  * @returns The certified keys, for {@linkcode loadTlsConfig} or {@linkcode TlsConfig}.
- * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE` if the folder cannot be read, `NO_CERTIFICATE` if it holds
- * no pair, or the error of the first pair if no pair can be loaded.
+ * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE` if the folder cannot be read, `NO_CERTIFICATE` if it
+ * holds no pair, or the error of the first pair if no pair can be loaded.
  * @throws {TypeError} If the folder is not a path, or an option is unknown or invalid.
  *
  * @example

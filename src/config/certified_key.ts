@@ -12,8 +12,8 @@ export interface CertifiedKeyInit {
   /** The private key of the first certificate. */
   readonly key: PemInput;
   /**
-   * The passphrase of an encrypted private key. Decryption blocks the event loop: usually for less than a second, at the
-   * limits for up to ten seconds. {@linkcode loadTlsConfig} decrypts in the background.
+   * The passphrase of an encrypted private key. Decryption blocks the event loop: usually for less than a second, at
+   * the limits for up to ten seconds. {@linkcode loadTlsConfig} decrypts in the background.
    */
   readonly passphrase?: string | undefined;
 }
@@ -32,8 +32,8 @@ export let certifiedKeyDigestOf: (certifiedKey: CertifiedKey) => string;
 /**
  * A certificate chain and its private key.
  *
- * Invariant: the chain holds at least one certificate, and the key belongs to the first one. Immutable. Users can neither
- * read nor print the key.
+ * Invariant: the chain holds at least one certificate, and the key belongs to the first one. Immutable. Users can
+ * neither read nor print the key.
  */
 export class CertifiedKey {
   /** The certificates that are sent, the server's own first. */
@@ -86,8 +86,8 @@ const forgotten = new FinalizationRegistry<string>((digest) => {
 });
 
 /**
- * Parses a chain and its key. Returns the earlier certified key if the same input was parsed before and the result is still
- * in use, so a reload parses only files that have changed.
+ * Parses a chain and its key. Returns the earlier certified key if the same input was parsed before and the result is
+ * still in use, so a reload parses only files that have changed.
  *
  * @param init Chain and key in PEM, and the passphrase of the key.
  * @returns The certified key.

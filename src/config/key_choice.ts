@@ -5,7 +5,10 @@ import type { Named } from "./server_names.ts";
 export interface ClientAbilities {
   /** The versions of TLS that the client offers, in the form of `getProtocol()`. */
   readonly versions: readonly string[];
-  /** The signature algorithms, as numbers of the IANA registry `TLS SignatureScheme`; empty if the client does not send any. */
+  /**
+   * The signature algorithms, as numbers of the IANA registry `TLS SignatureScheme`; empty if the client does not send
+   * any.
+   */
   readonly signatureAlgorithms: readonly number[];
   /** The cipher suites, as numbers of the IANA registry `TLS Cipher Suites`. */
   readonly cipherSuites: readonly number[];

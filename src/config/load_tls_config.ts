@@ -25,13 +25,15 @@ export interface LoadOptions extends TlsConfigOptions<string | URL> {
 }
 
 const KEY_OPTION_NAMES = ["cert", "key", "passphrase"];
-/** The number of certified keys that are read at once: enough to keep the disk busy, few enough to parse in one turn. */
+/**
+ * The number of certified keys that are read at once: enough to keep the disk busy, few enough to parse in one turn.
+ */
 const READERS = 8;
 
 /**
- * Reads several certified keys, for servers of several names, or of one name with an RSA and an ECDSA key. A client gets
- * the key whose certificate holds the name that it asks for. A certified key that is unchanged since an earlier load, and
- * still in use, is neither parsed nor proved again.
+ * Reads several certified keys, for servers of several names, or of one name with an RSA and an ECDSA key. A client
+ * gets the key whose certificate holds the name that it asks for. A certified key that is unchanged since an earlier
+ * load, and still in use, is neither parsed nor proved again.
  *
  * @param certifiedKeys Their files, the default first; or `CertifiedKey` objects of another configuration.
  * @param options ALPN, versions, cipher suites, groups, the answer to unknown names, and client authentication.
@@ -65,7 +67,8 @@ export async function loadTlsConfig(
  *
  * @param certPath The chain in PEM, the server's own certificate first; or one certificate in DER.
  * @param keyPath The private key in PEM or DER: PKCS#8, PKCS#1 or SEC1.
- * @param options Passphrase, ALPN, versions, cipher suites, groups, and client authentication, whose `ca` is a path too.
+ * @param options Passphrase, ALPN, versions, cipher suites, groups, and client authentication, whose `ca` is a path
+ * too.
  * @returns The configuration.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, `FILE_TOO_LARGE`, every error of {@linkcode TlsConfig},
  * with the path, and those of {@linkcode proveTlsConfig}.
@@ -118,7 +121,8 @@ async function loadAll(
 }
 
 /**
- * Reads several certified keys at once, and parses them one after another, so that no turn of the event loop takes long.
+ * Reads several certified keys at once, and parses them one after another, so that no turn of the event loop takes
+ * long.
  *
  * @param entries The files of the certified keys, or certified keys.
  * @param recover Called with each error. Returns a replacement for the certified key, `undefined` to leave it out, or

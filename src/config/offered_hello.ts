@@ -75,8 +75,8 @@ export function encodeClientHello({ version, suites, groups, serverName }: Clien
 }
 
 /**
- * Whether a server accepts an offer: whether its answer begins with a ServerHello. A HelloRetryRequest, which asks for a
- * key share, has the form of a ServerHello.
+ * Whether a server accepts an offer: whether its answer begins with a ServerHello. A HelloRetryRequest, which asks for
+ * a key share, has the form of a ServerHello.
  *
  * @param answer The first bytes of the answer.
  * @returns `undefined` as long as there are too few bytes.

@@ -39,9 +39,9 @@ export interface TlsConfigOptions<Source> {
   readonly maxVersion?: TlsVersion | undefined;
   /**
    * The cipher suites that the server accepts, by their OpenSSL names and separated by colons, such as
-   * `"TLS_AES_256_GCM_SHA384:ECDHE-ECDSA-AES256-GCM-SHA384"`. If the list names no suite of TLS 1.3, the runtime's suites
-   * of TLS 1.3 stay enabled. It must name a suite of TLS 1.2 unless `minVersion` is TLS 1.3. Deno cannot limit cipher
-   * suites, and Bun cannot limit those of TLS 1.3: there `proveTlsConfig()` throws `UNSUPPORTED`.
+   * `"TLS_AES_256_GCM_SHA384:ECDHE-ECDSA-AES256-GCM-SHA384"`. If the list names no suite of TLS 1.3, the runtime's
+   * suites of TLS 1.3 stay enabled. It must name a suite of TLS 1.2 unless `minVersion` is TLS 1.3. Deno cannot limit
+   * cipher suites, and Bun cannot limit those of TLS 1.3: there `proveTlsConfig()` throws `UNSUPPORTED`.
    *
    * @default The suites of the runtime.
    */
@@ -61,8 +61,8 @@ export interface TlsConfigOptions<Source> {
    */
   readonly unknownName?: UnknownName | undefined;
   /**
-   * Requests a certificate from clients. By default no certificate is requested. The option applies to all names, because
-   * a client can claim any name.
+   * Requests a certificate from clients. By default no certificate is requested. The option applies to all names,
+   * because a client can claim any name.
    */
   readonly clientAuth?: {
     /** The certificate authorities of the clients: one source, which may hold several certificates. */

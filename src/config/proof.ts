@@ -23,16 +23,16 @@ const provedKeys = new WeakSet<CertifiedKey>();
 const SAMPLE = Buffer.from("proof");
 
 /**
- * Proves that a configuration can serve. Completes a TLS handshake in memory and compares the certificate that the client
- * receives, because runtimes accept configurations with which every handshake fails. Then offers the server the versions,
- * cipher suites and groups that the configuration forbids, because runtimes ignore some options silently.
+ * Proves that a configuration can serve. Completes a TLS handshake in memory and compares the certificate that the
+ * client receives, because runtimes accept configurations with which every handshake fails. Then offers the server the
+ * versions, cipher suites and groups that the configuration forbids, because runtimes ignore some options silently.
  *
- * Of several certified keys, the default and one of each other kind of key make a handshake. Each other key signs a sample
- * that its certificate must verify. Configurations and keys that have been proved are not proved again.
+ * Of several certified keys, the default and one of each other kind of key make a handshake. Each other key signs a
+ * sample that its certificate must verify. Configurations and keys that have been proved are not proved again.
  *
  * @param config The configuration to prove.
- * @throws {TlsReloadError} `CONFIG_UNUSABLE`, with the error of the handshake as its cause; `UNSUPPORTED` if the runtime
- * ignores an option of the configuration.
+ * @throws {TlsReloadError} `CONFIG_UNUSABLE`, with the error of the handshake as its cause; `UNSUPPORTED` if the
+ * runtime ignores an option of the configuration.
  */
 export async function proveTlsConfig(config: TlsConfig): Promise<void> {
   if (proved.has(config)) return;
@@ -54,7 +54,8 @@ async function proveOthers(config: TlsConfig): Promise<void> {
   const task = new LongTask();
   const isKnown = (certifiedKey: CertifiedKey) => provedKeys.has(certifiedKey);
   const { certifiedKeys } = config;
-  // Known keys come last. One of them still makes a handshake if no other key of its kind does: the settings may be new.
+  // Known keys come last. One of them still makes a handshake if no other key of its kind does: the settings may be
+  // new.
   for (const certifiedKey of [...certifiedKeys.filter((each) => !isKnown(each)), ...certifiedKeys.filter(isKnown)]) {
     const kind = proofKindOf(certifiedKey.leaf);
     const isNewKind = !kinds.has(kind);

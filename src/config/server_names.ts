@@ -20,8 +20,8 @@ export function normalizeName(name: string): string {
 }
 
 /**
- * Finds certified keys by the DNS names and addresses of their certificates. The time of a look-up does not depend on the
- * number of keys.
+ * Finds certified keys by the DNS names and addresses of their certificates. The time of a look-up does not depend on
+ * the number of keys.
  *
  * Invariant: a name finds all keys with the exact name, otherwise all keys with the wildcard. A wildcard stands for one
  * label, the first (RFC 6125 section 6.4.3).

@@ -59,11 +59,11 @@ export let certifiedKeyForClient: (
 ) => CertifiedKey | undefined;
 
 /**
- * The TLS configuration of a server as one whole: chains, private keys, client authorities, ALPN, versions, cipher suites
- * and groups.
+ * The TLS configuration of a server as one whole: chains, private keys, client authorities, ALPN, versions, cipher
+ * suites and groups.
  *
- * Invariant: all chains parse, each has one usable private key that belongs to its first certificate, and the runtime has
- * built a context from them. Immutable. Users can neither read nor print a key. A configuration with an expired
+ * Invariant: all chains parse, each has one usable private key that belongs to its first certificate, and the runtime
+ * has built a context from them. Immutable. Users can neither read nor print a key. A configuration with an expired
  * certificate is valid: the application reads the validity and decides.
  *
  * {@linkcode loadTlsConfig} makes a configuration from files, and proves that it can serve.

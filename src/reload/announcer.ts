@@ -5,12 +5,12 @@ import type { ExpiryAlarm } from "./expiry_alarms.ts";
 import { logEvent, type Logger } from "./logger.ts";
 import type { ReloadResult } from "./reload_result.ts";
 
-/** The events of the outcomes. */
+/** The event of each outcome. */
 const EVENTS = { swapped: "swap", unchanged: "unchanged", pending: "pending", rejected: "reject" } as const;
 
 /**
- * Makes what happens in a reloader known: as an event, as a message of the diagnostics channel `tls-reload:EVENT`, and to
- * the logger. Without a logger, a failure that no listener handles is emitted as a process warning.
+ * Announces the events of a reloader: dispatches an event, publishes to the diagnostics channel `tls-reload:EVENT`, and
+ * calls the logger. Without a logger, emits a process warning for a failure that no listener handles.
  */
 export class Announcer {
   readonly #target: EventTarget;
@@ -36,7 +36,7 @@ export class Announcer {
     if (this.#announce("expiring", { ...alarm, message })) warn(message);
   }
 
-  /** Announces that a followed stream has ended, and when it is subscribed to again. */
+  /** Announces that a followed stream has ended, and the pause before the next subscription. */
   disconnect(error: unknown, retryMs: number): void {
     this.#announce("disconnect", { error, retryMs });
   }

@@ -10,7 +10,7 @@ import type { ReloadResult } from "./reload_result.ts";
 import { type PendingConfig, PendingSwap } from "./pending_swap.ts";
 import { requireReplaceable } from "./validity.ts";
 
-/** Called with each outcome, and whether it is to be reported: repeated failures and repeated delays are not. */
+/** Called with each outcome, and whether to report it. Repeated failures and repeated delays are not reported. */
 type EndListener = (result: ReloadResult, isNews: boolean) => void;
 
 /** The options of {@linkcode ReloadAttempts}. */
@@ -24,9 +24,9 @@ export interface AttemptOptions {
 /**
  * Runs reloads: loads, compares, proves, swaps.
  *
- * One attempt runs at a time. The state changes only by a configuration that was loaded whole and proved, and that
- * differs from the current one. `loadedDigest` is that of the last configuration that could be loaded. What is pending
- * was proved, is newer than the current configuration, and is forgotten as soon as the source holds anything else.
+ * Invariant: one attempt runs at a time. The state changes only to a configuration that was loaded from one version of
+ * the files, was proved, and differs from the current one. `loadedDigest` is the digest of the last configuration that
+ * was loaded. A pending configuration was proved, and is discarded as soon as the source holds another one.
  */
 export class ReloadAttempts {
   readonly history = new ReloadHistory();
@@ -43,9 +43,9 @@ export class ReloadAttempts {
   #loadedDigest: string | undefined;
 
   /**
-   * @param state What to keep in sync.
+   * @param state The state to keep in sync.
    * @param load Loads the configuration.
-   * @param options How far ahead a validity may begin, and what is called when an attempt has ended.
+   * @param options The limit for pending configurations, and a callback for the end of an attempt.
    */
   constructor(state: TlsState, load: () => Promise<TlsConfig>, options: AttemptOptions) {
     this.#state = state;
@@ -70,12 +70,12 @@ export class ReloadAttempts {
     return this.#flight.run();
   }
 
-  /** Loads by this function from now on; by the one of the constructor again, if it is `undefined`. */
+  /** Replaces the function that loads. `undefined` restores the function of the constructor. */
   replaceLoad(load: (() => Promise<TlsConfig>) | undefined): void {
     this.#replacedLoad = load;
   }
 
-  /** Forgets what is pending, and resolves when the attempts that were asked for until now have ended. */
+  /** Discards a pending configuration. Resolves when the attempts that were requested until now have ended. */
   async close(): Promise<void> {
     this.#pending.clear();
     await this.#flight.settled();
@@ -87,7 +87,7 @@ export class ReloadAttempts {
     this.#isNextForced = false;
     this.history.begin();
     const result = await this.#resultOf(isForced).catch((error): ReloadResult => {
-      // No digest counts as loaded now, so the watches retry, even if the files are those of the last success again.
+      // No digest counts as loaded now, so the watches retry even if the files return to those of the last success.
       for (const watch of this.watches) watch.markLoaded(undefined);
       return { outcome: "rejected", error };
     });
@@ -110,7 +110,7 @@ export class ReloadAttempts {
   async #swap(config: TlsConfig, isForced: boolean): Promise<ReloadResult> {
     this.#loadedDigest = digestOf(config);
     if (!this.isLoadedServed) await proveTlsConfig(config);
-    // Compared after the proof as well: a pending configuration may have become valid meanwhile.
+    // Compares after the proof, because a pending configuration may have become valid meanwhile.
     const current = this.#state.current();
     if (this.isLoadedServed) {
       this.#pending.clear();

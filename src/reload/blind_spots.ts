@@ -1,8 +1,9 @@
 import { readFailureReason } from "../file_errors.ts";
 
 /**
- * The message that Deno has in place of the code `ENOSPC` (2.8 to 2.9.6, from the crate notify, `ErrorKind::MaxFilesWatch`).
- * "Reloader.watch() polls, and names the fix, where max_inotify_watches is 0" fails where it changes.
+ * The message that Deno has in place of the code `ENOSPC` (2.8 to 2.9.6, from the crate notify,
+ * `ErrorKind::MaxFilesWatch`). "Reloader.watch() polls, and names the fix, where max_inotify_watches is 0" fails where
+ * it changes.
  */
 const DENO_NO_WATCHES = "OS file watch limit reached";
 
@@ -12,24 +13,24 @@ export interface WatchFailure {
   readonly error: Error;
 }
 
-/** Why a directory cannot be watched, and how to fix it. */
+/** The reason why a directory cannot be watched, and the remedy. */
 export function unwatchedSpot({ directory, error }: WatchFailure): string {
   return `Cannot watch "${directory}": ${reasonOf(directory, error)}`;
 }
 
-/** A file that was mounted alone keeps its inode for ever. The host has deleted that inode: it has no name any more. */
+/** A file that is mounted alone never gets another inode. The host has replaced the file, so the inode has no name. */
 export function replacedMountSpot(path: string): string {
   return `Cannot see changes of "${path}": it is mounted as a single file, and the mounted file was replaced; mount ` +
     "the folder instead";
 }
 
-/** A FIFO has no content until something writes to it. */
+/** A FIFO has no content before a process writes to it. */
 export function fifoSpot(path: string): string {
   return `Cannot see changes of "${path}": it is a FIFO, which can be loaded but not watched; write a regular file, or ` +
     "reload by a signal";
 }
 
-/** The poll has found a change, and no event came. */
+/** The poll has found a change that caused no event. */
 export function silentSpot(paths: readonly string[]): string {
   const names = paths.map((path) => `"${path}"`).join(", ");
   return `Cannot see changes of ${names} at once: the system reported none when they changed, as network and FUSE file ` +

@@ -1,6 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
 
-/** How long a change of the clock, or the end of a sleep of the machine, may go unnoticed. */
+/** The longest time before a change of the clock, or the end of a sleep of the machine, is noticed. */
 const MAX_PAUSE_MS = 1_000;
 
 /**

@@ -4,13 +4,17 @@ import { setTimeout as delay } from "node:timers/promises";
 import { isMissing } from "../file_errors.ts";
 import type { WatchFailure } from "./blind_spots.ts";
 
-/** Deno and Bun begin and end a watch a moment after the call. */
+/** Deno and Bun open and close a watch some milliseconds after the call. */
 const ARMING_MS = 20;
 
-/** The runtime's watcher of one path, shared by all listeners. It is open exactly while `identity` is set. */
+/**
+ * The watcher of one path, which all listeners share.
+ *
+ * Invariant: the watcher of the runtime is open exactly while `identity` is set.
+ */
 class DirectoryWatch {
   readonly listeners = new Set<() => void>();
-  /** The identity of the directory that is watched. */
+  /** The identity of the watched directory. */
   identity: string | undefined;
   /** Why the directory cannot be watched. */
   error: Error | undefined;
@@ -32,8 +36,8 @@ class DirectoryWatch {
   }
 
   /**
-   * Called once the watch is armed. From now on it keeps no process alive. Every listener but the caller, which reads
-   * next anyway, has to read what changed before.
+   * Called once the watch reports changes. From now on it does not keep the process alive. Notifies all listeners
+   * except the caller, because a change before now caused no event. The caller reads the files next in any case.
    */
   announce(caller: () => void): void {
     if (!this.#watcher) return;
@@ -49,29 +53,30 @@ class DirectoryWatch {
 }
 
 /**
- * All watches of the process, one for each path. Deno and Bun have only one watcher of a path underneath. It dies when
- * the directory is replaced, and a second watch of the path gets the dead one as long as anything still holds it.
+ * All watches of the process, one for each path. Deno and Bun share one native watcher of a path. The native watcher
+ * stops when the directory is replaced, and a second watch of the path gets the stopped one as long as the first is
+ * open.
  */
 const watches = new Map<string, DirectoryWatch>();
-/** The last update of `watches`: updates run one after the other. */
+/** The last update of `watches`. Updates run one after another. */
 let lastUpdate: Promise<unknown> = Promise.resolve();
 
 /** The outcome of {@linkcode watchDirectories}. */
 export interface WatchedDirectories {
   /** The directories that cannot be watched. */
   readonly failures: readonly WatchFailure[];
-  /** Whether a watch was opened now: what changed before it was armed has caused no event. */
+  /** Whether a watch was opened now. A change before it was open caused no event. */
   readonly hasOpened: boolean;
 }
 
-/** Calls a listener at each change in these directories, and no longer in any others. */
+/** Calls a listener at each change in these directories, and stops calling it for all others. */
 export async function watchDirectories(
   listener: () => void,
   directories: Iterable<string>,
 ): Promise<WatchedDirectories> {
   const failures: WatchFailure[] = [];
   const identities = new Map<string, string>();
-  // Before the queue: a file system that hangs here blocks no other listener.
+  // Comes before the queue, so that a file system that hangs does not block other listeners.
   for (const directory of new Set(directories)) {
     try {
       identities.set(directory, await identityOf(directory));
@@ -121,7 +126,7 @@ function closeOutdated(listener: () => void, identities: ReadonlyMap<string, str
   return hasClosed;
 }
 
-/** Device, inode and birth time: a directory created anew may get the inode of the old one. */
+/** Device, inode and birth time, because a new directory may get the inode of the old one. */
 async function identityOf(directory: string): Promise<string> {
   const { dev, ino, birthtimeNs } = await stat(directory, { bigint: true });
   return `${dev} ${ino} ${birthtimeNs}`;

@@ -11,7 +11,7 @@ export interface ReloaderEventMap {
   readonly reject: CustomEvent<Extract<ReloadResult, { outcome: "rejected" }>>;
   /** A certificate was loaded that is not valid yet. Dispatched once for each certificate in a row. */
   readonly pending: CustomEvent<Extract<ReloadResult, { outcome: "pending" }>>;
-  /** A certificate in use comes to its end. Dispatched once for each certificate and level. */
+  /** A certificate in use expires soon, or has expired. Dispatched once for each certificate and level. */
   readonly expiring: CustomEvent<ExpiryNotice>;
   /** A followed stream has ended or failed. */
   readonly disconnect: CustomEvent<Disconnect>;
@@ -21,7 +21,7 @@ export interface ReloaderEventMap {
 export interface Disconnect {
   /** The error of the stream; `undefined` if it has ended. */
   readonly error: unknown;
-  /** How soon the stream is subscribed to again. */
+  /** The pause before the next subscription. */
   readonly retryMs: number;
 }
 
@@ -30,16 +30,16 @@ export type EventDetails = { readonly [Type in keyof ReloaderEventMap]: Reloader
 
 /** The details of an `expiring` event. */
 export interface ExpiryNotice extends ExpiryAlarm {
-  /** What expires when, what did not come, and where it was expected. */
+  /** The certificate, its expiry, and the last changes of its source. */
   readonly message: string;
 }
 
-/** A listener for any event, as `EventTarget` takes it. Declared here, so that no DOM types are needed. */
+/** A listener for any event of an `EventTarget`. Declared here, so that no DOM types are needed. */
 export type ReloaderListener = ((event: Event) => unknown) | { handleEvent(event: Event): unknown };
 
 /** The options of `EventTarget.addEventListener()`. */
 export interface ReloaderListenerOptions {
-  /** Only `capture` tells two registrations of one listener apart. */
+  /** Two registrations of one listener that differ in `capture` are independent. */
   readonly capture?: boolean;
   /** Removes the listener after its first call. */
   readonly once?: boolean;

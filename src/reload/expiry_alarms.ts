@@ -3,43 +3,47 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { type CertificateRole, type UsedCertificate, usedCertificates } from "./used_certificates.ts";
 
-/** When alarms are raised: each value is one level. */
+/** The levels at which alarms are raised. Each value is one level. */
 export interface ExpiryLevels {
   /**
-   * Shares of a certificate's life that remain. 0 is the expiry.
+   * Remaining shares of the life of a certificate. 0 is the expiry.
    *
    * @default {[1 / 5, 1 / 10, 0]}
    */
   readonly remainingShares?: readonly number[] | undefined;
   /**
-   * Times that remain, in milliseconds.
+   * Remaining times, in milliseconds.
    *
    * @default {[]}
    */
   readonly remainingMs?: readonly number[] | undefined;
 }
 
-/** A certificate in use that comes to its end. */
+/** A certificate in use that expires soon, or has expired. */
 export interface ExpiryAlarm {
-  /** What the certificate is used for. */
+  /** The use of the certificate. */
   readonly role: CertificateRole;
   /** The certificate. */
   readonly certificate: Certificate;
-  /** How many levels have been reached, at least 1. */
+  /** The number of levels that have been reached, at least 1. */
   readonly level: number;
-  /** How long the certificate stays valid; negative once it has expired. */
+  /** The remaining validity; negative once the certificate has expired. */
   readonly remainingMs: number;
 }
 
-/** How often the clock is read: timers stop while a machine sleeps, and do not notice that a clock was set. */
+/**
+ * The interval at which the clock is read, because timers stop while a machine sleeps and ignore changes of the clock.
+ */
 const LOOK_EVERY_MS = 60_000;
-/** Bounds the memory of certificates that are no longer used. */
+/** The maximum number of certificates that are kept, including those that are no longer used. */
 const MAX_REMEMBERED = 1_000;
 
 /**
- * Raises an alarm when a certificate in use comes to its end: once for each certificate and level, also if the
- * certificate comes back into use. Levels that pass together, as while a machine sleeps, raise one alarm. A clock that
- * is set back takes levels back as well.
+ * Raises an alarm when a certificate in use reaches a level.
+ *
+ * Invariant: each certificate raises one alarm for each level, also if it is replaced and used again later. Several
+ * levels that pass at once, for example while the machine sleeps, raise one alarm. If the clock is set back, levels are
+ * reset.
  */
 export class ExpiryAlarms {
   readonly #shares: readonly number[];
@@ -51,7 +55,7 @@ export class ExpiryAlarms {
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param levels When alarms are raised.
+   * @param levels The levels.
    * @param raise Called with each alarm.
    */
   constructor(levels: ExpiryLevels, raise: (alarm: ExpiryAlarm) => void) {
@@ -68,7 +72,7 @@ export class ExpiryAlarms {
   watch(config: TlsConfig): void {
     this.#used = usedCertificates(config);
     clearTimeout(this.#timer);
-    // Not at once: the caller that makes a reloader has yet to add its listeners.
+    // Deferred, so that the caller can add listeners to a new reloader first.
     this.#timer = setTimeout(() => this.#lookAgain(), 0).unref();
   }
 

@@ -6,11 +6,11 @@ import type { WatchStatus } from "./status.ts";
 const RENEWAL_SHARE = 2 / 3;
 
 /**
- * The text of an alarm: what expires when, what did not come, and where it was expected.
+ * Writes the text of an alarm: the certificate, its expiry, the missing renewal, and the last changes of its source.
  *
  * @param alarm The alarm.
  * @param watches The watched files.
- * @param lastSwap When a configuration was last swapped in.
+ * @param lastSwap The time of the last swap.
  */
 export function expiryMessage(alarm: ExpiryAlarm, watches: readonly WatchStatus[], lastSwap: Date | undefined): string {
   const { role, certificate, remainingMs } = alarm;
@@ -23,14 +23,14 @@ export function expiryMessage(alarm: ExpiryAlarm, watches: readonly WatchStatus[
       "from then on; add the authority that follows it to the client CA file";
   }
   const source = [...watches.map(changes), lastSwap && `the last swap was at ${lastSwap.toISOString()}`];
-  const seen = source.filter((each) => each !== undefined).map((each) => `; ${each}`).join("");
+  const lastChanges = source.filter((each) => each !== undefined).map((each) => `; ${each}`).join("");
   if (role === "intermediate") {
-    return `The intermediate certificate "${certificate.subject}" ${time}: no chain with another one has come${seen}`;
+    return `The intermediate certificate "${certificate.subject}" ${time}: no chain with another one has come${lastChanges}`;
   }
   const names = [...certificate.dnsNames, ...certificate.ipAddresses].join(", ") || certificate.subject;
   const [begin, end] = [certificate.notBefore.getTime(), certificate.notAfter.getTime()];
   const due = new Date(begin + (end - begin) * RENEWAL_SHARE).toISOString();
-  return `The certificate for ${names} ${time}: its renewal was due at ${due} and has not come${seen}`;
+  return `The certificate for ${names} ${time}: its renewal was due at ${due} and has not come${lastChanges}`;
 }
 
 function changes({ paths, changedAt }: WatchStatus): string {

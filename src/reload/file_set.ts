@@ -5,7 +5,11 @@ import type { TlsReloadError } from "../errors.ts";
 import { readPemFile } from "../x509/pem_file.ts";
 import { fifoSpot, replacedMountSpot } from "./blind_spots.ts";
 
-/** Files that belong together, and what was last read of them. All fields are of the same reading. */
+/**
+ * Files that belong together, and the result of their last reading.
+ *
+ * Invariant: all fields are of the same reading.
+ */
 export class FileSet {
   /** The files, as absolute paths. */
   readonly paths: readonly string[];
@@ -13,19 +17,19 @@ export class FileSet {
   digest = "";
   /** The files that do not exist. */
   missing: readonly string[] = [];
-  /** When the newest of the files was modified, as the file system says. */
+  /** The latest modification time of the files. */
   changedAt: Date | undefined;
-  /** Why changes of a file cannot be noticed. */
+  /** The reasons why changes of a file cannot be noticed. */
   blindSpots: readonly string[] = [];
   /** When the files were read. */
   readAt: Date | undefined;
 
-  /** @param paths The files, relative to the working directory of now. */
+  /** @param paths The files, relative to the current working directory. */
   constructor(paths: readonly string[]) {
     this.paths = [...new Set(paths.map((path) => resolve(path)))];
   }
 
-  /** Reads the files. An error counts as content: a file that becomes readable is a change. */
+  /** Reads the files. An error counts as content, because a file that becomes readable is a change. */
   async read(): Promise<string> {
     const hash = createHash("sha256");
     const [missing, blindSpots]: [string[], string[]] = [[], []];
@@ -34,7 +38,7 @@ export class FileSet {
       const stats = await stat(path).catch(() => undefined);
       changedAt = Math.max(changedAt, stats?.mtimeMs ?? 0);
       if (stats?.isFIFO()) {
-        // To read it would take from `load` what was written.
+        // Reading would consume the content before `load` reads it.
         blindSpots.push(fifoSpot(path));
         continue;
       }

@@ -7,20 +7,20 @@ import { FileSet } from "./file_set.ts";
 import { directoriesOf } from "./link_path.ts";
 import type { WatchStatus } from "./status.ts";
 
-/** An event that comes this long after the change was found by the poll still counts as an event. */
+/** An event that arrives within this time after the poll has found the change is not missing, only late. */
 const LATE_EVENT_MS = 1_000;
 
-/** How often and how soon files are read. */
+/** The interval of the poll, and the pause after an event. */
 export interface FileWatchTimes {
   readonly pollIntervalMs: number;
   readonly settleMs: number;
 }
 
 /**
- * Watches files that are read as one set, and reloads while their bytes differ from those last loaded.
+ * Watches files as one set, and reloads as long as their bytes differ from the bytes that were last loaded. An event
+ * only triggers a reading; the bytes decide whether there is a change. The poll finds changes without an event.
  *
- * Events only tell when to read; the bytes decide whether something has changed. The poll finds what the events miss.
- * While the watch is open, either a check runs or a timer for the next one is set.
+ * Invariant: while the watch is open, either a check runs or the timer for the next check is set.
  */
 export class FileWatch {
   readonly #files: FileSet;
@@ -57,12 +57,12 @@ export class FileWatch {
     return { paths, missing, changedAt, checkedAt: readAt, degraded: degraded.join(". ") || undefined };
   }
 
-  /** A digest of the files as they were last read. */
+  /** A digest of the files at the last reading. */
   get readDigest(): string {
     return this.#files.digest;
   }
 
-  /** Whether all files existed when they were last read, with the bytes that were last loaded. */
+  /** Whether all files existed at the last reading, with the bytes that were last loaded. */
   get isLoaded(): boolean {
     return this.#files.missing.length === 0 && this.#files.digest === this.#loadedDigest;
   }
@@ -75,7 +75,7 @@ export class FileWatch {
     return digest;
   }
 
-  /** Called after a reload: with the digest of what it loaded, or with `undefined` if it failed. */
+  /** Called after a reload, with the digest of the loaded files, or with `undefined` if the reload failed. */
   markLoaded(digest: string | undefined): void {
     this.#loadedDigest = digest;
   }
@@ -88,7 +88,7 @@ export class FileWatch {
     await watchDirectories(this.#onEvent, []);
   }
 
-  /** Moves the next check forward, never back: a stream of events cannot postpone it. */
+  /** Sets the next check, but never later than it is set already, so that a stream of events cannot postpone it. */
   #schedule(ms: number): void {
     const dueAt = performance.now() + ms;
     if (!this.#isOpen || this.#checking || dueAt >= this.#dueAt) return;
@@ -126,7 +126,7 @@ export class FileWatch {
 
   async #check(isByEvent: boolean): Promise<void> {
     const before = this.readDigest;
-    // Watched first and read then, so that a change after the reading causes an event.
+    // Watches before it reads, so that a change after the reading causes an event.
     const isWatched = await this.#watchDirectories();
     await this.read();
     if (isWatched && !isByEvent && before !== "" && before !== this.readDigest) this.#suspectSilence();
@@ -148,7 +148,7 @@ export class FileWatch {
     return wereWatched && failures.length === 0;
   }
 
-  /** The poll has found a change without an event. One that comes soon was only late. */
+  /** Called when the poll has found a change without an event. Waits for a late event before it reports silence. */
   #suspectSilence(): void {
     if (this.#hasEvent || !this.#isOpen) return;
     clearTimeout(this.#silenceTimer);

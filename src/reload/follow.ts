@@ -8,19 +8,20 @@ import type { FollowStatus } from "./status.ts";
 /** The options of {@linkcode Reloader.follow}. */
 export interface FollowOptions<Item> {
   /**
-   * Makes the configuration from an item that holds all of it: certificate, key, client authorities. The source must
-   * yield its current value first. From the first item on, every reload uses the latest item in place of `load`.
+   * Makes a configuration from an item that holds the whole configuration: certificate, key, client authorities. The
+   * source must yield its current value first. After the first item, each reload uses the latest item in place of
+   * `load`.
    */
   readonly toConfig?: ((item: Item) => TlsConfig | Promise<TlsConfig>) | undefined;
   /**
-   * The longest delay between an item and its reload, chosen at random. It spreads the processes of a fleet. The first
+   * The maximum of a random delay between an item and its reload. It spreads the reloads of many processes. The first
    * reload is not delayed.
    *
    * @default {0}
    */
   readonly splayMs?: number | undefined;
   /**
-   * How often to reload without an item. `Infinity` is never, and the default with `toConfig`.
+   * The interval of reloads without an item. `Infinity` disables them, and is the default with `toConfig`.
    *
    * @default {30_000}
    */
@@ -33,9 +34,9 @@ export const FOLLOW_OPTION_NAMES: readonly string[] = ["toConfig", "splayMs", "p
 /** Subscribes to a source. The signal is aborted when the subscription is no longer wanted. */
 export type Subscribe<Item> = (signal: AbortSignal) => AsyncIterable<Item>;
 
-/** What a {@linkcode StreamTrigger} calls. */
+/** The callbacks of a {@linkcode StreamTrigger}. */
 export interface StreamListener<Item> {
-  /** Called when a reload is due: with the latest item, or with `undefined` after a subscription. */
+  /** Called when a reload is due, with the latest item, or with `undefined` after a subscription. */
   readonly onDue: (latest: { readonly item: Item } | undefined) => void;
   /** Called when a subscription has ended: with the error, if there was one, and the pause before the next one. */
   readonly onDisconnect: (error: unknown, retryMs: number) => void;
@@ -44,8 +45,10 @@ export interface StreamListener<Item> {
 const BACKOFF = { firstMs: 1_000, lastMs: 30_000, jitter: 0.2 };
 
 /**
- * Follows a stream of changes. While it is open, either a subscription is read or a timer for the next one is set. At
- * most one reload waits for its splay: items that come meanwhile only replace the item that it will use.
+ * Follows a stream of changes.
+ *
+ * Invariant: while it is open, either a subscription is read or the timer for the next one is set. At most one reload
+ * waits for its delay. Items that arrive meanwhile only replace the item of that reload.
  */
 export class StreamTrigger<Item> {
   readonly #subscribe: Subscribe<Item>;
@@ -69,7 +72,7 @@ export class StreamTrigger<Item> {
     this.#splayMs = options.splayMs ?? 0;
     this.#reloadsOnSubscribe = options.toConfig === undefined;
     this.#listener = listener;
-    // Not at once: what `follow()` returns can be disposed of in time.
+    // Deferred, so that the caller can dispose of the result of `follow()` before the first subscription.
     this.#retryTimer = setTimeout(() => void this.#run(), 0).unref();
   }
 
@@ -113,18 +116,18 @@ export class StreamTrigger<Item> {
   async #read(signal: AbortSignal): Promise<undefined> {
     const iterator = this.#subscribe(signal)[Symbol.asyncIterator]();
     const end = () => {
-      // Not awaited: a source that hangs would hold up the close.
+      // Not awaited, because a source that hangs would delay the close.
       void (async () => await iterator.return?.())().catch(() => {});
     };
     signal.addEventListener("abort", end, { once: true });
     const first = iterator.next();
     this.#connected = undefined;
     this.#since = new Date();
-    // What changed before the subscription is unknown.
+    // The source may have changed before the subscription.
     if (this.#reloadsOnSubscribe) this.#schedule();
     for (let next = await first; !next.done && this.#isOpen; next = await iterator.next()) {
       this.#onItem(next.value);
-      // A source that is never empty must not block the process.
+      // A source that always has a next item must not block the process.
       await nextTurn();
     }
   }

@@ -4,8 +4,10 @@ import type { ReloadResult } from "./reload_result.ts";
 import type { ReloadFailure } from "./status.ts";
 
 /**
- * The outcomes of past reloads. `failuresInARow` is 0 exactly if the last attempt that ended has succeeded, or none has
- * ended yet. `lastError` stays after a later success.
+ * The outcomes of past reloads.
+ *
+ * Invariant: `failuresInARow` is 0 exactly if the last attempt has succeeded, or no attempt has ended yet. `lastError`
+ * is kept after a later success.
  */
 export class ReloadHistory {
   readonly counts = { swapped: 0, unchanged: 0, pending: 0, rejected: 0 };
@@ -14,7 +16,7 @@ export class ReloadHistory {
   lastSwap: Date | undefined;
   lastError: ReloadFailure | undefined;
   failuresInARow = 0;
-  /** What was last reported as a failure, or as pending. */
+  /** The failure, or the pending certificate, that was reported last. */
   #reported: string | undefined;
 
   /** Called when an attempt begins. */
@@ -26,9 +28,9 @@ export class ReloadHistory {
    * Called when an attempt has ended.
    *
    * @param result The outcome.
-   * @param readDigests What was last read of the watched files.
-   * @returns Whether the outcome is to be reported. A failure is, unless error and files are those of the last report;
-   * a pending configuration is, unless it was the last report.
+   * @param readDigests The digests of the watched files at the last reading.
+   * @returns Whether to report the outcome. A failure is not reported again while error and files stay the same, and a
+   * pending certificate is not reported again while it is the same.
    */
   add(result: ReloadResult, readDigests: readonly string[]): boolean {
     this.counts[result.outcome]++;
@@ -44,7 +46,7 @@ export class ReloadHistory {
     return this.#isNews([code, message, ...readDigests].join());
   }
 
-  /** Counts the swap of a pending configuration. It says nothing about the source, so failures stay as they are. */
+  /** Counts the swap of a pending configuration. Keeps the count of failures, because the source was not read. */
   addPendingSwap(): void {
     this.counts.swapped++;
     this.lastSwap = new Date();

@@ -1,9 +1,9 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { retryPauseMs } from "../backoff.ts";
 
-/** The pause after the first of several rejections in a row. */
+/** The pause after the first rejection. */
 const FIRST_RETRY_MS = 1_000;
-/** Keeps the processes of a fleet from loading all at once. */
+/** Spreads the loads of many processes. */
 const JITTER = 0.1;
 
 /** The pauses of an {@linkcode IntervalTrigger}. */
@@ -15,8 +15,9 @@ export interface IntervalPauses {
 }
 
 /**
- * Reloads after a pause, counted from the end of the last reload, whatever triggered that one. From `start()` to
- * `close()`, either a reload runs or the timer is set.
+ * Reloads after a pause from the end of the last reload of any trigger.
+ *
+ * Invariant: from `start()` to `close()`, either a reload runs or the timer is set, unless the pause is `Infinity`.
  */
 export class IntervalTrigger {
   readonly #pauses: IntervalPauses;
@@ -32,7 +33,7 @@ export class IntervalTrigger {
   /**
    * Sets the timer. Called at the start, and after each reload.
    *
-   * @param failuresInARow How many reloads have been rejected since the last success.
+   * @param failuresInARow The number of rejected reloads since the last success.
    */
   start(failuresInARow: number): void {
     const { intervalMs, lastRetryMs } = this.#pauses;

@@ -1,14 +1,15 @@
 import { lstat, readlink } from "node:fs/promises";
 import { dirname, join, parse, sep } from "node:path";
 
-/** Linux follows as many links on the way to one file. */
+/** The limit of links on the way to one file on Linux. */
 const MAX_LINKS = 40;
 
 /**
- * The directories in which an entry may be replaced on the way to a file: that of each symbolic link, and that of the
- * file itself.
+ * Finds the directories whose entries lead to a file: the directory of each symbolic link on the way, and the directory
+ * of the file itself.
  *
  * @param path An absolute path.
+ * @returns The directories.
  */
 export async function directoriesOf(path: string): Promise<Set<string>> {
   const directories = new Set<string>();
@@ -36,7 +37,7 @@ async function kindOf(entry: string): Promise<"link" | "missing" | "other"> {
   try {
     return (await lstat(entry)).isSymbolicLink() ? "link" : "other";
   } catch (error) {
-    // Deno may be allowed to read the folder of the file, and none of those above it.
+    // Deno may have permission for the folder of the file, but not for the folders above.
     return (error as Error).name === "NotCapable" ? "other" : "missing";
   }
 }

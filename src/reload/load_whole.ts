@@ -4,22 +4,24 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import type { FileWatch } from "./file_watch.ts";
 
-/** How often files that change while they are loaded are loaded again. */
+/** The number of retries if the files change while they are loaded. */
 const MAX_RETRIES = 5;
 const FIRST_PAUSE_MS = 10;
 
-/** A configuration, and the digests of the watched files that it was loaded from. */
+/** A configuration, and the digests of its watched files. */
 export interface WholeLoad {
   readonly config: TlsConfig;
   readonly digests: ReadonlyMap<FileWatch, string>;
 }
 
 /**
- * Loads between two readings of the watched files that agree, so that everything loaded is of one version.
+ * Loads between two equal readings of the watched files, so that all content is of one version.
  *
  * @param load Loads the configuration.
  * @param watches The files that `load` reads.
- * @throws {TlsReloadError} `FILES_UNSTABLE` if the files change at every attempt; otherwise whatever `load` throws.
+ * @returns The configuration and the digests.
+ * @throws {TlsReloadError} `FILES_UNSTABLE` if the files change at every attempt.
+ * @throws {unknown} The error of `load`.
  */
 export async function loadWhole(
   load: () => Promise<TlsConfig>,

@@ -3,13 +3,13 @@ import type { EventDetails } from "./events.ts";
 
 /** A logger: `console`, a logger of pino, of LogTape, and many others. */
 export interface Logger {
-  /** Logs what is of interest when something is investigated. */
+  /** Logs details for an investigation. */
   debug(message: string): unknown;
-  /** Logs what works. */
+  /** Logs a success. */
   info(message: string): unknown;
-  /** Logs what needs attention soon. */
+  /** Logs an event that needs attention soon. */
   warn(message: string): unknown;
-  /** Logs what has failed. */
+  /** Logs a failure. */
   error(message: string): unknown;
 }
 
@@ -58,17 +58,17 @@ export function logEvent<Type extends keyof EventDetails>(
   try {
     logger[LEVELS[type]](line);
   } catch {
-    // The outcome of a reload does not depend on its log.
+    // A logger that throws must not change the outcome of a reload.
   }
 }
 
-/** Quoted if it is more than a word. Braces and percent signs would be placeholders to some loggers. */
+/** Quotes a value that is not one word. Replaces braces and percent signs, which are placeholders of some loggers. */
 function textOf(value: Value): string {
   const text = value instanceof Date ? value.toISOString() : String(value);
   return (/^[\w.:,*-]+$/.test(text) ? text : JSON.stringify(text)).replace(/[{}%]/g, "_");
 }
 
-/** The code of an error, whatever was thrown. */
+/** The code of an error; `undefined` if a value without a code was thrown. */
 export function codeOf(error: unknown): string | undefined {
   try {
     const { code } = Object(error);

@@ -6,13 +6,13 @@ export interface ReloaderOptions {
   /** Closes the reloader when aborted. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * Gets one line for each event: `console`, a logger of pino, of LogTape, or another. With a logger, failures are not
-   * emitted as process warnings.
+   * Logs one line for each event: `console`, a logger of pino, of LogTape, or another. With a logger, no process
+   * warnings are emitted for failures.
    */
   readonly logger?: Logger | undefined;
   /**
-   * How far ahead the validity of a certificate may begin. Such a certificate is kept, and swapped in when it becomes
-   * valid. Beyond the limit it is rejected.
+   * The longest time until the validity of a certificate begins. Such a certificate is kept, and swapped in when it
+   * becomes valid. Beyond the limit it is rejected.
    *
    * @default {86_400_000}
    */
@@ -24,14 +24,14 @@ export interface ReloaderOptions {
 /** The options of {@linkcode Reloader.watch}. */
 export interface WatchOptions {
   /**
-   * How often the files are read, whatever the system reports. `Infinity` relies on its reports.
+   * The interval at which the files are read without an event. `Infinity` relies on the events of the system.
    *
    * @default {10_000}
    */
   readonly pollIntervalMs?: number | undefined;
   /**
-   * The pause between the first report of a change and the reading, so that a change of several files is complete.
-   * `Infinity` leaves it to the poll.
+   * The pause between the first event of a change and the reading, so that a change of several files is complete.
+   * `Infinity` ignores events.
    *
    * @default {250}
    */

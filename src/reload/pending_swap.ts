@@ -4,11 +4,15 @@ import { callAt } from "./clock.ts";
 /** A proved configuration whose certificate is not valid yet. */
 export interface PendingConfig {
   readonly config: TlsConfig;
-  /** The first moment of its validity. */
+  /** The first moment of the validity. */
   readonly validFrom: Date;
 }
 
-/** Keeps the newest configuration that is not valid yet, and calls back once it is. */
+/**
+ * Keeps the newest configuration that is not valid yet, and calls back once it is valid.
+ *
+ * Invariant: the timer is set exactly while a configuration is pending.
+ */
 export class PendingSwap {
   readonly #onValid: (config: TlsConfig) => void;
   #pending: PendingConfig | undefined;
@@ -19,7 +23,7 @@ export class PendingSwap {
     this.#onValid = onValid;
   }
 
-  /** What is pending now. */
+  /** The pending configuration. */
   get current(): PendingConfig | undefined {
     return this.#pending;
   }
@@ -34,7 +38,7 @@ export class PendingSwap {
     });
   }
 
-  /** Forgets the configuration. */
+  /** Discards the configuration. */
   clear(): void {
     this.#timer?.[Symbol.dispose]();
     this.#timer = undefined;

@@ -21,7 +21,7 @@ export type ReloadResult =
     readonly previous: TlsConfig;
   }
   | {
-    /** The source holds the configuration that is served already. */
+    /** The source holds the current configuration. */
     readonly outcome: "unchanged";
     /** The current configuration. */
     readonly config: TlsConfig;

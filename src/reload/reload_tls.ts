@@ -6,7 +6,7 @@ import { RELOADER_OPTION_NAMES, type ReloaderOptions, type WatchOptions } from "
 import { Reloader } from "./reloader.ts";
 import type { ReloaderStatus } from "./status.ts";
 
-/** The options of {@linkcode reloadTls}: of the configuration, of the reloader, and of the watch. */
+/** The options of {@linkcode reloadTls}: those of the configuration, of the reloader, and of the watch. */
 export interface ReloadTlsOptions extends TlsConfigOptions<string | URL>, ReloaderOptions, Partial<CertifiedKeyFiles> {
   /** Several certificates with their keys, the default first, in place of `cert`, `key` and `passphrase`. */
   readonly certifiedKeys?: readonly CertifiedKeyFiles[] | undefined;
@@ -16,7 +16,7 @@ export interface ReloadTlsOptions extends TlsConfigOptions<string | URL>, Reload
   readonly onSignal?: NodeJS.Signals | undefined;
 }
 
-/** What {@linkcode reloadTls} returns. Disposing of it closes the reloader; servers go on with what they have. */
+/** The result of {@linkcode reloadTls}. Disposing of it closes the reloader; servers keep their configuration. */
 export interface ReloadingTls extends AsyncDisposable {
   /** The state, for `attach()`, `serve()`, `listenTls()` or `acceptor()`. */
   readonly state: TlsState;
@@ -43,10 +43,10 @@ const NAMES = [
  * Loads certificate and key, proves that they can serve, and keeps them in sync with their files. This is
  * `loadTlsConfig()`, {@linkcode TlsState} and {@linkcode Reloader} in one call.
  *
- * @param options The files and everything else.
- * @returns State and reloader.
+ * @param options The files, the settings and the triggers.
+ * @returns The state and the reloader.
  * @throws {TlsReloadError} Every error of `loadTlsConfig()`, and `UNSUPPORTED` if the signal cannot be caught.
- * @throws {TypeError} If an option is unknown or is none of its allowed values.
+ * @throws {TypeError} If an option is unknown or invalid.
  *
  * @example
  * ```ts ignore

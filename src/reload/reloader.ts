@@ -20,7 +20,7 @@ const DAY_MS = 86_400_000;
 /** The longest pause before a rejected reload of a followed source is retried. */
 const LAST_RETRY_MS = 30_000;
 
-/** The typed forms of the methods that every `EventTarget` has. */
+/** The typed methods of `EventTarget`. */
 export interface Reloader {
   /** Calls a function at each event of a type. */
   addEventListener<Type extends keyof ReloaderEventMap>(
@@ -34,13 +34,13 @@ export interface Reloader {
     listener: ReloaderListener | null,
     options?: boolean | ReloaderListenerOptions,
   ): void;
-  /** Ends the calls. */
+  /** Removes a listener of a type. */
   removeEventListener<Type extends keyof ReloaderEventMap>(
     type: Type,
     listener: (event: ReloaderEventMap[Type]) => unknown,
     options?: boolean | ReloaderListenerOptions,
   ): void;
-  /** Ends the calls. */
+  /** Removes a listener. */
   removeEventListener(
     type: string,
     listener: ReloaderListener | null,
@@ -52,17 +52,19 @@ export interface Reloader {
  * Keeps a {@linkcode TlsState} in sync with its source.
  *
  * A reload loads a configuration, compares everything that is served (chain, key, client authorities, options), proves
- * by a handshake in memory that the new configuration can serve, and swaps. A failure leaves the state as it is, and is
- * reported once for each change. {@linkcode Reloader.watch} and {@linkcode Reloader.every} retry what failed, with
- * growing pauses; {@linkcode Reloader.onSignal} and {@linkcode Reloader.reload} do not. Triggers can be combined, and
- * none of them keeps a process alive.
+ * by a handshake in memory that the new configuration can serve, and swaps. A failure does not change the state, and is
+ * reported once for each change. {@linkcode Reloader.watch} and {@linkcode Reloader.every} retry after a failure, with
+ * growing pauses; {@linkcode Reloader.onSignal} and {@linkcode Reloader.reload} do not. Triggers can be combined. They
+ * do not keep the process alive.
  *
- * A certificate that is not valid yet is kept and swapped in when its validity begins, whatever triggered the reload.
+ * A certificate that is not valid yet is kept and swapped in when its validity begins.
  *
- * The reloader is an `EventTarget`: `swap`, `unchanged` and `pending` follow reloads, `reject` tells why one failed, and
- * `expiring` that a certificate in use comes to its end: the server's own, an intermediate, or a client authority. The
- * last two emit a process warning as well, unless there is a logger or a listener calls `preventDefault()`. Every event
- * is published to the diagnostics channel `tls-reload:EVENT` too, such as `tls-reload:swap`.
+ * The reloader is an `EventTarget`. It dispatches `swap`, `unchanged` or `pending` after a reload, `reject` after a
+ * failed reload, and `expiring` before a certificate in use expires: the server's own, an intermediate, or a client
+ * authority. The last two also emit a process warning, unless there is a logger or a listener calls `preventDefault()`.
+ * Each event is also published to the diagnostics channel `tls-reload:EVENT`, such as `tls-reload:swap`.
+ *
+ * Invariant: the state changes only to a configuration that was proved. After `close()` no trigger is open.
  *
  * @example Files that certbot, cert-manager or anything else renews
  * ```ts
@@ -89,10 +91,10 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   /**
    * Makes a reloader. It does nothing until it gets a trigger.
    *
-   * @param state What to keep in sync.
-   * @param load Loads the configuration from its source. Called for each reload, never twice at a time. It must settle,
-   * so give its requests a timeout: until then nothing else is loaded, and `close()` waits.
-   * @param options A signal.
+   * @param state The state to keep in sync.
+   * @param load Loads the configuration from its source. Called for each reload, one call at a time. Its promise must
+   * settle, because the next reload and `close()` wait for it, so set a timeout for its requests.
+   * @param options The signal, the logger and the limits.
    */
   constructor(state: TlsState, load: () => Promise<TlsConfig>, options: ReloaderOptions = {}) {
     super();
@@ -122,10 +124,10 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   /**
    * Loads, compares, proves and swaps. Never rejects.
    *
-   * One reload runs at a time. All calls during a reload share the next one. It begins after the current one, and so
-   * loads what the source held at the time of the calls, or later.
+   * One reload runs at a time. All calls during a reload share the next one, which begins after the current one. So a
+   * call never gets content that is older than the call.
    *
-   * @param options Whether a certificate out of its validity is accepted.
+   * @param options Whether an expired certificate, or one that is not yet valid, is accepted.
    * @returns The outcome.
    */
   reload(options: ReloadOptions = {}): Promise<ReloadResult> {
@@ -133,18 +135,19 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Reloads when one of these files changes, and once now, for what has changed since it was loaded.
+   * Reloads when one of these files changes. Also reads the files once now, because they may have changed since the
+   * load.
    *
-   * Name every file that `load` reads, by the paths that it reads: the files of a certificate are one set, which is
-   * read until it holds still, at most 6 times. The directories of the files and of all links on the way to them are
-   * watched, so renamed files, retargeted links and replaced directories are noticed. Where the system reports nothing
-   * (network and FUSE mounts, no watches left) the poll finds the change; `status()` says so where it is known. A
-   * missing file is no change yet. A set that is rejected is retried, with growing pauses. A Kubernetes `subPath` mount
-   * never changes, whatever watches it: mount the whole volume.
+   * Name all files that `load` reads, by the same paths. They are one set, which is read again until it is stable, at
+   * most 6 times. The directories of the files and of all links on the way to them are watched, so renamed files,
+   * retargeted links and replaced directories are noticed. If the system reports no events (network and FUSE mounts, no
+   * watches left), the poll finds the change, and `status()` reports the problem if it is known. A missing file does
+   * not count as a change. A set that is rejected is retried, with growing pauses. A Kubernetes `subPath` mount never
+   * changes: mount the whole volume.
    *
    * @param paths The files, as paths or URLs.
-   * @param options How often to read, and how long to wait after an event.
-   * @returns Ends the watch when disposed of.
+   * @param options The interval of the poll, and the pause after an event.
+   * @returns Stops the watch when disposed of.
    * @throws {TypeError} If there is no path, or an option is not a number of milliseconds.
    */
   watch(paths: readonly (string | URL)[], options: WatchOptions = {}): Disposable {
@@ -159,11 +162,12 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   /**
    * Reloads when the process receives a signal, usually `SIGHUP`.
    *
-   * Only in the main thread: in workers, watch the files or reload at a message. From here on the signal never ends
-   * the process. After the reloader is closed the signal does nothing, because a renewal may come during a shutdown.
+   * Works only in the main thread. In workers, watch the files or reload at a message. From now on the signal never
+   * ends the process. After the reloader is closed, the signal does nothing, because a renewal may send it during a
+   * shutdown.
    *
    * @param signal The signal.
-   * @returns Ends the reloads when disposed of.
+   * @returns Stops the reloads when disposed of.
    * @throws {TlsReloadError} `UNSUPPORTED` in a worker thread, on Windows, or for a signal that cannot be caught.
    */
   onSignal(signal: NodeJS.Signals): Disposable {
@@ -171,11 +175,12 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Reloads again and again, for a source that does not report its changes. After a rejection the next reload comes
-   * in a second, after each more in a row in twice the time, and never later than the interval.
+   * Reloads at an interval, for a source that does not report its changes. After a rejection, the next reload begins
+   * after 1 second. The pause doubles with each further rejection, up to the interval.
    *
-   * @param intervalMs The pause between the end of a reload and the next one, give or take a tenth. `Infinity` is never.
-   * @returns Ends the reloads when disposed of.
+   * @param intervalMs The pause between the end of a reload and the next one, with a jitter of 10 %. `Infinity`
+   * disables it.
+   * @returns Stops the reloads when disposed of.
    * @throws {TypeError} If the pause is not a number of milliseconds.
    */
   every(intervalMs: number): Disposable {
@@ -188,14 +193,14 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * Reloads at each item of a stream, such as a watch of etcd, a channel of Redis, or a WebSocket: an item means that
    * the source may have changed.
    *
-   * Items that come during a reload share the next one. Every subscription is followed by a reload at once, because what
-   * changed before it is unknown; a source should yield once when its subscription stands. When the stream ends or
-   * fails, it is subscribed to again after 1 second, and after twice the time each more in a row, up to 30 seconds, give
-   * or take a fifth. A rejected reload is retried. `close()` aborts the signal and does not wait for the source.
+   * Items that arrive during a reload share the next one. Each subscription triggers a reload, because the source may
+   * have changed before; a source should yield once when its subscription is established. When the stream ends or
+   * fails, it is subscribed to again after 1 second. The pause doubles with each further failure, up to 30 seconds,
+   * with a jitter of 20 %. A rejected reload is retried. `close()` aborts the signal and does not wait for the source.
    *
    * @param subscribe Subscribes to the source.
-   * @param options How to make a configuration of an item, the splay, and the poll beside the stream.
-   * @returns Ends the subscription when disposed of.
+   * @param options A function that makes a configuration of an item, the splay, and the poll beside the stream.
+   * @returns Stops the subscription when disposed of.
    * @throws {TypeError} If an option is not a number of milliseconds.
    */
   follow<Item>(subscribe: Subscribe<Item>, options: FollowOptions<Item> = {}): Disposable {
@@ -222,14 +227,14 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * The status in the text format of Prometheus, to be answered as `text/plain; version=0.0.4`. All reloaders have the
-   * same series, so do not join two of them in one answer: give each a path of its own.
+   * The status in the text format of Prometheus, for a response of type `text/plain; version=0.0.4`. All reloaders have
+   * the same series, so give each reloader a path of its own.
    */
   metrics(): string {
     return metricsOf(this.status());
   }
 
-  /** Ends all triggers, and waits for a reload that is running, however long `load` takes. The state serves on. */
+  /** Stops all triggers, and waits for a running reload, without a time limit. The state keeps its configuration. */
   close(): Promise<void> {
     return this.#closed ??= this.#close();
   }

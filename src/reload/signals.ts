@@ -5,13 +5,13 @@ import { isMainThread } from "node:worker_threads";
 import { unsupported } from "../unsupported.ts";
 
 const received = new EventEmitter().setMaxListeners(0);
-/** Listens to a signal for all reloaders, for the life of the process, in place of the signal's default action. */
+/** Listens to a signal for all reloaders until the process ends. It replaces the default action of the signal. */
 const relay = (signal: NodeJS.Signals) => void received.emit(signal);
 
 /**
- * Calls a listener at each signal.
+ * Calls a listener at each signal. From now on the signal never ends the process, even after the disposal.
  *
- * @returns Ends the calls when disposed of. The signal never ends the process from now on, even so.
+ * @returns Stops the calls when disposed of.
  * @throws {TlsReloadError} `UNSUPPORTED` in a worker thread, on Windows, or for a signal that cannot be caught.
  */
 export function listenToSignal(signal: NodeJS.Signals, listener: () => void): Disposable {

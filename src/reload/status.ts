@@ -2,13 +2,16 @@ import type { CertificateRole } from "./used_certificates.ts";
 
 /** The status of a reloader, as {@linkcode Reloader.status} returns it. Plain data, without a secret. */
 export interface ReloaderStatus {
-  /** How many times the configuration of the state has been replaced. */
+  /** The number of swaps of the state. */
   readonly generation: number;
-  /** SHA-256 of what is served, without the private key: the same in all processes that serve the same. */
+  /** SHA-256 of everything that is served, without the private keys: the same in all processes that serve the same. */
   readonly configDigest: string;
-  /** SHA-256 of which clients are trusted: the same in all processes that trust the same. */
+  /** SHA-256 of the trust in clients: the same in all processes that trust the same clients. */
   readonly trustDigest: string;
-  /** SHA-256 of the certificate in use, in upper-case hexadecimal with colons. With several, all fields are of the default. */
+  /**
+   * SHA-256 of the certificate in use, in upper-case hexadecimal with colons. If there are several, this field and the
+   * next ones are of the default certificate.
+   */
   readonly fingerprint256: string;
   /** The serial number in upper-case hexadecimal. */
   readonly serialNumber: string;
@@ -18,7 +21,7 @@ export interface ReloaderStatus {
   readonly notBefore: Date;
   /** The last moment of its validity. */
   readonly notAfter: Date;
-  /** How long the certificate stays valid; negative once it has expired. */
+  /** The remaining validity; negative once the certificate has expired. */
   readonly secondsLeft: number;
   /** When the last reload began. */
   readonly lastAttempt: Date | undefined;
@@ -28,7 +31,7 @@ export interface ReloaderStatus {
   readonly lastSwap: Date | undefined;
   /** The error of the last rejected reload. Kept when a later reload succeeds. */
   readonly lastError: ReloadFailure | undefined;
-  /** How many reloads have been rejected since the last success. */
+  /** The number of rejected reloads since the last success. */
   readonly failuresInARow: number;
   /** The number of reloads by their outcome. */
   readonly reloads: {
@@ -38,13 +41,13 @@ export interface ReloaderStatus {
     readonly rejected: number;
   };
   /**
-   * Whether the served configuration is the one that the source held when it was last read: `false` while a file is
-   * missing, after a rejected reload, and after a swap that the reloader did not make. `undefined` before the first read.
+   * Whether the served configuration was that of the source at the last reading: `false` while a file is missing, after
+   * a rejected reload, and after a swap that the reloader did not make. `undefined` before the first reading.
    */
   readonly inSync: boolean | undefined;
-  /** Every certificate that is sent or trusted. */
+  /** All certificates that are sent or trusted. */
   readonly certificates: readonly CertificateStatus[];
-  /** The certificate that is loaded and waits for its validity to begin. Then it is swapped in. */
+  /** The loaded certificate that is not valid yet. It is swapped in when its validity begins. */
   readonly pending: { readonly fingerprint256: string; readonly validFrom: Date } | undefined;
   /** The watched sets of files. */
   readonly watches: readonly WatchStatus[];
@@ -54,17 +57,19 @@ export interface ReloaderStatus {
 
 /** The state of a followed stream. */
 export interface FollowStatus {
-  /** Whether the stream is connected. `undefined` from a subscription until its first item: the source may be trying. */
+  /**
+   * Whether the stream is connected. `undefined` between a subscription and its first item, because it is not known.
+   */
   readonly connected: boolean | undefined;
   /** When the last subscription began. */
   readonly since: Date | undefined;
-  /** How many items there have been. */
+  /** The number of items. */
   readonly items: number;
-  /** When the last item came. */
+  /** When the last item arrived. */
   readonly lastItem: Date | undefined;
-  /** How many times the stream was subscribed to again. */
+  /** The number of renewed subscriptions. */
   readonly reconnects: number;
-  /** Why the last subscription ended. Kept when the next one succeeds. */
+  /** The reason why the last subscription ended. Kept when the next one succeeds. */
   readonly lastError: string | undefined;
 }
 
@@ -72,7 +77,7 @@ export interface FollowStatus {
 export interface ReloadFailure {
   /** When the reload was rejected. */
   readonly at: Date;
-  /** The code of the error, such as `KEY_MISMATCH`, where it has one. */
+  /** The code of the error, such as `KEY_MISMATCH`, if it has one. */
   readonly code: string | undefined;
   /** The message of the error. */
   readonly message: string;
@@ -80,11 +85,11 @@ export interface ReloadFailure {
 
 /** A certificate in use. */
 export interface CertificateStatus {
-  /** What the certificate is used for. */
+  /** The use of the certificate. */
   readonly role: CertificateRole;
-  /** Whom it was issued to. */
+  /** The subject (RFC 4514). */
   readonly subject: string;
-  /** The DNS names and IP addresses that it is valid for. */
+  /** The DNS names and IP addresses that the certificate is valid for. */
   readonly names: readonly string[];
   /** The serial number in upper-case hexadecimal. */
   readonly serialNumber: string;
@@ -102,10 +107,10 @@ export interface WatchStatus {
   readonly paths: readonly string[];
   /** The files that do not exist. */
   readonly missing: readonly string[];
-  /** When the newest of the files was modified, as the file system says. */
+  /** The latest modification time of the files. */
   readonly changedAt: Date | undefined;
   /** When the files were last read. */
   readonly checkedAt: Date | undefined;
-  /** Why changes are noticed late or never, and how to fix it; `undefined` if nothing is known to be wrong. */
+  /** The reason why changes are noticed late or never, and the remedy; `undefined` if no problem is known. */
   readonly degraded: string | undefined;
 }

@@ -6,7 +6,9 @@ import { listenToSignal } from "./signals.ts";
 import type { FollowStatus } from "./status.ts";
 
 /**
- * What makes a reloader reload. Every open trigger has a closer here. After `close()` none is open, and new triggers are
+ * The triggers of a reloader.
+ *
+ * Invariant: each open trigger has a closer in this object. After `close()` no trigger is open, and new triggers are
  * closed at once.
  */
 export class Triggers {
@@ -79,7 +81,7 @@ export class Triggers {
     for (const interval of this.#intervals) interval.start(this.#attempts.history.failuresInARow);
   }
 
-  /** Adds what `close()` has to end. */
+  /** Adds a function that `close()` calls. */
   add(closer: () => unknown): Disposable {
     this.#closers.add(closer);
     const dispose = () => {

@@ -1,7 +1,7 @@
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { Certificate } from "../x509/certificate.ts";
 
-/** What a certificate is used for: sent as the server's own, sent with it, or trusted to issue client certificates. */
+/** The use of a certificate: sent as the server's own, sent with it, or trusted to issue client certificates. */
 export type CertificateRole = "server" | "intermediate" | "client authority";
 
 /** A certificate that a configuration sends or trusts. */

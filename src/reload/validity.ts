@@ -3,12 +3,12 @@ import { TlsReloadError } from "../errors.ts";
 import type { Certificate } from "../x509/certificate.ts";
 
 /**
- * Judges whether a configuration may replace the current one: no valid certificate is replaced by one out of its
- * validity. A certificate for names that are not served yet replaces none.
+ * Decides whether a configuration may replace the current one. A certificate that has expired or is not yet valid must
+ * not replace a valid certificate for the same names.
  *
  * @param next The new configuration.
  * @param current The configuration in use.
- * @param pendingLimitMs How far ahead a validity may begin.
+ * @param pendingLimitMs The longest time until a validity begins.
  * @returns The moment to wait for, if a validity begins within the limit.
  * @throws {TlsReloadError} `CERTIFICATE_EXPIRED`, or `CERTIFICATE_NOT_YET_VALID` beyond the limit.
  */

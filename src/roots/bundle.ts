@@ -11,8 +11,8 @@ const CONVERT = "openssl x509 -in FILE -out FILE.pem";
 const MAX_FAULTS = 1000;
 
 /**
- * Reads the certificates of a bundle by the rules of `parsePem()`, except that a broken section is reported and does not
- * stop the others.
+ * Reads the certificates of a bundle by the rules of `parsePem()`, except that a broken section is reported and does
+ * not stop the others.
  *
  * @param bundle The file, or a document that is read like a file.
  * @param roots Gets the certificates that it does not hold yet.

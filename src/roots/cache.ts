@@ -2,7 +2,7 @@ import { SingleFlight } from "../single_flight.ts";
 import type { RootCertStore } from "./store.ts";
 
 /**
- * Keeps the outcome of a load, a store or an error, until a refresh succeeds.
+ * Keeps the outcome of the first load, a store or an error, until a refresh succeeds.
  *
  * Invariant: at most one load runs. Callers during a load share its promise, and later callers get the same outcome.
  */
@@ -20,7 +20,7 @@ export class RootCache {
     return this.#current ??= this.#loads.run();
   }
 
-  /** Reads again. A refresh that waits for a running load has read nothing yet, so all callers until then share it. */
+  /** Reads again. Refreshes during a running load share the next load, which has not read any file yet. */
   async refresh(): Promise<RootCertStore> {
     const load = this.#loads.run();
     this.#current ??= load;

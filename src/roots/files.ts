@@ -1,7 +1,7 @@
 import { closeSync, constants, type Dirent, fstatSync, openSync, readFileSync, readlinkSync } from "node:fs";
 import { readdir, realpath } from "node:fs/promises";
 
-/** The operations of a file system that are used here. */
+/** The file system operations that the sources of roots use. */
 export interface FileSystem {
   /**
    * Resolves all links. Asynchronous like {@linkcode FileSystem.list}, so that the caller can stop waiting for a place
@@ -11,15 +11,15 @@ export interface FileSystem {
   /** The entries of a directory. */
   list(directory: string): Promise<readonly Pick<Dirent, "name" | "isFile" | "isSymbolicLink">[]>;
   /**
-   * The target of a link. Synchronous like {@linkcode FileSystem.read}, because the 300 small files of a usual store take
-   * three times as long otherwise. Only for places that have answered.
+   * The target of a link. Synchronous like {@linkcode FileSystem.read}, because asynchronous reading of the 300 small
+   * files of a usual store takes three times as long. Used only for places that have answered.
    */
   readLink(path: string): string;
   /** The content of a regular file. */
   read(path: string): Uint8Array;
 }
 
-/** Far above the 220 KB of a usual store. */
+/** Far more than the 220 KB of a usual store. */
 export const MAX_BYTES = 16 * 1024 * 1024;
 
 /** The file system of the machine. */
@@ -28,7 +28,7 @@ export const nodeFileSystem: FileSystem = {
   list: (directory) => readdir(directory, { withFileTypes: true }),
   readLink: (path) => readlinkSync(path),
   read(path) {
-    // A FIFO would block and a device might never end. O_NONBLOCK opens either without waiting, so that it can be refused.
+    // A FIFO would block and a device might never end. O_NONBLOCK opens both without waiting, so they can be refused.
     const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       const stats = fstatSync(file);

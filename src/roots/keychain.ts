@@ -12,19 +12,20 @@ const SYSTEM_ROOTS = "/System/Library/Keychains/SystemRootCertificates.keychain"
 const TLS_POLICY = "KoZIhvdjZAED";
 /** `kSecTrustSettingsResult`: trust root, trust as root, deny. */
 const DECISIONS: Readonly<Record<string, Decision>> = { 1: "trust", 2: "trust", 3: "deny" };
-/** The message of the program if it has found nothing. */
+/** The messages of the program if it finds nothing. */
 const NOTHING = /No Trust Settings were found|could not be found/i;
 const MAX_BYTES = 64 * 1024 * 1024;
 
 type Decision = "trust" | "deny";
 
 /**
- * The keychains of macOS, read by the system's own program in child processes.
+ * The keychains of macOS. A program of the system reads them in child processes.
  *
- * A root that Apple ships is trusted unless the trust settings deny it, any other certificate only if they trust it:
- * keychains hold mail and client certificates as well. The user's settings go before the administrator's.
+ * A root that Apple ships is trusted unless the trust settings deny it. Another certificate is trusted only if the
+ * trust settings trust it, because keychains also hold mail and client certificates. The settings of the user take
+ * precedence over those of the administrator.
  *
- * @param security The program.
+ * @param security The path of the program.
  * @returns The place.
  */
 export function keychainPlace(security: string): RootPlace {
@@ -39,7 +40,7 @@ export function keychainPlace(security: string): RootPlace {
         trustSettings(run),
         trustSettings(run, "-d"),
       ] as const;
-      // Wait for all, so that no child process outlives this attempt.
+      // Waits for all of them, so that no child process outlives this attempt.
       await Promise.allSettled(reads);
       const [shipped, others, user, admin] = await Promise.all(reads);
       const decision = (der: Uint8Array) => {
@@ -86,7 +87,7 @@ function decisionOf(entry: string): Decision | undefined {
   if (constraints.length === 0) return "trust";
   for (const constraint of constraints) {
     const value = (key: string) => new RegExp(`<key>${key}</key>\\s*<\\w+>([^<]*)<`).exec(constraint)?.[1]?.trim();
-    // A setting for one application or one host does not hold for all.
+    // A setting for one application or one host does not apply to this process.
     if (/kSecTrustSettings(?:Application|PolicyString)/.test(constraint)) continue;
     if ((value("kSecTrustSettingsPolicy") ?? TLS_POLICY) !== TLS_POLICY) continue;
     const decision = DECISIONS[value("kSecTrustSettingsResult") ?? "1"];
@@ -95,7 +96,7 @@ function decisionOf(entry: string): Decision | undefined {
   return undefined;
 }
 
-/** Resolves to the output of the program; `undefined` if the program has found nothing. */
+/** Resolves to the output of the program; `undefined` if the program finds nothing. */
 function runProgram(program: string, args: readonly string[], signal: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     execFile(program, args, { signal, maxBuffer: MAX_BYTES }, (error, stdout, stderr) => {

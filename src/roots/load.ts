@@ -68,8 +68,8 @@ export function timeLimit(): TimeLimit {
 /**
  * One attempt to read all places.
  *
- * Invariant: each document is read once, even if several places hold it. A place that cannot be read is a problem, not an
- * error, so the other places still count.
+ * Invariant: each document is read once, even if several places hold it. A place that cannot be read is a problem, not
+ * an error, so the other places still count.
  */
 class Reading {
   readonly roots: Roots = new Map();

@@ -6,23 +6,23 @@ import { loadRoots, timeLimit } from "./load.ts";
 import type { RootSystem } from "./sources.ts";
 import type { RootCertStore } from "./store.ts";
 
-/** The part of Deno's global object that is used here. */
+/** The part of the global object of Deno that this file uses. */
 interface DenoGlobal {
   readonly Deno?: { readonly env: { get(name: string): string | undefined } };
 }
 
-/** Two copies of this module share a cache. The number rises when its methods change. */
+/** Two copies of this module share a cache. The number changes when the methods of the cache change. */
 const CACHE = Symbol.for("@x/tls-reload/native-roots/1");
 
 /**
- * The trusted roots of the system. The first call reads them, every later one gives the same store, at once.
+ * Returns the trusted roots of the system. The first call reads them, and later calls return the same store at once.
  *
- * The outcome of the first call stays, also if it is an error: later calls get the same object without reading a file
- * again, until {@linkcode refreshNativeRoots} succeeds.
+ * The outcome of the first call is kept, even if it is an error, until {@linkcode refreshNativeRoots} succeeds. Later
+ * calls do not read a file again.
  *
  * @returns The store.
- * @throws {NativeRootsError} If no source has a usable root, after three attempts if the errors may pass. It lists the
- * error of each source.
+ * @throws {NativeRootsError} If no source has a usable root, after two retries if the errors are temporary. It lists
+ * the error of each source.
  *
  * @example
  * ```ts ignore
@@ -37,7 +37,7 @@ export function nativeRoots(): Promise<RootCertStore> {
 }
 
 /**
- * Reads the roots at boot, so that no request waits for them. The same as {@linkcode nativeRoots}.
+ * Reads the roots at the start of a program, so that no request waits for them. The same as {@linkcode nativeRoots}.
  *
  * @returns The store.
  * @throws {NativeRootsError} If no source has a usable root.
@@ -47,13 +47,13 @@ export function warmNativeRoots(): Promise<RootCertStore> {
 }
 
 /**
- * Reads the roots again. {@linkcode nativeRoots} gives the new store only if this succeeds. Earlier stores, and clients
- * that were made with them, do not change.
+ * Reads the roots again. After a success, {@linkcode nativeRoots} returns the new store. Earlier stores, and clients
+ * that use them, do not change.
  *
- * On Windows the runtime reads its list once in the life of a process, so a refresh gives the same list.
+ * On Windows the runtime reads its list once for the process, so a refresh returns the same list.
  *
  * @returns The new store.
- * @throws {NativeRootsError} If no source has a usable root; the previous store stays.
+ * @throws {NativeRootsError} If no source has a usable root. The previous store is kept.
  *
  * @example
  * ```ts ignore

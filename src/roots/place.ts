@@ -1,13 +1,13 @@
 import type { RootSource } from "./store.ts";
 
-/** A file or a keychain, which is read as a whole. */
+/** A file or a keychain that is read as a whole. */
 export interface RootDocument {
   readonly path: string;
   /** Documents with the same identity are read once. */
   readonly id: string;
-  /** Its bytes; `undefined` if there is nothing to read, which is not an error. */
+  /** The bytes; `undefined` if the document does not exist, which is not an error. */
   read(): Uint8Array | undefined;
-  /** Whether one of its certificates is trusted; absent if all are. */
+  /** Whether a certificate of the document is trusted; absent if all are. */
   trusts?(der: Uint8Array): boolean;
 }
 

@@ -6,30 +6,30 @@ import type { FileSystem } from "./files.ts";
 import { keychainPlace } from "./keychain.ts";
 import type { RootDocument, RootPlace } from "./place.ts";
 
-/** The parts of a machine that roots are read from. Tests replace some of them to make them fail. */
+/** The parts of a machine that roots are read from. Tests replace some of them. */
 export interface RootSystem {
-  /** As `process.platform`. */
+  /** The value of `process.platform`. */
   readonly platform: string;
   /** Reads a variable of the environment. */
   readonly env: (name: string) => string | undefined;
   readonly files: FileSystem;
   /** The path of the program `security` of macOS. */
   readonly security: string;
-  /** The runtime's own list; `undefined` if it has none. */
+  /** The list of the runtime; `undefined` if the runtime has none. */
   readonly runtimeRoots: (() => readonly string[]) | undefined;
-  /** Starts the time limit for the answers of places. */
+  /** Starts the time limit for one attempt. */
   readonly limit: () => TimeLimit;
 }
 
-/** The time that places may take to answer. */
+/** The time limit of all places. */
 export interface TimeLimit {
-  /** Aborts when it is over. */
+  /** Aborts at the time limit. */
   readonly signal: AbortSignal;
-  /** Stops the timer, which would keep the process alive, once all places have answered. */
+  /** Stops the timer once all places have answered, because it would keep the process alive. */
   end(): void;
 }
 
-/** By `process.platform`: the paths that openssl-probe 0.2 lists, in its order. */
+/** The paths of openssl-probe 0.2, in its order, by `process.platform`. */
 const DEFAULTS: Readonly<Record<string, { files: readonly string[]; directories: readonly string[] }>> = {
   linux: {
     files: [
@@ -53,14 +53,14 @@ const DEFAULTS: Readonly<Record<string, { files: readonly string[]; directories:
 };
 
 /**
- * The places where the roots of a system are.
+ * Returns the places of the roots of a system.
  *
  * @param system The system.
  * @returns The places, in the order of reading.
  */
 export function rootPlaces(system: RootSystem): RootPlace[] {
   const { env, files, platform } = system;
-  // As for OpenSSL and Go, an empty variable or element is one that is not set.
+  // An empty variable or element counts as not set, as in OpenSSL and Go.
   const named = [env("SSL_CERT_FILE") ?? ""].filter(isNotEmpty);
   const directories = (env("SSL_CERT_DIR") ?? "").split(delimiter).filter(isNotEmpty);
   if (!named.every(isPath)) return [unquotablePlace("SSL_CERT_FILE")];
@@ -84,7 +84,7 @@ function isNotEmpty(path: string): boolean {
   return path !== "";
 }
 
-/** A variable may hold PEM, with a key in it, where a path belongs. It is not shown. */
+/** The variable may hold PEM with a private key in place of a path, so the error does not quote it. */
 function unquotablePlace(origin: "SSL_CERT_FILE" | "SSL_CERT_DIR"): RootPlace {
   const message = `Cannot read ${origin}: it holds PEM text or something else that is not a path`;
   return { origin, path: undefined, find: () => Promise.reject(new TlsReloadError("FILE_NOT_FOUND", message)) };
@@ -109,12 +109,12 @@ function directoryPlace(files: FileSystem, path: string, origin: RootPlace["orig
       for (const entry of entries) {
         const path = directory + sep + entry.name;
         const target = entry.isSymbolicLink() ? linkTarget(files, path) : undefined;
-        // c_rehash gives each file of a directory a second name there.
+        // c_rehash creates a link with another name for each file in the same directory.
         if (target === undefined ? !entry.isFile() : names.has(target) && target !== entry.name) continue;
         const id = target === undefined || isAbsolute(target) ? target ?? path : resolve(directory, target);
         documents.push({ path, id, read: () => readEntry(files, path) });
       }
-      // The target of a link may be on a mount that does not answer.
+      // Waits here, because the target of a link may be on a mount that does not answer.
       const homes = new Set(documents.map(({ id }) => id.slice(0, id.lastIndexOf(sep))));
       await Promise.allSettled([...homes].map((home) => files.realPath(home)));
       return documents;
@@ -122,7 +122,7 @@ function directoryPlace(files: FileSystem, path: string, origin: RootPlace["orig
   };
 }
 
-/** Subdirectories are not searched, and a dangling link holds nothing. */
+/** Subdirectories are not searched, and dangling links are ignored. */
 function readEntry(files: FileSystem, path: string): Uint8Array | undefined {
   try {
     return files.read(path);

@@ -4,16 +4,16 @@ import { NativeRootsError, TlsReloadError } from "../errors.ts";
 import { pathOf, type PemInput } from "../x509/pem.ts";
 import { Root, type Roots } from "./root.ts";
 
-/** Where roots come from. */
+/** A source of roots. */
 export interface RootSource {
   /**
-   * How the source was found: by a variable of the environment, the defaults of the operating system, a keychain of macOS,
-   * the runtime's own list (on Windows), or {@linkcode RootCertStore.with}.
+   * The origin of the source: an environment variable, the defaults of the operating system, a keychain of macOS, the
+   * list of the runtime (on Windows), or {@linkcode RootCertStore.with}.
    */
   readonly origin: "SSL_CERT_FILE" | "SSL_CERT_DIR" | "default" | "keychain" | "runtime" | "added";
-  /** The file, directory or keychain, where there is one. */
+  /** The file, directory or keychain, if there is one. */
   readonly path: string | undefined;
-  /** How many certificates it holds, those included that another source holds as well. */
+  /** The number of certificates in the source, including those that another source holds as well. */
   readonly certificates: number;
 }
 
@@ -24,13 +24,13 @@ interface Parsed {
 }
 
 /**
- * Trusted root certificates, each once, and at least one of them. Immutable.
+ * Trusted root certificates.
  *
- * They are parsed on first use. Sections that are not certificates are left out and listed in
- * {@linkcode RootCertStore.warnings}.
+ * Invariant: the store holds at least one root, and each root once. Immutable. Roots are parsed on first use. Sections
+ * that are not certificates are left out and listed in {@linkcode RootCertStore.warnings}.
  *
- * A list of roots is less than an operating system's own verifier, which also knows the date after which a root no longer
- * counts for new certificates, the hosts that a root is limited to, and revoked certificates.
+ * A list of roots is less than the verifier of an operating system, which also knows dates after which a root is not
+ * trusted for new certificates, limits of a root to some hosts, and revoked certificates.
  *
  * | client | trusts | given by |
  * | --- | --- | --- |
@@ -77,14 +77,14 @@ export class RootCertStore implements Iterable<Certificate> {
     return this.#roots.size;
   }
 
-  /** What was skipped, with the reason: an unreadable file, a broken section, a place that does not exist. */
+  /** The reasons for skipped content: an unreadable file, a broken section, a place that does not exist. */
   get warnings(): readonly TlsReloadError[] {
     return this.#parse().warnings;
   }
 
-  /** Each root as clean PEM: the shape of `ca` in Node and Bun and of `caCerts` in Deno. */
+  /** Each root as clean PEM, for `ca` in Node and Bun and `caCerts` in Deno. */
   get pem(): string[] {
-    // The types of all three runtimes ask for a mutable array, but none of them writes to it.
+    // The types of all three runtimes require a mutable array, although no runtime writes to it.
     return (this.#pem ??= Object.freeze([...this.#roots.values()].map(({ x509 }) => x509!.toString()))) as string[];
   }
 
@@ -93,13 +93,13 @@ export class RootCertStore implements Iterable<Certificate> {
     return this.#bundle ??= this.pem.join("");
   }
 
-  /** The roots with their facts, except those that the runtime trusts although their facts cannot be read. */
+  /** The roots with their facts. Leaves out roots that break RFC 5280, although the runtime trusts them. */
   *[Symbol.iterator](): IterableIterator<Certificate> {
     for (const { certificate } of this.#roots.values()) if (certificate) yield certificate;
   }
 
   /**
-   * Whether a certificate is among the roots.
+   * Whether the store holds a certificate.
    *
    * @param fingerprint256 SHA-256 of its DER in hexadecimal, with or without colons.
    */
@@ -109,9 +109,9 @@ export class RootCertStore implements Iterable<Certificate> {
   }
 
   /**
-   * The same roots and others, such as a company's own.
+   * Adds roots, such as those of a company.
    *
-   * @param extraPem PEM with at least one certificate. Unlike the system's own files it must be sound.
+   * @param extraPem PEM with at least one certificate. Unlike in the files of the system, a broken section is an error.
    * @returns A new store.
    * @throws {TlsReloadError} `PEM_INVALID`, `NO_CERTIFICATE`, or `CERTIFICATE_INVALID`.
    */
@@ -127,12 +127,12 @@ export class RootCertStore implements Iterable<Certificate> {
   }
 
   /**
-   * The roots that are valid at a moment. The store itself keeps the expired ones, as the system does.
+   * Selects the roots that are valid at a moment. The store itself keeps expired roots, like the system.
    *
    * @param at The moment.
    * @default {new Date()}
-   * @returns A new store, or this one if all of its roots are.
-   * @throws {NativeRootsError} If no root is valid: Bun would replace an empty list by its own roots.
+   * @returns A new store; this store if all of its roots are valid.
+   * @throws {NativeRootsError} If no root is valid, because Bun would replace an empty list by its own roots.
    */
   valid(at: Date = new Date()): RootCertStore {
     const valid = new Map([...this.#roots].filter(([, { certificate }]) => certificate?.isValidAt(at)));
@@ -143,8 +143,8 @@ export class RootCertStore implements Iterable<Certificate> {
   }
 
   /**
-   * A context for `tls.connect()` and `https.Agent` of Node that trusts these roots and no others. It is built once,
-   * whereas a client that passes `ca` instead parses all roots again.
+   * Returns a context for `tls.connect()` and `https.Agent` of Node that trusts only these roots. It is built once. A
+   * client that passes `ca` instead parses all roots again.
    */
   secureContext(): SecureContext {
     return this.#context ??= createSecureContext({ ca: this.pem });

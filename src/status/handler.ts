@@ -2,7 +2,7 @@ import { metricsOf } from "../reload/metrics.ts";
 import type { ReloaderStatus } from "../reload/status.ts";
 import { statusPage } from "./page.ts";
 
-/** What {@linkcode statusHandler} shows: a `Reloader`, or what `reloadTls()` returns. */
+/** The source of the status: a `Reloader`, or the result of `reloadTls()`. */
 export interface StatusSource {
   /** The status, read for each request. */
   status(): ReloaderStatus;
@@ -14,8 +14,8 @@ const CONTENT_SECURITY_POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
 
 /**
- * Makes a handler of requests that shows what a reloader serves: certificates, sources, the last reloads. It never shows
- * a private key. Names, paths and error messages are shown, so do not offer it to the public.
+ * Makes a request handler that shows the status of a reloader: certificates, sources, the last reloads. It never shows
+ * a private key. It shows names, paths and error messages, so do not make it public.
  *
  * | path | answer |
  * | --- | --- |
@@ -74,7 +74,7 @@ function respond(body: string, type: string, status: number, headers: Readonly<R
   return new Response(body, { status, headers: all });
 }
 
-/** Browsers name `text/html` first; other clients name nothing, everything, or JSON. */
+/** Browsers name `text/html` first. Other clients send no header, `any type`, or JSON. */
 function prefersHtml(accept: string): boolean {
   const types = accept.split(",").map((each) => each.split(";", 1)[0]!.trim().toLowerCase());
   const html = types.indexOf("text/html");

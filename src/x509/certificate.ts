@@ -36,8 +36,8 @@ export class Certificate implements CertificateFacts {
    * Reads one certificate.
    *
    * @param der The certificate in DER, with no byte after it.
-   * @throws {TlsReloadError} `CERTIFICATE_INVALID` if the bytes are not an X.509 certificate, or the runtime cannot read
-   * it: Deno cannot read unique identifiers (RFC 5280 section 4.1.2.8).
+   * @throws {TlsReloadError} `CERTIFICATE_INVALID` if the bytes are not an X.509 certificate, or the runtime cannot
+   * read it: Deno cannot read unique identifiers (RFC 5280 section 4.1.2.8).
    */
   constructor(der: Uint8Array) {
     let fields: CertificateFields | undefined;

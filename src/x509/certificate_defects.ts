@@ -16,8 +16,8 @@ const Id = {
 } as const;
 
 /**
- * The critical extensions that do not make a certificate unusable. Policies are not evaluated, like in OpenSSL by default,
- * because they describe the rules that an authority works by, not the holders of its certificates.
+ * The critical extensions that do not make a certificate unusable. Policies are not evaluated, like in OpenSSL by
+ * default, because they describe the rules that an authority works by, not the holders of its certificates.
  */
 const MAY_BE_CRITICAL = new Set<string>([
   ExtensionId.basicConstraints,

@@ -7,50 +7,51 @@ import { fitsKey, type PathCertificate } from "./path_certificate.ts";
 import { isVerified, signatureFault, weaknessOf } from "./signatures.ts";
 import type { TrustAnchors } from "./trust_anchors.ts";
 
-/** What a certificate is used for. */
+/** The use of a certificate. */
 export type Purpose = "clientAuth" | "serverAuth";
 
-/** What a path must satisfy. */
+/** The conditions for a path. */
 export interface PathOptions {
   /** The moment at which every certificate must be valid, in milliseconds since 1970. */
   readonly at: number;
-  /** What the first certificate is used for. */
+  /** The use of the first certificate. */
   readonly purpose: Purpose;
 }
 
-/** A path from a certificate to an authority, or why there is none. */
+/** A path from a certificate to an authority, or the reason why there is none. */
 export type PathResult =
   | { readonly path: readonly PathCertificate[]; readonly reason?: undefined }
   | { readonly path?: undefined; readonly reason: string };
 
-/** The longest path, both ends included. Runtimes end at 8 to 100. */
+/** The maximum length of a path, including both ends. The limits of the runtimes are 8 to 100. */
 const MAX_LENGTH = 10;
-/** How many certificates of a peer are looked at, and how often one of them is tried as an issuer. */
+/** The maximum number of certificates of a peer that are used. */
 const MAX_INTERMEDIATES = 32;
+/** The maximum number of attempts to use a certificate as an issuer. */
 const MAX_STEPS = 1_000;
-/** How many signatures are verified that were not before: one takes up to a millisecond. */
+/** The maximum number of new signatures to verify. One takes up to a millisecond. */
 const MAX_SIGNATURES = 32;
-/** How many names are compared with constraints: about 20 ms. */
+/** The maximum number of comparisons of names with constraints. They take about 20 ms. */
 const MAX_COMPARISONS = 100_000;
 
-/** The usages of which a key needs one, as OpenSSL asks for them. */
+/** The usages, one of which the first key needs. The same as in OpenSSL. */
 const USAGES: Readonly<Record<Purpose, readonly KeyUsage[]>> = {
   clientAuth: ["digitalSignature", "keyAgreement"],
   serverAuth: ["digitalSignature", "keyAgreement", "keyEncipherment"],
 };
 
 /**
- * Finds a path from a certificate to a trust anchor that RFC 5280 section 6 lets pass, and that OpenSSL lets pass as
- * well: the anchor must be self-signed, and is held to its own validity, purposes and constraints.
+ * Finds a path from a certificate to a trust anchor that is valid by RFC 5280 section 6 and by OpenSSL: the anchor must
+ * be self-signed, and its validity, purposes and constraints apply to itself as well.
  *
- * Where several certificates may have issued another, the choice is OpenSSL's: anchors before those that the peer has
- * sent, and of these the first that is valid, without a second attempt. Anchors of one name are all tried, so that the
- * answer does not depend on the order in which a configuration lists them.
+ * If several certificates may have issued another, the choice is that of OpenSSL: anchors come before certificates of
+ * the peer. Of the latter, only the first valid one is tried. All anchors of one name are tried, so that the result
+ * does not depend on their order in the configuration.
  *
- * @param leaf The certificate at the beginning.
- * @param intermediates Certificates that may stand between, in the order of the peer; those of no use are ignored.
- * @param anchors Where a path may end.
- * @param options Moment and purpose.
+ * @param leaf The first certificate.
+ * @param intermediates Possible intermediate certificates, in the order of the peer. Unused ones are ignored.
+ * @param anchors The possible ends of a path.
+ * @param options The moment and the purpose.
  * @returns The path, leaf first, or the reason why there is none.
  */
 export function findPath(
@@ -65,7 +66,11 @@ export function findPath(
   return new PathSearch(intermediates.slice(0, MAX_INTERMEDIATES), anchors, options).run(leaf);
 }
 
-/** One search, depth first. Its limits are for all paths that it tries. */
+/**
+ * One search, depth first.
+ *
+ * Invariant: the limits of steps, signatures and comparisons apply to all paths of the search together.
+ */
 class PathSearch {
   readonly #intermediates: readonly PathCertificate[];
   readonly #anchors: TrustAnchors;
@@ -73,7 +78,7 @@ class PathSearch {
   readonly #budget: ComparisonBudget = { comparisons: MAX_COMPARISONS };
   #steps = MAX_STEPS;
   #signatures = MAX_SIGNATURES;
-  /** What ended the longest of the paths that were tried. */
+  /** The reason why the longest path that was tried ended. */
   #reason = "no authority of the configuration has issued the certificate of the peer";
   #reasonLength = 0;
 
@@ -104,7 +109,7 @@ class PathSearch {
     return undefined;
   }
 
-  /** The certificates that may have issued a child: all anchors that may, else the first other one. */
+  /** The certificates that may have issued the last one: all such anchors, otherwise one certificate of the peer. */
   #issuersOf(path: readonly PathCertificate[]): PathCertificate[] {
     const { at } = this.#options;
     const child = path.at(-1)!;
@@ -116,16 +121,16 @@ class PathSearch {
       return valid.length > 0 ? valid : eligible;
     };
     const anchors = preferred(this.#anchors.bySubject(child.issuerKey));
-    // Those at which the path ends come first.
+    // Anchors at which the path ends come first.
     if (anchors.length > 0) {
       return anchors.toSorted((one, other) => Number(other.isSelfSigned) - Number(one.isSelfSigned));
     }
-    // Above an anchor nothing counts that the peer has sent.
+    // Certificates of the peer do not count above an anchor.
     if (path.length > 1 && this.#anchors.has(child)) return [];
     return preferred(this.#intermediates.filter(({ subjectKey }) => subjectKey === child.issuerKey)).slice(0, 1);
   }
 
-  /** Whether an anchor of the same name and key stands on the path: what lies between them is a detour (RFC 4158). */
+  /** Whether the path contains an anchor with the same name and key. A path through both is a detour (RFC 4158). */
   #wasPassed(path: readonly PathCertificate[], { subjectKey, structure: { publicKey } }: PathCertificate): boolean {
     return path.slice(1).some((each) =>
       each.subjectKey === subjectKey && this.#anchors.has(each) &&
@@ -151,6 +156,7 @@ class PathSearch {
   }
 }
 
+/** The reason why a certificate cannot be the first of a path; `undefined` if there is none. */
 export function leafFault(leaf: PathCertificate, options: PathOptions): string | undefined {
   const fault = commonFault(leaf, options);
   if (fault !== undefined) return fault;
@@ -162,7 +168,7 @@ export function leafFault(leaf: PathCertificate, options: PathOptions): string |
   return leaf.subjectKey === "" && !subjectAltNames?.length ? "it has no name" : undefined;
 }
 
-/** What an issuer must satisfy on a path of which everything below it is known. */
+/** The reason why a certificate cannot issue the last one of a path; `undefined` if there is none. */
 function issuerFault(path: readonly PathCertificate[], issuer: PathCertificate, options: PathOptions) {
   const fault = commonFault(issuer, options) ?? weaknessOf(issuer);
   if (fault !== undefined) return fault;
@@ -172,12 +178,12 @@ function issuerFault(path: readonly PathCertificate[], issuer: PathCertificate, 
   if (keyUsage && !keyUsage.has("keyCertSign")) return "its keyUsage does not let it sign certificates";
   if (issuer.subjectKey === "") return "it has no name";
   if (path.length >= MAX_LENGTH) return "the path is too long";
-  // RFC 5280 section 4.2.1.9: those that are self-issued do not count, nor does the last one.
+  // RFC 5280 section 4.2.1.9: self-issued certificates and the first one do not count.
   const between = path.slice(1).filter(({ isSelfIssued }) => !isSelfIssued).length;
   return between > (basicConstraints.maxPathLength ?? Infinity) ? "the path below it is too long" : undefined;
 }
 
-/** What every certificate of a path must satisfy. */
+/** The reason why a certificate cannot be part of a path; `undefined` if there is none. */
 function commonFault(certificate: PathCertificate, { at, purpose }: PathOptions): string | undefined {
   const fault = validityFault(certificate, at) ?? defectOf(certificate);
   if (fault !== undefined) return fault;
@@ -187,13 +193,13 @@ function commonFault(certificate: PathCertificate, { at, purpose }: PathOptions)
     : undefined;
 }
 
-/** As OpenSSL, the last second does not count. */
+/** The last second does not count, as in OpenSSL. */
 function validityFault({ notBefore, notAfter }: PathCertificate, at: number): string | undefined {
   if (at < notBefore) return "it is not yet valid";
   return at < notAfter ? undefined : "it has expired";
 }
 
-/** RFC 5280 section 6.1.4 (b) to (g): constraints bind everything below, self-issued intermediates excepted. */
+/** RFC 5280 section 6.1.4 (b) to (g): constraints apply to all certificates below, except self-issued intermediates. */
 function constraintFault(path: readonly PathCertificate[], budget: ComparisonBudget): string | undefined {
   for (const [index, { extensions: { nameConstraints } }] of path.entries()) {
     if (!nameConstraints) continue;

@@ -15,7 +15,7 @@ import { RevokedSerials } from "./revoked_serials.ts";
 import { type SignedData, signedDataFault, weaknessOf } from "./signatures.ts";
 import { isTime, readTime } from "./time.ts";
 
-/** The size up to which files of revocation lists are read: that of some 1,500,000 entries. */
+/** The maximum size of files of revocation lists: about 1,500,000 entries. */
 export const MAX_CRL_BYTES = 64 * 1024 * 1024;
 
 const LABEL = "X509 CRL";
@@ -32,13 +32,14 @@ const ExtensionId = {
 /**
  * A certificate revocation list (RFC 5280 section 5): the serial numbers that an authority has revoked. Immutable.
  *
- * Invariant: it is complete for its issuer, because delta CRLs, indirect CRLs and those of a part of the certificates
- * are refused. Its signature counts only after {@linkcode CertificateRevocationList.verify}.
+ * Invariant: the list is complete for its issuer, because delta CRLs, indirect CRLs and CRLs of a part of the
+ * certificates are refused. The constructor does not verify the signature; {@linkcode CertificateRevocationList.verify}
+ * does.
  */
 export class CertificateRevocationList {
   /** The issuer, such as `CN=Example CA,O=Example` (RFC 4514). */
   readonly issuer: string;
-  /** The issuer as a key: equal for names that RFC 5280 section 7.1 calls equal. */
+  /** The canonical issuer: equal strings for Names that are equal by RFC 5280 section 7.1. */
   readonly issuerKey: string;
   /** The key identifier of the issuer in upper-case hexadecimal (RFC 5280 section 5.2.1); `undefined` if not given. */
   readonly authorityKeyIdentifier: string | undefined;
@@ -53,7 +54,7 @@ export class CertificateRevocationList {
    * Reads one list.
    *
    * @param der The list in DER, with no byte after it.
-   * @throws {TlsReloadError} `CRL_INVALID` if this is not a list, or one of a kind that is refused, which is named.
+   * @throws {TlsReloadError} `CRL_INVALID` if the bytes are not a list, or a list of a kind that is refused.
    */
   constructor(der: Uint8Array) {
     try {
@@ -77,7 +78,6 @@ export class CertificateRevocationList {
       this.crlNumber = number(extensions.get(ExtensionId.crlNumber)?.value);
       this.#serials = new RevokedSerials(entries);
       this.#signed = {
-        // A copy, so that the list does not keep all of its bytes once it is verified.
         structure: { signed: tbs.encoded, algorithm, signedAlgorithm, signature: bitString(signature) },
         signatureAlgorithm: readSignatureAlgorithm(algorithm),
       };
@@ -92,12 +92,12 @@ export class CertificateRevocationList {
     return new Date(this.#thisUpdate);
   }
 
-  /** The time by which the next list is issued; `undefined` if it does not say, which RFC 5280 does not allow. */
+  /** The latest time of the next list; `undefined` if the list breaks RFC 5280 and does not have it. */
   get nextUpdate(): Date | undefined {
     return this.#nextUpdate === undefined ? undefined : new Date(this.#nextUpdate);
   }
 
-  /** How many serial numbers are revoked. */
+  /** The number of revoked serial numbers. */
   get size(): number {
     return this.#serials.size;
   }
@@ -113,16 +113,16 @@ export class CertificateRevocationList {
   }
 
   /**
-   * Whether a serial number is revoked. Takes the same time for lists of any size.
+   * Whether a serial number is revoked. The time does not depend on the size of the list.
    *
-   * @param serialNumber The number in hexadecimal, as {@linkcode Certificate.serialNumber}.
+   * @param serialNumber The number in hexadecimal, like {@linkcode Certificate.serialNumber}.
    */
   isRevoked(serialNumber: string): boolean {
     return this.#serials.has(serialNumber);
   }
 
   /**
-   * Whether a certificate can be the issuer, by its name and key identifier. The signature is not verified.
+   * Whether a certificate can be the issuer, by its name and key identifier. Does not verify the signature.
    *
    * @param certificate The certificate of an authority.
    */
@@ -134,8 +134,8 @@ export class CertificateRevocationList {
   }
 
   /**
-   * Verifies that an authority has issued the list: by its name, its right to sign lists, and its signature, which must
-   * not be made with SHA-1 or MD5.
+   * Verifies that an authority has issued the list: by its name, its right to sign lists, and the signature, which must
+   * not use SHA-1 or MD5.
    *
    * @param issuer The certificate of the authority.
    * @throws {TlsReloadError} `CRL_INVALID`, with the reason.
@@ -146,10 +146,10 @@ export class CertificateRevocationList {
   }
 
   /**
-   * Finds why the list is not one of an authority, as {@linkcode CertificateRevocationList.verify} does.
+   * Like {@linkcode CertificateRevocationList.verify}, but returns the reason.
    *
    * @param issuer The certificate of the authority.
-   * @returns The reason, or `undefined` if there is none.
+   * @returns The reason why the list is refused; `undefined` if it is not.
    */
   faultFor(issuer: PathCertificate): string | undefined {
     if (!this.names(issuer)) return `it is not of the authority "${issuer.subject}"`;
@@ -164,7 +164,7 @@ export class CertificateRevocationList {
  * Reads all certificate revocation lists of a file, in their order. Sections of other kinds are ignored.
  *
  * @param input PEM as text or bytes, one list in DER, or a file that has been read.
- * @returns At least one list: all of them or an error.
+ * @returns All lists, at least one.
  * @throws {TlsReloadError} `PEM_INVALID`, or `CRL_INVALID` with the line of the section.
  */
 export function parseCrls(input: PemInput): CertificateRevocationList[] {
@@ -196,7 +196,7 @@ function reasonOf(cause: unknown): string {
   return cause instanceof InvalidField ? cause.message : "it is not a certificate revocation list";
 }
 
-/** RFC 5280 section 5.2. A list whose critical extensions are not understood says nothing about any certificate. */
+/** RFC 5280 section 5.2. A list with an unknown critical extension must not be used. */
 function readExtensions({ content }: DerValue): Map<string, Extension> {
   const known: readonly string[] = Object.values(ExtensionId);
   const extensions = new Map<string, Extension>();

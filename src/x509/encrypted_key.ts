@@ -4,7 +4,7 @@ import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, 
 import { isEncryptedPkcs8 } from "./pkcs8.ts";
 import type { PemSection } from "./pem.ts";
 
-/** A cipher with the length of its key in bytes. */
+/** A cipher and the length of its key in bytes. */
 type Cipher = readonly [name: string, keyLength: number];
 
 const PBES2 = "1.2.840.113549.1.5.13";
@@ -24,13 +24,13 @@ const PRFS: Readonly<Record<string, string>> = {
 };
 /** RFC 1421 section 4.6.1.1 and 4.6.1.3, as strict as OpenSSL. */
 const LEGACY_HEADERS = /^Proc-Type: *4, *ENCRYPTED\nDEK-Info: *([^,\s]+), *(\S+)/;
-/** Up to ten seconds of work. A key file that asks for more is an attack. */
+/** Takes up to ten seconds. A key file that demands more is an attack. */
 const MAX_ITERATIONS = 10_000_000;
-/** About the same work in the units of scrypt (N r p), which also bounds its memory to half a GiB. */
+/** About the same work in the units of scrypt (N r p). It also limits the memory to half a GiB. */
 const MAX_SCRYPT_WORK = 2 ** 22;
 const MAX_SCRYPT_BYTES = 256 * MAX_SCRYPT_WORK;
 
-/** How the key of the cipher follows from the passphrase. */
+/** The derivation of the cipher key from the passphrase. */
 type Derivation =
   & { readonly salt: Uint8Array; readonly keyLength: number }
   & (
@@ -39,7 +39,7 @@ type Derivation =
     | { readonly scheme: "md5" }
   );
 
-/** An encrypted key that has been read but not decrypted. */
+/** The parts of an encrypted key. */
 interface Encryption {
   readonly derivation: Derivation;
   readonly cipher: Cipher;
@@ -48,24 +48,24 @@ interface Encryption {
 }
 
 /**
- * Decrypts a private key, in the same way on every runtime: the runtimes' own readers know different schemes, one of
- * them reads `hmacWithSHA1` wrongly, and their errors do not tell a wrong passphrase from an unknown scheme. Blocks the
- * event loop while the key is derived.
+ * Decrypts a private key in the same way on every runtime. The readers of the runtimes are not used, because they
+ * support different schemes, one of them misreads `hmacWithSHA1`, and their errors do not distinguish a wrong
+ * passphrase from an unknown scheme. Blocks the event loop while it derives the key.
  *
- * Knows PBES2 (RFC 8018) with PBKDF2 or scrypt (RFC 7914), and the older encryption by headers (RFC 1421), each with
- * AES-128 or AES-256 in CBC, or triple DES: what every runtime has.
+ * Supports PBES2 (RFC 8018) with PBKDF2 or scrypt (RFC 7914), and the older encryption by headers (RFC 1421), each with
+ * AES-128 or AES-256 in CBC, or triple DES: the ciphers that all runtimes have.
  *
  * @param section The encrypted section.
- * @param passphrase The passphrase it was encrypted with.
+ * @param passphrase The passphrase.
  * @returns The plain key in DER; `undefined` if the passphrase is wrong.
- * @throws {RangeError} If it is encrypted in another way.
+ * @throws {RangeError} If the key is encrypted with another scheme.
  */
 export function decryptKey(section: PemSection, passphrase: string): Uint8Array | undefined {
   const encryption = readEncryption(section);
   return decrypt(encryption, deriveKey(encryption.derivation, passphrase));
 }
 
-/** Like {@linkcode decryptKey}, but derives the key on a thread of the runtime. */
+/** Like {@linkcode decryptKey}, but derives the key in a thread of the runtime. */
 export async function decryptKeyInBackground(section: PemSection, passphrase: string): Promise<Uint8Array | undefined> {
   const encryption = readEncryption(section);
   return decrypt(encryption, await deriveKeyInBackground(encryption.derivation, passphrase));
@@ -139,7 +139,7 @@ function deriveKeyInBackground(derivation: Derivation, passphrase: string): Prom
   });
 }
 
-/** The key derivation of OpenSSL for encryption by headers: MD5 over passphrase and salt, chained. */
+/** The key derivation of OpenSSL for encryption by headers: chained MD5 over passphrase and salt. */
 function deriveByMd5(passphrase: string, salt: Uint8Array, keyLength: number): Uint8Array {
   let key = new Uint8Array();
   let block = key;
@@ -156,7 +156,7 @@ function positive(value: DerValue | undefined): number {
   throw new RangeError("a number of the key derivation is not positive");
 }
 
-/** RFC 1421 section 4.6.1.3; the first half of the IV is also the salt. */
+/** RFC 1421 section 4.6.1.3. The first half of the IV is also the salt. */
 function readHeaders({ der, headers }: PemSection): Encryption {
   const [, name = "", hex = ""] = LEGACY_HEADERS.exec(headers.join("\n")) ?? [];
   const cipher = Object.values(CIPHERS).find(([known]) => known === name.toLowerCase());
@@ -165,7 +165,7 @@ function readHeaders({ der, headers }: PemSection): Encryption {
   return { cipher, derivation: { scheme: "md5", salt: iv.subarray(0, 8), keyLength: cipher[1] }, iv, data: der };
 }
 
-/** One wrong passphrase in 256 passes the check of the padding, so the outcome must be one DER value as well. */
+/** Also checks that the result is one DER value, because the padding is correct for one wrong passphrase in 256. */
 function decrypt({ cipher: [name], iv, data }: Encryption, key: Uint8Array): Uint8Array | undefined {
   const decipher = createDecipheriv(name, key, iv);
   try {

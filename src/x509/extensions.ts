@@ -49,8 +49,8 @@ type ExtensionName = keyof typeof READERS;
 /**
  * The extensions of one certificate. Each value is read when it is first used, and kept.
  *
- * Invariant: a getter returns `undefined` if the certificate does not have the extension, and throws a `RangeError` if the
- * extension is malformed, so a malformed limit never counts as absent.
+ * Invariant: a getter returns `undefined` if the certificate does not have the extension, and throws a `RangeError` if
+ * the extension is malformed, so a malformed limit never counts as absent.
  */
 export class CertificateExtensions {
   /** All extensions, in their order. */

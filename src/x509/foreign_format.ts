@@ -1,16 +1,16 @@
 import { Buffer } from "node:buffer";
 import { DerTag, type DerValue, readChildren, readDerValue } from "./der.ts";
 
-/** What a file in DER holds, as far as its outer tags tell. */
+/** The format of a file in DER, by its outer tags. */
 export interface DerFormat {
   readonly name: string;
-  /** The PEM label of its content; absent, where it holds something that has to be taken out first. */
+  /** The PEM label of the content; absent if the content must be extracted first. */
   readonly label?: string;
-  /** The arguments of `openssl` that make PEM of it. Each works on OpenSSL 3, also for files of old. */
+  /** The arguments of `openssl` that convert the file to PEM. They work on OpenSSL 3, also for old files. */
   readonly command: string;
 }
 
-/** The tags of the outer SEQUENCE in hexadecimal, and after a dot those of the SEQUENCE that it begins with. */
+/** By the tags of the values of the outer SEQUENCE in hexadecimal, then a dot, then those of its first SEQUENCE. */
 const DER_FORMATS: readonly (readonly [tags: RegExp, format: DerFormat])[] = [
   [/^303003\.(?:a0)?0230303030/, {
     name: "a certificate in DER",
@@ -41,14 +41,14 @@ const DER_FORMATS: readonly (readonly [tags: RegExp, format: DerFormat])[] = [
   [/^0230(?:30)?\./, { name: "PKCS#12", command: "pkcs12 -in FILE -out FILE.pem -nodes -legacy" }],
 ];
 
-/** A SEQUENCE with a length of several bytes (X.690 section 8.1), which no text begins with. */
+/** The begin of a SEQUENCE with a length of several bytes (X.690 section 8.1). No text begins with it. */
 const LONG_SEQUENCE = /^308[1-4]/;
 
 /**
- * Recognises a file in DER by its content.
+ * Recognises the format of a file in DER by its content.
  *
  * @param bytes The file.
- * @returns What it holds; `undefined` if it is not one whole DER value, or of an unknown kind.
+ * @returns The format; `undefined` if the file is not one whole DER value, or has an unknown format.
  */
 export function derFormatOf(bytes: Uint8Array): DerFormat | undefined {
   if (bytes[0] !== DerTag.sequence) return undefined;
@@ -58,7 +58,7 @@ export function derFormatOf(bytes: Uint8Array): DerFormat | undefined {
     const children = readChildren(value);
     const [first] = children;
     const inner = first?.tag === DerTag.sequence ? readChildren(first) : [];
-    // PKCS#12 begins with version 3; every private key with version 0 or 1.
+    // PKCS#12 begins with version 3, and every private key with version 0 or 1.
     const isPkcs12 = first?.tag === DerTag.integer && first.content[0] === 3;
     const tags = `${tagsOf(children)}.${tagsOf(inner)}`;
     const formats = isPkcs12 ? DER_FORMATS.slice(-1) : DER_FORMATS.slice(0, -1);
@@ -73,10 +73,10 @@ function tagsOf(values: readonly DerValue[]): string {
 }
 
 /**
- * Recognises what is often mistaken for PEM.
+ * Recognises formats that users mistake for PEM.
  *
  * @param content A text, or the bytes of a file.
- * @returns What it is and what to do about it; `undefined` for text in UTF-8.
+ * @returns The format and the remedy, for a message; `undefined` for text in UTF-8.
  */
 export function foreignFormat(content: string | Uint8Array): string | undefined {
   if (typeof content === "string") {
@@ -88,7 +88,7 @@ export function foreignFormat(content: string | Uint8Array): string | undefined 
   if (format) return `this is ${format.name}; convert it with: openssl ${format.command}`;
   const start = bytes.toString("hex", 0, 2);
   const hasNul = Uint8Array.prototype.includes.call(bytes, 0);
-  // Also in the midst of a file: some shells append UTF-16 to a file in UTF-8.
+  // UTF-16 may begin in the middle of a file, because some shells append it to a file in UTF-8.
   if (start === "fffe" || start === "feff" || (hasNul && bytes.includes("-\0-\0"))) return UTF16;
   if (LONG_SEQUENCE.test(start)) return "this is DER, but cut off, followed by other bytes, or of an unknown kind";
   return hasNul ? BINARY : undefined;

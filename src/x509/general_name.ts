@@ -11,7 +11,9 @@ export type GeneralName =
   }
   | {
     readonly kind: "ip";
-    /** The address in its canonical text (RFC 5952); empty if the bytes are not one address, such as in a constraint. */
+    /**
+     * The address in its canonical text (RFC 5952); empty if the bytes are not one address, such as in a constraint.
+     */
     readonly value: string;
     /** 4 or 16 bytes; in a name constraint 8 or 32 bytes, address and mask. */
     readonly bytes: Uint8Array;
@@ -79,7 +81,8 @@ export function readGeneralName({ tag, content }: DerValue): GeneralName {
  * Formats an IP address.
  *
  * @param bytes 4 or 16 bytes.
- * @returns The canonical text (RFC 5952); an empty list for another length, because it matches the address of no client.
+ * @returns The canonical text (RFC 5952); an empty list for another length, because it matches the address of no
+ * client.
  */
 export function ipAddress(bytes: Uint8Array): string[] {
   if (bytes.length === 4) return [bytes.join(".")];

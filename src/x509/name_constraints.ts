@@ -6,41 +6,41 @@ import { hexOf } from "./octets.ts";
 import type { PathCertificate } from "./path_certificate.ts";
 import { exactText } from "./string_types.ts";
 
-/** How many more comparisons a search for a path may make. */
+/** The number of comparisons that a search for a path may still make. */
 export interface ComparisonBudget {
   comparisons: number;
 }
 
 const EMAIL_ADDRESS = "2a864886f70d010901";
 const COMMON_NAME = "550403";
-/** The identifier of SmtpUTF8Mailbox (RFC 8398), as an otherName begins with it. */
+/** The encoded identifier of SmtpUTF8Mailbox (RFC 8398), at the begin of an otherName. */
 const SMTP_UTF8_MAILBOX = "06082B06010505070809";
 
 const LABEL = "[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?";
 const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`, "i");
-/** A common name of two labels or more: clients of old take it for a DNS name. */
+/** A common name of two labels or more counts as a DNS name, because old clients treat it as one. */
 const HOST_IN_COMMON_NAME = new RegExp(`^${LABEL}(?:\\.${LABEL})+$`, "i");
-/** RFC 3986 section 3: scheme, host and port. What else may stand before the path is not supported. */
+/** RFC 3986 section 3: scheme, host and port. User information is not supported. */
 const URI = /^[a-z][a-z0-9+.-]*:\/\/([a-z0-9_.-]+)(?::\d*)?(?:\/.*)?$/is;
 
-/** A name or a constraint in the form in which they are compared. */
+/** A name or a constraint in the form for comparison. */
 interface Comparable {
   readonly kind: GeneralName["kind"];
   readonly name: GeneralName;
-  /** What is compared without regard to case, in lower case: the name, or its host. */
+  /** The DNS name, or the host of an address or a URI, in lower case. */
   readonly host: string;
   /** The relative distinguished names of a directory name. */
   readonly rdns: readonly string[];
 }
 
 /**
- * Finds why a certificate breaks the name constraints of an authority above it (RFC 5280 section 4.2.1.10).
+ * Checks a certificate against the name constraints of an authority above it (RFC 5280 section 4.2.1.10).
  *
  * @param certificate The certificate.
- * @param constraints What the authority may issue for.
- * @param isLeaf Whether the certificate is the client's own: then its common name counts if it has no DNS name.
- * @param budget Counted down; when it is used up, the certificate is refused.
- * @returns The reason, or `undefined` if there is none.
+ * @param constraints The names that the authority may issue for.
+ * @param isLeaf Whether the certificate is the client's own. If it has no DNS name, its common name counts.
+ * @param budget Counted down. When it is used up, the certificate is refused.
+ * @returns The reason why the constraints are violated; `undefined` if they are not.
  */
 export function violationOf(
   certificate: PathCertificate,
@@ -76,7 +76,7 @@ function comparable(name: GeneralName, host: string): Comparable {
   };
 }
 
-/** Of a URI it is empty if there is none that a constraint could be compared with. */
+/** The host of a name. Empty for a URI without a host that constraints support. */
 function hostOf(name: GeneralName): string {
   switch (name.kind) {
     case "dns":
@@ -90,12 +90,12 @@ function hostOf(name: GeneralName): string {
   }
 }
 
-/** A constraint of URIs is a host, not a URI. */
+/** The host of a constraint. A constraint of URIs is a host, not a URI. */
 function hostOfLimit(limit: GeneralName): string {
   return limit.kind === "uri" ? limit.value : hostOf(limit);
 }
 
-/** Everything that a certificate says whom it is for, the addresses and host names of its subject included. */
+/** All names of the holder of a certificate, including the mail addresses and host names in the subject. */
 function namesOf({ structure: { subject }, extensions }: PathCertificate, isLeaf: boolean): GeneralName[] {
   const alternative = extensions.subjectAltNames ?? [];
   const hasDnsName = alternative.some(({ kind }) => kind === "dns");
@@ -103,7 +103,7 @@ function namesOf({ structure: { subject }, extensions }: PathCertificate, isLeaf
   const names: GeneralName[] = attributes.length > 0 ? [{ kind: "directory", value: "", name: subject }] : [];
   for (const { type, value } of attributes) {
     if (type === EMAIL_ADDRESS) {
-      // RFC 5280 section 4.1.2.6: an address is an IA5String. What is none cannot be compared.
+      // RFC 5280 section 4.1.2.6: an address is an IA5String. A name of another type cannot be compared.
       names.push({ kind: "email", value: value.tag === DerTag.ia5String ? exactText(value)! : "" });
     }
     if (type !== COMMON_NAME || !isLeaf || hasDnsName) continue;
@@ -123,7 +123,7 @@ function isMailbox(bytes: Uint8Array): boolean {
   return SMTP_UTF8_MAILBOX === hexOf(bytes.subarray(0, 10));
 }
 
-/** Whether it can be told what a constraint means: one that matches nothing would exclude nothing. */
+/** Whether a constraint is well-formed, because a malformed one would exclude nothing. */
 function isUsable({ name, host }: Comparable): boolean {
   switch (name.kind) {
     case "dns":
@@ -138,7 +138,7 @@ function isUsable({ name, host }: Comparable): boolean {
   }
 }
 
-/** RFC 5280 section 4.2.1.10: an address and a mask, whose ones come first as in RFC 4632. */
+/** RFC 5280 section 4.2.1.10: an address and a mask, which is a prefix as in RFC 4632. */
 function isMasked(bytes: Uint8Array): boolean {
   if (bytes.length !== 8 && bytes.length !== 32) return false;
   const mask = [...bytes.subarray(bytes.length / 2)].map((byte) => byte.toString(2).padStart(8, "0")).join("");
@@ -176,12 +176,12 @@ function lies({ name, host, rdns }: Comparable, limit: Comparable): boolean {
   }
 }
 
-/** A host is meant alone; with a dot in front, what is below it. */
+/** A constraint is one host, or with a leading dot all hosts below it. */
 function liesInHosts(host: string, limit: string): boolean {
   return limit.startsWith(".") ? host.length > limit.length && host.endsWith(limit) : host === limit;
 }
 
-/** RFC 5280 section 4.2.1.6: what stands before the `@` is compared as it is. */
+/** RFC 5280 section 4.2.1.6: the local part before the `@` is compared exactly. */
 function hasLocalPart(mailbox: string, limit: GeneralName): boolean {
   if (limit.kind !== "email") return false;
   const at = limit.value.lastIndexOf("@");
@@ -194,7 +194,7 @@ function liesInNetwork(address: Uint8Array, network: Uint8Array): boolean {
     address.every((byte, index) => ((byte ^ network[index]!) & network[length + index]!) === 0);
 }
 
-/** In ASCII: the texts are read as `latin1`, whose other letters mean nothing to the DNS. */
+/** Folds ASCII letters only, because the texts are read as `latin1`, whose other letters do not exist in the DNS. */
 function lower(text: string): string {
   return text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase());
 }

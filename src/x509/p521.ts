@@ -26,8 +26,8 @@ const POINT_BYTES = 133;
  * Verifies an ECDSA signature on P-521 (FIPS 186-5 section 6.4.2) in about 10 ms.
  *
  * `crypto.verify()` of Deno 2.8 to 2.9 rejects every signature on P-521 whose digest is shorter than 33 bytes, because
- * its library requires half the length of the order. OpenSSL signs with SHA-256 by default, also on P-521. The values are
- * public, so the run time may depend on them.
+ * its library requires half the length of the order. OpenSSL signs with SHA-256 by default, also on P-521. The values
+ * are public, so the run time may depend on them.
  *
  * @param signed The signed bytes.
  * @param signature The signature in DER.

@@ -12,8 +12,8 @@ import { readTime } from "./time.ts";
 /**
  * A certificate with everything that path validation reads.
  *
- * Invariant: the constructor parses the whole certificate except the values of its extensions, which are parsed when they
- * are first read. Nothing is verified.
+ * Invariant: the constructor parses the whole certificate except the values of its extensions, which are parsed when
+ * they are first read. Nothing is verified.
  */
 export class PathCertificate {
   /** The certificate in DER. */

@@ -34,9 +34,9 @@ const CERTIFICATE_LABELS: ReadonlySet<string> = new Set(["CERTIFICATE", "X509 CE
  * Splits PEM into its sections, in their order (RFC 7468). Takes linear time.
  *
  * Accepts the variations of real files: any line ends, also mixed, a byte order mark, blank lines, white space around
- * lines, lines of any length, a missing last newline. Ignores text outside of sections: comments, banners, `Bag
- * Attributes`, and sections that are commented out. Never ignores a section silently: a recognisable but broken BEGIN or
- * END line is an error, and so is a section without indentation after an indented one.
+ * lines, lines of any length, a missing last newline. Ignores text outside of sections: comments, banners,
+ * `Bag Attributes`, and sections that are commented out. Never ignores a section silently: a recognisable but broken
+ * BEGIN or END line is an error, and so is a section without indentation after an indented one.
  *
  * @param input The text, its bytes, or a file that has been read.
  * @returns The sections; an empty list for a text without boundaries.

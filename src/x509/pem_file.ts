@@ -22,8 +22,8 @@ export interface Readable {
  *
  * @param path The path or the URL.
  * @returns The path as text.
- * @throws {TypeError} If the value is something else, such as PEM text. The message does not quote it, because it may be
- * a private key.
+ * @throws {TypeError} If the value is something else, such as PEM text. The message does not quote it, because it may
+ * be a private key.
  */
 export function filePath(path: string | URL): string {
   if (path instanceof URL) return fileURLToPath(path);

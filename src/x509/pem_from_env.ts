@@ -7,15 +7,15 @@ const QUOTED = /^(["'])([^]*)\1$/;
 const BASE64 = /^[A-Za-z0-9+/\s]+={0,2}\s*$/;
 
 /**
- * Reads PEM from the value of an environment variable, in the forms in which variables carry it: with real newlines,
- * with `\n` written as two characters, or as base64 of the whole, PEM or DER; with CRLF; with quotes around it.
+ * Reads PEM from the value of an environment variable, in the usual forms: with newlines, with `\n` as two characters,
+ * with CRLF, in quotes, or as base64 of PEM or DER.
  *
- * Files are never read this way: there, such text is broken PEM.
+ * Files are never read in this way. In a file, such text is broken PEM.
  *
  * @param value The value of the variable.
  * @returns The same PEM with newlines, for {@linkcode TlsConfig}.
- * @throws {TlsReloadError} `PEM_INVALID` if it holds no PEM. The message shows nothing of the value.
- * @throws {TypeError} If the value is not a string, because the variable is not set.
+ * @throws {TlsReloadError} `PEM_INVALID` if the value holds no PEM. The message does not quote the value.
+ * @throws {TypeError} If the value is not a string, for example because the variable is not set.
  *
  * @example
  * ```ts
@@ -35,7 +35,7 @@ export function pemFromEnv(value: string): string {
   throw new TlsReloadError("PEM_INVALID", "Cannot read PEM from the environment: it holds no BEGIN line");
 }
 
-/** Base64 of PEM, or of DER, which is what a PEM file without its BEGIN and END lines is. */
+/** Decodes base64 of PEM or DER. A PEM file without its BEGIN and END lines is base64 of DER. */
 function fromBase64(text: string): string {
   const bytes = Buffer.from(text, "base64");
   const label = derFormatOf(bytes)?.label;
@@ -44,7 +44,7 @@ function fromBase64(text: string): string {
   return decoded.includes("BEGIN") ? withNewlines(decoded) : text;
 }
 
-/** Takes off the quotes first: within them, newlines are the more likely to be escaped. */
+/** Removes quotes, then replaces escaped newlines, which are common in quotes. */
 function withNewlines(value: string): string {
   const [, , inner = value.trim()] = QUOTED.exec(value.trim()) ?? [];
   return `${inner.replace(/\\r\\n|\\n|\r\n|\r/g, "\n").trim()}\n`;

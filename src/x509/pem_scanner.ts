@@ -48,8 +48,8 @@ const PLAIN_LABEL = /^[A-Z0-9.]{1,15}(?: [A-Z0-9.]{1,15}){0,4}$/;
 /**
  * Finds the sections of a PEM text and its faults, in their order. Takes linear time.
  *
- * Ignores text outside of sections, including sections that are commented out. After a fault, ignores all lines up to the
- * next BEGIN or END, so that one broken section is one fault.
+ * Ignores text outside of sections, including sections that are commented out. After a fault, ignores all lines up to
+ * the next BEGIN or END, so that one broken section is one fault.
  *
  * @param text The text.
  * @returns The sections and the faults. The caller decides which faults are errors.

@@ -14,20 +14,20 @@ import {
 } from "./pem_file.ts";
 
 const STANDARD_INPUT = "/dev/stdin";
-/** A writer that has not begun by then, or pauses for as long, is not coming. */
+/** The longest wait for a writer to begin or to continue. */
 const WRITER_TIMEOUT_MS = 10_000;
 const POLL_INTERVAL_MS = 10;
 
 /**
- * Reads a file that may also be a FIFO or standard input, such as the `/dev/fd/63` of a shell's `<(vault read …)`. Those
- * can be read once only: a second call waits for another writer.
+ * Reads a file that may also be a FIFO or standard input, such as the `/dev/fd/63` of `<(vault read …)` in a shell. A
+ * FIFO can be read only once. A second call waits for another writer.
  *
  * @param path The path.
- * @param options The limit of its size.
- * @returns Its bytes, with its path for errors.
- * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_TOO_LARGE`, or `FILE_UNREADABLE`, also if no writer has written to a
+ * @param options The maximum size.
+ * @returns The bytes, with the path for errors.
+ * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_TOO_LARGE`, or `FILE_UNREADABLE`, also if nothing is written to a
  * FIFO within ten seconds.
- * @throws {TypeError} If this is not a path or a file URL.
+ * @throws {TypeError} If `path` is not a path or a file URL.
  */
 export async function readPemSource(path: string | URL, options: ReadPemFileOptions = {}): Promise<PemFile> {
   const { maxBytes = MAX_PEM_BYTES } = options;
@@ -35,7 +35,7 @@ export async function readPemSource(path: string | URL, options: ReadPemFileOpti
   try {
     const stats = await stat(name);
     if (stats.isFIFO()) return { path: name, bytes: await readFifo(name, maxBytes) };
-    // A socket cannot be opened by its path, but is open already.
+    // A socket cannot be opened by its path. Standard input is open already.
     if (name !== STANDARD_INPUT || !stats.isSocket()) return await readPemFile(name, options);
     return { path: name, bytes: await readToEnd(name, standardInput, maxBytes) };
   } catch (cause) {
@@ -51,7 +51,7 @@ async function readFifo(path: string, maxBytes: number): Promise<Uint8Array> {
       async read(...args) {
         for (let waitedMs = 0; waitedMs < WRITER_TIMEOUT_MS; waitedMs += POLL_INTERVAL_MS) {
           const bytesRead = await file.read(...args).then(({ bytesRead }) => bytesRead, ifNotReady);
-          // Until a writer has opened the FIFO, its end is read.
+          // Before a writer has opened the FIFO, a read returns 0 bytes as at the end.
           if (bytesRead !== undefined && (bytesRead > 0 || hasBegun)) {
             hasBegun = true;
             return { bytesRead };

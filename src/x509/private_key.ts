@@ -25,27 +25,27 @@ const READABLE = new Set([
   "ANY PRIVATE KEY",
 ]);
 const OPENSSH_MAGIC = "openssh-key-v1\0";
-/** `-provider legacy` knows the encryptions that OpenSSL 3 no longer reads by itself. */
+/** `-provider legacy` supports old encryptions, which OpenSSL 3 does not read by default. */
 const CONVERT = "openssl pkcs8 -topk8 -v2 aes-256-cbc -in FILE -out FILE.pem -provider legacy -provider default";
 
-/** The one key section of an input, and the error to throw about it. */
+/** The key section of an input, and a function that makes errors about it. */
 interface KeySection {
   readonly section: PemSection;
   readonly refuse: (code: TlsReloadErrorCode, reason: string, cause?: unknown) => TlsReloadError;
 }
 
 /**
- * Reads the one private key of a file: PKCS#8, PKCS#1 or SEC1, plain or encrypted, in PEM or DER. Its content decides
- * what it is, not its label. Sections of other kinds are ignored.
+ * Reads the only private key of a file: PKCS#8, PKCS#1 or SEC1, plain or encrypted, in PEM or DER. The content decides
+ * about the form of the key, not the label. Sections of other kinds are ignored.
  *
- * The same keys on every runtime: RSA of 1024 to 16384 bits, P-256, P-384, P-521 and Ed25519, with or without their
- * public key; encrypted by PBES2 (RFC 8018) with PBKDF2 or scrypt, or by a `Proc-Type` header (RFC 1421), in each case
- * with AES-128 or AES-256 in CBC, or triple DES. An EC scalar that its curve does not allow is refused before a runtime
- * sees it.
+ * Reads the same keys on every runtime: RSA of 1024 to 16384 bits, P-256, P-384, P-521 and Ed25519, with or without the
+ * public key; plain, encrypted by PBES2 (RFC 8018) with PBKDF2 or scrypt, or encrypted by a `Proc-Type` header (RFC
+ * 1421), each with AES-128 or AES-256 in CBC, or triple DES. Refuses an EC scalar that is invalid for its curve,
+ * because some runtimes crash on it.
  *
- * Decrypting blocks the event loop for as long as the key's derivation takes: some milliseconds as a rule, up to ten
- * seconds at the limits of 10,000,000 iterations of PBKDF2 or a scrypt cost (N r p) of 4,194,304.
- * {@linkcode loadTlsConfig} derives in the background instead.
+ * Decryption blocks the event loop while it derives the key: usually for some milliseconds, and for up to ten seconds
+ * at the limits of 10,000,000 iterations of PBKDF2 or a scrypt cost (N r p) of 4,194,304. {@linkcode loadTlsConfig}
+ * derives the key in the background instead.
  *
  * @param input PEM as text or bytes, DER, or a file that has been read.
  * @param passphrase The passphrase of an encrypted key.
@@ -63,8 +63,8 @@ export function parsePrivateKey(input: PemInput, passphrase?: string): KeyObject
  *
  * @param file The file.
  * @param passphrase The passphrase.
- * @returns A file with the plain key at the same path and line; the same file if its key is not encrypted.
- * @throws {TlsReloadError} As {@linkcode parsePrivateKey} does.
+ * @returns A file with the plain key, at the same path and line; the same file if its key is not encrypted.
+ * @throws {TlsReloadError} The errors of {@linkcode parsePrivateKey}.
  */
 export async function decryptKeyFile(file: PemFile, passphrase: string): Promise<PemFile> {
   const found = findKey(file);
@@ -137,7 +137,10 @@ function readKey({ refuse }: KeySection, plain: Uint8Array): KeyObject {
   }
 }
 
-/** Node 22 to 26 throws the error of an earlier failed handshake at the first key that is read after it; see Node's error queue. */
+/**
+ * Retries once. Node 22 to 26 leaves the error of a failed handshake in the error queue of OpenSSL, and throws it when
+ * the next key is read.
+ */
 function createKey(pem: string): KeyObject {
   try {
     return createPrivateKey(pem);

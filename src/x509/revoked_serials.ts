@@ -5,26 +5,26 @@ import { InvalidField } from "./invalid_field.ts";
 
 /** An entry of a serial number of one byte and a UTCTime. */
 const MIN_ENTRY_BYTES = 20;
-/** Keeps an issuer from choosing numbers that share a slot. */
+/** A random seed, so that an issuer cannot choose serial numbers that share a slot. */
 const SEED = randomInt(0, 2 ** 32);
 
-/** The place of a value's content; reused for every value, because a list has hundreds of thousands of them. */
+/** The position of the content of a value. Reused, because a list has hundreds of thousands of values. */
 interface Cursor {
   start: number;
   end: number;
 }
 
 /**
- * The serial numbers of a revocation list: a hash table of places in its bytes, because 100,000 strings take four times
- * the memory.
+ * The serial numbers of a revocation list: a hash table of positions in its bytes, because 100,000 strings use four
+ * times the memory.
  *
- * Invariant: at most half of the slots are taken, so a search ends at a free one.
+ * Invariant: at most half of the slots are used, so each search ends at a free slot.
  */
 export class RevokedSerials {
-  /** How many there are. */
+  /** The number of serial numbers. */
   readonly size: number;
   readonly #bytes: Uint8Array;
-  /** For each slot the place of a serial number in the bytes; 0 if it is free. */
+  /** For each slot the position of a serial number in the bytes; 0 if the slot is free. */
   readonly #slots: Uint32Array;
 
   /**
@@ -50,7 +50,7 @@ export class RevokedSerials {
   }
 
   /**
-   * Whether a number is among them.
+   * Whether the list holds a serial number.
    *
    * @param serialNumber The number in hexadecimal, as {@linkcode Certificate.serialNumber}.
    */
@@ -60,7 +60,7 @@ export class RevokedSerials {
     return this.#slots[this.#slotOf(bytes, 0, bytes.length)] !== 0;
   }
 
-  /** The slot that holds a number, or the free one where it belongs. */
+  /** The slot that holds a number, otherwise the free slot for it. */
   #slotOf(bytes: Uint8Array, start: number, end: number): number {
     const mask = this.#slots.length - 1;
     const value: Cursor = { start: 0, end: 0 };
@@ -73,7 +73,7 @@ export class RevokedSerials {
   }
 }
 
-/** The place of each serial number. None is 0, because each is inside of an entry. */
+/** The position of each serial number. No position is 0, because each number is inside an entry. */
 function readEntries(bytes: Uint8Array): Uint32Array {
   const places = new Uint32Array(Math.ceil(bytes.length / MIN_ENTRY_BYTES));
   let count = 0;
@@ -91,7 +91,7 @@ function readEntries(bytes: Uint8Array): Uint32Array {
   return places.subarray(0, count);
 }
 
-/** Reads the length of the value at a place, and returns its tag. */
+/** Moves the cursor to the content of the value at a position, and returns the tag. */
 function enter(bytes: Uint8Array, at: number, end: number, value: Cursor): number {
   const short = bytes[at + 1] ?? 0x80;
   const lengthBytes = short > 0x80 ? short - 0x80 : 0;
@@ -100,18 +100,18 @@ function enter(bytes: Uint8Array, at: number, end: number, value: Cursor): numbe
   for (let index = 0; index < lengthBytes; index++) length = length * 256 + (bytes[at + 2 + index] ?? 0);
   value.start = at + 2 + lengthBytes;
   value.end = value.start + length;
-  if (value.end > end) throw new RangeError("an entry is cut off");
+  if (value.end > end) throw new RangeError("an entry is truncated");
   return bytes[at]!;
 }
 
-/** The shortest form of a number, in whatever form it stands in the list. */
+/** Moves the cursor to a serial number without its leading zeros. */
 function enterSerial(bytes: Uint8Array, place: number, value: Cursor): void {
   enter(bytes, place, bytes.length, value);
   while (value.start < value.end - 1 && bytes[value.start] === 0) value.start++;
 }
 
 function requireTag(tag: number, ...allowed: readonly number[]): void {
-  if (!allowed.includes(tag)) throw new RangeError(`an entry holds tag ${tag} where ${allowed} should stand`);
+  if (!allowed.includes(tag)) throw new RangeError(`an entry holds tag ${tag} in place of ${allowed}`);
 }
 
 function isSame(list: Uint8Array, at: number, bytes: Uint8Array, start: number, end: number): boolean {
@@ -129,7 +129,7 @@ function hash(bytes: Uint8Array, start: number, end: number): number {
   return state >>> 0;
 }
 
-/** A quick search for the bytes of BOOLEAN TRUE. It may find others, but misses no critical extension. */
+/** Whether the bytes of BOOLEAN TRUE occur. Fast: it may find other bytes, but never misses a critical extension. */
 function hasTrue(bytes: Uint8Array, start: number, end: number): boolean {
   for (let at = start; at + 2 < end; at++) {
     if (bytes[at] === DerTag.boolean && bytes[at + 1] === 1 && bytes[at + 2] !== 0) return true;

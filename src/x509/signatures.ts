@@ -6,25 +6,24 @@ import { readChildren } from "./der.ts";
 import { verifyP521 } from "./p521.ts";
 import { fitsKey, type PathCertificate } from "./path_certificate.ts";
 
-/** How many links are remembered, at about 200 bytes each. */
+/** The maximum number of verified signatures that are kept, at about 200 bytes each. */
 const MAX_REMEMBERED = 10_000;
-/** How many keys are kept ready: authorities have few. */
+/** The maximum number of parsed keys that are kept. Authorities have few keys. */
 const MAX_KEYS = 100;
 
-/** The digests that a signature may be made with. */
+/** The digests that a signature may use. */
 const HASHES = ["sha256", "sha384", "sha512"];
 
-/** The links whose signature has been verified, by the digests of certificate and key; the latest stand last. */
+/** The pairs of certificate and issuer whose signature was verified, by their fingerprints, the latest last. */
 const verified = new Set<string>();
-/** The keys of issuers, by their digest; the latest stand last. */
+/** Parsed keys of issuers by their digest, the latest last. */
 const keys = new Map<string, KeyObject>();
 
 /**
- * Finds why a certificate may not sign others by the kind of its key: one that is too short, or that not every runtime
- * can verify with.
+ * Checks that the key of an authority is long enough, and of a kind that all runtimes support.
  *
- * @param issuer The certificate of an authority.
- * @returns The reason, or `undefined` if there is none.
+ * @param issuer The certificate of the authority.
+ * @returns The reason why the key cannot sign; `undefined` if it can.
  */
 export function weaknessOf({ publicKey: { kind, bits = 0, curve } }: PathCertificate): string | undefined {
   if (kind === "rsa" && bits >= 2048) return undefined;
@@ -33,7 +32,7 @@ export function weaknessOf({ publicKey: { kind, bits = 0, curve } }: PathCertifi
   return kind === "ed25519" ? undefined : `its key is of a kind that is not supported: ${curve ?? kind}`;
 }
 
-/** Whether this signature was verified before, so that looking at it costs nothing. */
+/** Whether the signature was verified before, so that verifying it again is free. */
 export function isVerified(certificate: PathCertificate, issuer: PathCertificate): boolean {
   const link = linkOf(certificate, issuer);
   if (!verified.delete(link)) return false;
@@ -45,8 +44,8 @@ export function isVerified(certificate: PathCertificate, issuer: PathCertificate
  * Verifies that the key of an issuer has made the signature of a certificate.
  *
  * @param certificate The certificate.
- * @param issuer The certificate of the issuer. Whether it may issue is not looked at.
- * @returns Why the signature does not count, or `undefined` if it does.
+ * @param issuer The certificate of the issuer. Its right to issue is not checked.
+ * @returns The reason why the signature is invalid; `undefined` if it is valid.
  */
 export function signatureFault(certificate: PathCertificate, issuer: PathCertificate): string | undefined {
   if (isVerified(certificate, issuer)) return undefined;
@@ -59,18 +58,18 @@ export function signatureFault(certificate: PathCertificate, issuer: PathCertifi
 
 /** Data with the signature of an authority: a certificate or a revocation list. */
 export interface SignedData {
-  /** The signed bytes, the signature, and its algorithm as it stands in two places. */
+  /** The signed bytes, the signature, and the two copies of its algorithm. */
   readonly structure: Pick<CertificateStructure, "signed" | "signedAlgorithm" | "algorithm" | "signature">;
-  /** How it is signed. */
+  /** The algorithm of the signature. */
   readonly signatureAlgorithm: SignatureAlgorithm;
 }
 
 /**
- * Verifies that the key of an issuer has made a signature. The outcome is not remembered.
+ * Verifies that the key of an issuer has made a signature. Does not keep the outcome.
  *
  * @param data The signed data.
- * @param issuer The certificate of the issuer. Whether it may issue is not looked at.
- * @returns Why the signature does not count, or `undefined` if it does.
+ * @param issuer The certificate of the issuer. Its right to issue is not checked.
+ * @returns The reason why the signature is invalid; `undefined` if it is valid.
  */
 export function signedDataFault(data: SignedData, issuer: PathCertificate): string | undefined {
   const { structure, signatureAlgorithm } = data;
@@ -95,7 +94,7 @@ function verifies({ structure, signatureAlgorithm }: SignedData, issuer: PathCer
   }
 }
 
-/** A digest that is too short for `crypto.verify()` of Deno, see {@linkcode verifyP521}. */
+/** Whether the digest is too short for `crypto.verify()` of Deno, see {@linkcode verifyP521}. */
 function isMisjudged({ publicKey: { curve } }: PathCertificate, hash: string | undefined): boolean {
   return curve === "P-521" && hash === "sha256";
 }

@@ -6,17 +6,17 @@ import { PathCertificate } from "./path_certificate.ts";
 /** A certificate that is not parsed yet. */
 type Unparsed = Pick<PathCertificate, "der" | "fingerprint256">;
 
-/** An authority, as far as it takes to find it. */
+/** An authority with the names that it is found by. */
 interface Entry extends Unparsed {
   readonly subjectKey: string;
   readonly issuerKey: string;
 }
 
 /**
- * The authorities of a configuration, found by name in one step.
+ * The authorities of a configuration, by their subjects.
  *
- * Invariant: an authority counts once. It is parsed when its name is first asked for; one that cannot be parsed is left
- * out, because it can issue for nobody.
+ * Invariant: each authority counts once. It is parsed when its name is first looked up. An authority that cannot be
+ * parsed is left out, so it cannot be the end of a path.
  */
 export class TrustAnchors {
   readonly #fingerprints = new Set<string>();
@@ -26,7 +26,7 @@ export class TrustAnchors {
   #hasCycle: boolean | undefined;
 
   /**
-   * Sorts authorities by name.
+   * Groups authorities by their subjects.
    *
    * @param certificates The authorities.
    */
@@ -35,32 +35,32 @@ export class TrustAnchors {
       const isNew = !this.#fingerprints.has(fingerprint256);
       this.#fingerprints.add(fingerprint256);
       return isNew;
-    }).flatMap((certificate) => readably(() => entryOf(certificate)));
+    }).flatMap((certificate) => readable(() => entryOf(certificate)));
     this.#bySubject = Map.groupBy(this.#entries, ({ subjectKey }) => subjectKey);
   }
 
-  /** The authorities of a name, in the order in which they were given. */
+  /** The authorities with a subject, in their order. */
   bySubject(key: string): readonly PathCertificate[] {
     let parsed = this.#parsed.get(key);
     if (!parsed) {
       const entries = this.#bySubject.get(key) ?? [];
-      parsed = entries.flatMap(({ der, fingerprint256 }) => readably(() => new PathCertificate(der, fingerprint256)));
+      parsed = entries.flatMap(({ der, fingerprint256 }) => readable(() => new PathCertificate(der, fingerprint256)));
       if (entries.length > 0) this.#parsed.set(key, parsed);
     }
     return parsed;
   }
 
-  /** Whether a certificate is one of them. */
+  /** Whether a certificate is one of the authorities. */
   has({ fingerprint256 }: Pick<PathCertificate, "fingerprint256">): boolean {
     return this.#fingerprints.has(fingerprint256);
   }
 
-  /** Their SHA-256 fingerprints. */
+  /** The SHA-256 fingerprints of all authorities. */
   get fingerprints(): ReadonlySet<string> {
     return this.#fingerprints;
   }
 
-  /** Whether some of them have issued each other, as bridges between authorities do. Takes linear time, once. */
+  /** Whether some authorities have issued each other, like bridge authorities. Takes linear time, once. */
   get hasCycle(): boolean {
     this.#hasCycle ??= hasCycle(this.#entries);
     return this.#hasCycle;
@@ -83,8 +83,8 @@ function entryOf({ der, fingerprint256 }: Unparsed): Entry {
   return { der, fingerprint256, subjectKey: keyOf(subject), issuerKey: keyOf(issuer) };
 }
 
-/** One value, or none if it cannot be read. */
-function readably<T>(read: () => T): T[] {
+/** A list of one value; an empty list if the value cannot be read. */
+function readable<T>(read: () => T): T[] {
   try {
     return [read()];
   } catch {
@@ -95,7 +95,7 @@ function readably<T>(read: () => T): T[] {
 function hasCycle(entries: readonly Entry[]): boolean {
   const issued = entries.filter(({ subjectKey, issuerKey }) => subjectKey !== issuerKey);
   const byIssuer = Map.groupBy(issued, ({ issuerKey }) => issuerKey);
-  // How many certificates of a name are left whose issuer may lead into a cycle.
+  // The number of certificates of each name whose issuer may still be part of a cycle.
   const open = new Map<string, number>();
   for (const { subjectKey } of issued) open.set(subjectKey, (open.get(subjectKey) ?? 0) + 1);
   const closed = [...byIssuer.keys()].filter((name) => !open.has(name));
