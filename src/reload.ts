@@ -21,12 +21,14 @@
 export {
   type Disconnect,
   type ExpiryNotice,
+  type PartialFailure,
   type ReloaderEventMap,
   type ReloaderListener,
   type ReloaderListenerOptions,
 } from "./reload/events.ts";
 export { type ExpiryAlarm, type ExpiryLevels } from "./reload/expiry_alarms.ts";
 export { type FollowOptions, type Subscribe } from "./reload/follow.ts";
+export { type Load } from "./reload/load.ts";
 export { type Logger } from "./reload/logger.ts";
 export { type ReloaderOptions, type WatchOptions } from "./reload/options.ts";
 export { Reloader } from "./reload/reloader.ts";

@@ -31,6 +31,11 @@ export class Announcer {
     if (result.outcome === "rejected" && isUnhandled) warn(result.error);
   }
 
+  /** Announces a part of the source that cannot be loaded. */
+  partial(error: unknown): void {
+    if (this.#announce("partial", { error })) warn(error);
+  }
+
   /** Announces an expiry. */
   expiring(alarm: ExpiryAlarm, message: string): void {
     if (this.#announce("expiring", { ...alarm, message })) warn(message);

@@ -2,6 +2,7 @@ import type { TlsState } from "../accept/tls_state.ts";
 import { proveTlsConfig } from "../config/proof.ts";
 import { digestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
+import { type Load, PartialFailures } from "./load.ts";
 import { SingleFlight } from "../single_flight.ts";
 import type { FileWatch } from "./file_watch.ts";
 import { ReloadHistory } from "./history.ts";
@@ -19,6 +20,8 @@ export interface AttemptOptions {
   readonly pendingLimitMs: number;
   /** Called when an attempt has ended, after the history has been updated. */
   readonly onEnd: EndListener;
+  /** Called with each part of the source that cannot be loaded, before the attempt ends. */
+  readonly onPartialFailure: (error: unknown) => void;
 }
 
 /**
@@ -30,11 +33,14 @@ export interface AttemptOptions {
  */
 export class ReloadAttempts {
   readonly history = new ReloadHistory();
+  /** What the last load could not load, though it loaded the rest. */
+  readonly partialFailures = new PartialFailures();
   /** The watched files: read before and after each load. */
   readonly watches = new Set<FileWatch>();
   readonly #state: TlsState;
-  readonly #load: () => Promise<TlsConfig>;
+  readonly #load: Load;
   readonly #onEnd: EndListener;
+  readonly #onPartialFailure: (error: unknown) => void;
   readonly #pendingLimitMs: number;
   readonly #pending = new PendingSwap((config) => this.#swapPending(config));
   readonly #flight = new SingleFlight(() => this.#attempt());
@@ -47,11 +53,12 @@ export class ReloadAttempts {
    * @param load Loads the configuration.
    * @param options The limit for pending configurations, and a callback for the end of an attempt.
    */
-  constructor(state: TlsState, load: () => Promise<TlsConfig>, options: AttemptOptions) {
+  constructor(state: TlsState, load: Load, options: AttemptOptions) {
     this.#state = state;
     this.#load = load;
     this.#pendingLimitMs = options.pendingLimitMs;
     this.#onEnd = options.onEnd;
+    this.#onPartialFailure = options.onPartialFailure;
   }
 
   /** Whether the current configuration is the last one that could be loaded. */
@@ -101,10 +108,18 @@ export class ReloadAttempts {
   }
 
   async #resultOf(isForced: boolean): Promise<ReloadResult> {
-    const { config, digests } = await loadWhole(this.#replacedLoad ?? this.#load, [...this.watches]);
+    const { config, digests } = await loadWhole(this.#replacedLoad ?? (() => this.#loadNow()), [...this.watches]);
+    for (const error of this.partialFailures.takeNews()) this.#onPartialFailure(error);
     const result = await this.#swap(config, isForced);
-    for (const [watch, digest] of digests) watch.markLoaded(digest);
+    // What could not be loaded is retried, though the files are the same.
+    const isWhole = this.partialFailures.isEmpty;
+    for (const [watch, digest] of digests) watch.markLoaded(isWhole ? digest : undefined);
     return result;
+  }
+
+  #loadNow(): Promise<TlsConfig> {
+    this.partialFailures.clear();
+    return this.#load(this.#state.current(), (error) => this.partialFailures.add(error));
   }
 
   async #swap(config: TlsConfig, isForced: boolean): Promise<ReloadResult> {

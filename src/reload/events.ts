@@ -9,12 +9,23 @@ export interface ReloaderEventMap {
   readonly unchanged: CustomEvent<Extract<ReloadResult, { outcome: "unchanged" }>>;
   /** A reload was rejected. Dispatched once for each change of the source or of the error. */
   readonly reject: CustomEvent<Extract<ReloadResult, { outcome: "rejected" }>>;
+  /**
+   * A pair of files cannot be loaded, while others can: its previous certificate stays in use. Dispatched once for each
+   * error in a row, before the event of the outcome.
+   */
+  readonly partial: CustomEvent<PartialFailure>;
   /** A certificate was loaded that is not valid yet. Dispatched once for each certificate in a row. */
   readonly pending: CustomEvent<Extract<ReloadResult, { outcome: "pending" }>>;
   /** A certificate in use expires soon, or has expired. Dispatched once for each certificate and level. */
   readonly expiring: CustomEvent<ExpiryNotice>;
   /** A followed stream has ended or failed. */
   readonly disconnect: CustomEvent<Disconnect>;
+}
+
+/** The details of a `partial` event. */
+export interface PartialFailure {
+  /** Why the pair cannot be loaded; its path is in the error. */
+  readonly error: unknown;
 }
 
 /** The details of a `disconnect` event. */

@@ -4,16 +4,17 @@ import { resolve } from "node:path";
 import type { TlsReloadError } from "../errors.ts";
 import { readPemFile } from "../x509/pem_file.ts";
 import { fifoSpot, replacedMountSpot } from "./blind_spots.ts";
+import { lookAtFolder } from "./folder.ts";
 
 /**
- * Files that belong together, and the result of their last reading.
+ * Files and folders that belong together, and the result of their last reading.
  *
  * Invariant: all fields are of the same reading.
  */
 export class FileSet {
-  /** The files, as absolute paths. */
+  /** The files and folders, as absolute paths. */
   readonly paths: readonly string[];
-  /** A digest of the bytes. */
+  /** A digest of the bytes of the files, and of the names and times in the folders. */
   digest = "";
   /** The files that do not exist. */
   missing: readonly string[] = [];
@@ -40,6 +41,12 @@ export class FileSet {
       if (stats?.isFIFO()) {
         // Reading would consume the content before `load` reads it.
         blindSpots.push(fifoSpot(path));
+        continue;
+      }
+      if (stats?.isDirectory()) {
+        const content = await lookAtFolder(path).catch(({ message }: Error) => ({ digest: message, changedAtMs: 0 }));
+        changedAt = Math.max(changedAt, content.changedAtMs);
+        hash.update(`${content.digest} `);
         continue;
       }
       if (stats?.isFile() && stats.nlink === 0) blindSpots.push(replacedMountSpot(path));

@@ -4,6 +4,7 @@ import { MAX_MS } from "../durations.ts";
 import { silentSpot, unwatchedSpot } from "./blind_spots.ts";
 import { watchDirectories } from "./directory_watches.ts";
 import { FileSet } from "./file_set.ts";
+import { lookAtFolder } from "./folder.ts";
 import { directoriesOf } from "./link_path.ts";
 import type { WatchStatus } from "./status.ts";
 
@@ -45,7 +46,7 @@ export class FileWatch {
     this.#schedule(0);
   }
 
-  /** The files, as absolute paths. */
+  /** The files and folders, as absolute paths. */
   get paths(): readonly string[] {
     return this.#files.paths;
   }
@@ -141,7 +142,7 @@ export class FileWatch {
    */
   async #watchDirectories(): Promise<boolean> {
     const directories: string[] = [];
-    for (const path of this.paths) directories.push(...await directoriesOf(path));
+    for (const path of this.paths) directories.push(...await directoriesOf(path), ...await watchedIn(path));
     const { failures, hasOpened } = await watchDirectories(this.#onEvent, directories);
     const wereWatched = !hasOpened && this.#unwatched.length === 0;
     this.#unwatched = failures.map(unwatchedSpot);
@@ -154,4 +155,12 @@ export class FileWatch {
     clearTimeout(this.#silenceTimer);
     this.#silenceTimer = setTimeout(() => this.#isSilent = true, LATE_EVENT_MS).unref();
   }
+}
+
+/** The directories in which an entry of a folder may be replaced; none if the path is not that of a folder. */
+async function watchedIn(path: string): Promise<string[]> {
+  const content = await lookAtFolder(path).catch(() => undefined);
+  if (!content) return [];
+  const ofLinks = await Promise.all(content.links.map(directoriesOf));
+  return [...content.folders, ...ofLinks.flatMap((directories) => [...directories])];
 }

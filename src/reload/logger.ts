@@ -20,6 +20,7 @@ const LEVELS = {
   unchanged: "debug",
   pending: "warn",
   reject: "error",
+  partial: "error",
   expiring: "warn",
   disconnect: "warn",
 } as const;
@@ -37,6 +38,7 @@ const FIELDS: {
   unchanged: ({ config: { leaf } }) => ({ fingerprint256: leaf.fingerprint256 }),
   pending: ({ config: { leaf }, validFrom }) => ({ fingerprint256: leaf.fingerprint256, validFrom }),
   reject: ({ error }) => ({ code: codeOf(error), error: messageOf(error) }),
+  partial: ({ error }) => ({ code: codeOf(error), error: messageOf(error) }),
   expiring: ({ level, message }) => ({ level, message }),
   disconnect: ({ error, retryMs }) => ({
     error: error === undefined ? "the stream has ended" : messageOf(error),

@@ -33,6 +33,9 @@ export function metricsOf(status: ReloaderStatus): string {
     ["last_reload_successful", "gauge", "Whether the last reload was a success", {
       "": status.lastAttempt && status.failuresInARow === 0,
     }],
+    ["partial_failures", "gauge", "Pairs of files that cannot be loaded, whose previous certificates are served", {
+      "": status.partialFailures.length,
+    }],
     ["last_reload_timestamp_seconds", "gauge", "When the last reload began", { "": status.lastAttempt }],
     ["last_reload_success_timestamp_seconds", "gauge", "When a reload was last a success", {
       "": status.lastSuccess,

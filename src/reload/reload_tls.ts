@@ -1,5 +1,7 @@
 import { TlsState } from "../accept/tls_state.ts";
 import { requireOptions, requirePath } from "../arguments.ts";
+import { certificatesIn } from "../config/certificates_in.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
 import { type CertifiedKeyFiles, loadTlsConfig } from "../config/load_tls_config.ts";
 import { OPTION_HINTS, OPTION_NAMES, type TlsConfigOptions } from "../config/options.ts";
 import { RELOADER_OPTION_NAMES, type ReloaderOptions, type WatchOptions } from "./options.ts";
@@ -10,6 +12,8 @@ import type { ReloaderStatus } from "./status.ts";
 export interface ReloadTlsOptions extends TlsConfigOptions<string | URL>, ReloaderOptions, Partial<CertifiedKeyFiles> {
   /** Several certificates with their keys, the default first, in place of `cert`, `key` and `passphrase`. */
   readonly certifiedKeys?: readonly CertifiedKeyFiles[] | undefined;
+  /** A folder of certificates with their keys, as `certificatesIn()` reads it, in place of `cert`, `key` and `passphrase`. */
+  readonly folder?: string | URL | undefined;
   /** How the files are watched, client authorities included. `false` does not watch them. */
   readonly watch?: WatchOptions | false | undefined;
   /** Reloads when the process receives this signal, such as `"SIGHUP"`. */
@@ -33,6 +37,7 @@ const NAMES = [
   "key",
   "passphrase",
   "certifiedKeys",
+  "folder",
   "watch",
   "onSignal",
   ...OPTION_NAMES,
@@ -59,21 +64,28 @@ const NAMES = [
  */
 export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls> {
   requireOptions("reloadTls", options, NAMES, OPTION_HINTS);
-  const { cert, key, passphrase, certifiedKeys, watch = {}, onSignal, ...rest } = options;
+  const { cert, key, passphrase, certifiedKeys, folder, watch = {}, onSignal, ...rest } = options;
   const { signal, logger, pendingLimitMs, expiryAlarms, ...configOptions } = rest;
-  if (certifiedKeys !== undefined && (cert ?? key ?? passphrase) !== undefined) {
-    throw new TypeError("Cannot call reloadTls: 'certifiedKeys' takes the place of 'cert', 'key' and 'passphrase'");
+  if (certifiedKeys !== undefined && folder !== undefined) {
+    throw new TypeError("Cannot call reloadTls: 'folder' takes the place of 'certifiedKeys'");
   }
-  if (certifiedKeys === undefined) {
+  const several = folder !== undefined ? "folder" : "certifiedKeys";
+  if ((certifiedKeys ?? folder) !== undefined && (cert ?? key ?? passphrase) !== undefined) {
+    throw new TypeError(`Cannot call reloadTls: '${several}' takes the place of 'cert', 'key' and 'passphrase'`);
+  }
+  if (certifiedKeys === undefined && folder === undefined) {
     requirePath("reloadTls", "cert", cert);
     requirePath("reloadTls", "key", key);
   }
-  const files = certifiedKeys ?? [{ cert: cert!, key: key!, passphrase }];
-  const load = () => loadTlsConfig(files, configOptions);
+  const files = certifiedKeys ?? (folder === undefined ? [{ cert: cert!, key: key!, passphrase }] : []);
+  const load = async (previous?: TlsConfig, onError?: (error: unknown) => void) => {
+    const all = folder === undefined ? files : await certificatesIn(folder, { previous, onError });
+    return await loadTlsConfig(all, configOptions);
+  };
   const state = new TlsState(await load());
   const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms });
   try {
-    const paths = files.flatMap(({ cert, key }) => [cert, key]);
+    const paths = folder === undefined ? files.flatMap(({ cert, key }) => [cert, key]) : [folder];
     if (configOptions.clientAuth) paths.push(configOptions.clientAuth.ca);
     if (watch !== false) reloader.watch(paths, watch);
     if (onSignal !== undefined) reloader.onSignal(onSignal);

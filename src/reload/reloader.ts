@@ -1,6 +1,5 @@
 import type { TlsState } from "../accept/tls_state.ts";
 import { requireOptions } from "../arguments.ts";
-import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
 import { filePath } from "../x509/pem_file.ts";
 import { Announcer } from "./announcer.ts";
@@ -8,6 +7,7 @@ import { ReloadAttempts } from "./attempts.ts";
 import type { ReloaderEventMap, ReloaderListener, ReloaderListenerOptions } from "./events.ts";
 import { ExpiryAlarms } from "./expiry_alarms.ts";
 import { expiryMessage } from "./expiry_message.ts";
+import type { Load } from "./load.ts";
 import { FOLLOW_OPTION_NAMES, type FollowOptions, type Subscribe } from "./follow.ts";
 import { metricsOf } from "./metrics.ts";
 import { RELOADER_OPTION_NAMES, type ReloaderOptions, WATCH_OPTION_NAMES, type WatchOptions } from "./options.ts";
@@ -60,8 +60,8 @@ export interface Reloader {
  * A certificate that is not valid yet is kept and swapped in when its validity begins.
  *
  * The reloader is an `EventTarget`. It dispatches `swap`, `unchanged` or `pending` after a reload, `reject` after a
- * failed reload, and `expiring` before a certificate in use expires: the server's own, an intermediate, or a client
- * authority. The last two also emit a process warning, unless there is a logger or a listener calls `preventDefault()`.
+ * failed reload, `partial` if one certificate of several could not be loaded, and `expiring` before a certificate in use
+ * expires: the server's own, an intermediate, or a client authority. The last three also emit a process warning, unless there is a logger or a listener calls `preventDefault()`.
  * Each event is also published to the diagnostics channel `tls-reload:EVENT`, such as `tls-reload:swap`.
  *
  * Invariant: the state changes only to a configuration that was proved. After `close()` no trigger is open.
@@ -92,11 +92,12 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * Makes a reloader. It does nothing until it gets a trigger.
    *
    * @param state The state to keep in sync.
-   * @param load Loads the configuration from its source. Called for each reload, one call at a time. Its promise must
+   * @param load Loads the configuration from its source, given the current one and a callback for parts that cannot be
+   * loaded: the `previous` and `onError` of `certificatesIn()`. Called for each reload, one call at a time. Its promise must
    * settle, because the next reload and `close()` wait for it, so set a timeout for its requests.
    * @param options The signal, the logger and the limits.
    */
-  constructor(state: TlsState, load: () => Promise<TlsConfig>, options: ReloaderOptions = {}) {
+  constructor(state: TlsState, load: Load, options: ReloaderOptions = {}) {
     super();
     requireOptions("Reloader", options, RELOADER_OPTION_NAMES);
     const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal, logger } = options;
@@ -107,7 +108,8 @@ export class Reloader extends EventTarget implements AsyncDisposable {
       this.#triggers.onReload();
       if (isNews) this.#announcer.reload(result);
     };
-    this.#attempts = new ReloadAttempts(state, load, { pendingLimitMs, onEnd });
+    const onPartialFailure = (error: unknown) => this.#announcer.partial(error);
+    this.#attempts = new ReloadAttempts(state, load, { pendingLimitMs, onEnd, onPartialFailure });
     this.#triggers = new Triggers(this.#attempts);
     this.#watchExpiry(
       new ExpiryAlarms(expiryAlarms, (alarm) => {
@@ -135,7 +137,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Reloads when one of these files changes. Also reads the files once now, because they may have changed since the
+   * Reloads when one of these files changes, or a file in one of these folders. Also reads the files once now, because they may have changed since the
    * load.
    *
    * Name all files that `load` reads, by the same paths. They are one set, which is read again until it is stable, at
@@ -145,7 +147,10 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * not count as a change. A set that is rejected is retried, with growing pauses. A Kubernetes `subPath` mount never
    * changes: mount the whole volume.
    *
-   * @param paths The files, as paths or URLs.
+   * A folder is watched with the folders in it, as {@linkcode certificatesIn} reads it: new and removed files are changes.
+   * Its files are compared by name, size and times, without reading them.
+   *
+   * @param paths The files and folders, as paths or URLs.
    * @param options The interval of the poll, and the pause after an event.
    * @returns Stops the watch when disposed of.
    * @throws {TypeError} If there is no path, or an option is not a number of milliseconds.

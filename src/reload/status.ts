@@ -31,6 +31,8 @@ export interface ReloaderStatus {
   readonly lastSwap: Date | undefined;
   /** The error of the last rejected reload. Kept when a later reload succeeds. */
   readonly lastError: ReloadFailure | undefined;
+  /** The parts of the source that the last reload could not load. Their previous certificates are kept. */
+  readonly partialFailures: readonly ReloadFailure[];
   /** The number of rejected reloads since the last success. */
   readonly failuresInARow: number;
   /** The number of reloads by their outcome. */
@@ -41,7 +43,7 @@ export interface ReloaderStatus {
     readonly rejected: number;
   };
   /**
-   * Whether the served configuration was that of the source at the last reading: `false` while a file is missing, after
+   * Whether the served configuration was that of the source at the last reading: `false` while a file is missing or cannot be loaded, after
    * a rejected reload, and after a swap that the reloader did not make. `undefined` before the first reading.
    */
   readonly inSync: boolean | undefined;
@@ -73,9 +75,9 @@ export interface FollowStatus {
   readonly lastError: string | undefined;
 }
 
-/** The error of a rejected reload. */
+/** The error of a rejected reload, or of a part of one. */
 export interface ReloadFailure {
-  /** When the reload was rejected. */
+  /** When it happened. */
   readonly at: Date;
   /** The code of the error, such as `KEY_MISMATCH`, if it has one. */
   readonly code: string | undefined;
@@ -103,7 +105,7 @@ export interface CertificateStatus {
 
 /** The state of a watched set of files. */
 export interface WatchStatus {
-  /** The files, as absolute paths. */
+  /** The files and folders, as absolute paths. */
   readonly paths: readonly string[];
   /** The files that do not exist. */
   readonly missing: readonly string[];

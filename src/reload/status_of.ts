@@ -10,10 +10,11 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Tr
   const { leaf } = config;
   const { notBefore, notAfter } = leaf;
   const { lastAttempt, lastSuccess, lastSwap, lastError, failuresInARow, counts } = attempts.history;
-  const { pending } = attempts;
+  const { pending, partialFailures } = attempts;
   const watches = [...attempts.watches];
   const hasRead = lastAttempt !== undefined || watches.some(({ status }) => status.checkedAt !== undefined);
-  const inSync = attempts.isLoadedServed && failuresInARow === 0 && watches.every(({ isLoaded }) => isLoaded);
+  const inSync = attempts.isLoadedServed && failuresInARow === 0 && partialFailures.isEmpty &&
+    watches.every(({ isLoaded }) => isLoaded);
   return {
     generation: state.generation,
     configDigest: config.configDigest,
@@ -28,6 +29,7 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Tr
     lastSuccess,
     lastSwap,
     lastError,
+    partialFailures: partialFailures.list,
     failuresInARow,
     reloads: { ...counts },
     inSync: hasRead ? inSync : undefined,
