@@ -62,14 +62,14 @@ async function renewed(port: number): Promise<void> {
 
 test("examples/ import nothing but this module by its name, built-ins and npm packages", async () => {
   const files = await readdir(new URL("../examples/", import.meta.url));
-  const elsewhere = ["reload/follow_engines_test.ts", "status/monitoring_examples_test.ts"];
+  const elsewhere = ["e2e/acme_test.ts", "reload/follow_engines_test.ts", "status/monitoring_examples_test.ts"];
   const tests = [new URL(import.meta.url), ...elsewhere.map((path) => new URL(path, import.meta.url))];
   const tested = (await Promise.all(tests.map((path) => readFile(path, "utf8")))).join();
   for (const file of files) {
     const text = await readFile(new URL(`../examples/${file}`, import.meta.url), "utf8");
     for (const [, specifier = ""] of text.matchAll(/\bfrom "([^"]+)"|\bimport\("([^"]+)"/g)) {
       assertEquals(
-        /^(?:node:|npm:|@x\/tls-reload(?:\/\w+)?$|undici$|redis$|@nats-io\/)/.test(specifier),
+        /^(?:node:|npm:|@x\/tls-reload(?:\/\w+)?$|undici$|acme-client$|redis$|@nats-io\/)/.test(specifier),
         true,
         `${file}: ${specifier}`,
       );

@@ -1,91 +1,27 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
-import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { type ChildProcess, execFile } from "node:child_process";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
 import process from "node:process";
 import test from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
-import { issueServer } from "../support/certificates.ts";
-import { type TestFiles, withFiles } from "../support/files.ts";
-import { portOf } from "../support/peers.ts";
+import { ADDRESS, missingPrograms, startAuthority } from "../support/acme_authority.ts";
+import { withFiles } from "../support/files.ts";
+import { HttpConnection } from "../support/http.ts";
+import { startProgram } from "../support/programs.ts";
 import { BY_EVENTS, nextEvent, RotatingServer } from "../reload/rotating_files.ts";
 
 const NAME = "tls.example.test";
 const RENEW = ["--force-renewal", "--no-random-sleep-on-renew"];
-/** Why the test is skipped where these programs of Debian are missing. */
-const NO_AUTHORITY = ["pebble", "pebble-challtestsrv", "certbot"].some((name) => {
-  return spawnSync("sh", ["-c", `command -v ${name}`]).status !== 0;
-}) && "needs an ACME authority and client: apt-get install pebble certbot";
-
-/** A loopback address that is this run's alone, so that nobody else takes a port there between two looks at it. */
-const ADDRESS = ["127", ...randomBytes(3).map((byte) => 1 + byte % 254)].join(".");
-
-/** Ports that nothing listens on. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, ADDRESS));
-  await Promise.all(servers.map((server) => once(server, "listening")));
-  const ports = servers.map(portOf);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
-async function listening(port: number): Promise<void> {
-  for (;;) {
-    const socket = connect({ host: ADDRESS, port });
-    const isOpen = await new Promise((resolve) => {
-      socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    });
-    socket.destroy();
-    if (isOpen) return;
-    await delay(50);
-  }
-}
-
-/** Starts Pebble, for which every name is this address, and what answers its challenges there. */
-async function startAuthority(files: TestFiles, processes: ChildProcess[]) {
-  const ports = await freePorts(6) as [number, number, number, number, number, number];
-  const [dns, http, management, acme, admin, tls] = ports;
-  const own = await issueServer("pebble", { names: [{ type: "ip", value: ADDRESS }] });
-  const config = {
-    pebble: {
-      listenAddress: `${ADDRESS}:${acme}`,
-      managementListenAddress: `${ADDRESS}:${admin}`,
-      certificate: await files.write("pebble.crt", own.cert),
-      privateKey: await files.write("pebble.key", own.key),
-      httpPort: http,
-      tlsPort: tls,
-    },
-  };
-  const env = { ...process.env, PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "0" };
-  const start = (command: string, options: Record<string, string>) => {
-    const args = Object.entries(options).flatMap(([name, value]) => [`-${name}`, value]);
-    processes.push(spawn(command, args, { env, stdio: "ignore" }));
-  };
-  start("pebble-challtestsrv", {
-    defaultIPv4: ADDRESS,
-    defaultIPv6: "",
-    dns01: `${ADDRESS}:${dns}`,
-    http01: `${ADDRESS}:${http}`,
-    https01: "",
-    management: `${ADDRESS}:${management}`,
-    tlsalpn01: "",
-  });
-  start("pebble", {
-    config: await files.write("pebble.json", JSON.stringify(config)),
-    dnsserver: `${ADDRESS}:${dns}`,
-  });
-  await Promise.all([dns, http, management, acme].map(listening));
-  return {
-    directory: `https://${ADDRESS}:${acme}/dir`,
-    bundle: config.pebble.certificate,
-    challenges: `http://${ADDRESS}:${management}/add-http01`,
-  };
-}
+/** Why tests are skipped where these programs of Debian are missing. */
+const NO_AUTHORITY = missingPrograms("pebble", "pebble-challtestsrv").length > 0 &&
+  "needs an ACME authority: apt-get install pebble";
+const NO_CERTBOT = missingPrograms("certbot").length > 0 && "needs an ACME client: apt-get install certbot";
+const { deno, bun } = process.versions;
+/** Bun's `https` shows no ClientHello, and Deno refuses the certificate of RFC 8737. */
+const ONLY_NODE = Boolean(deno || bun) && "an example for Node";
 
 test("Reloader serves what certbot renews at an ACME authority, and no client fails", {
-  skip: NO_AUTHORITY,
+  skip: NO_AUTHORITY || NO_CERTBOT,
   timeout: 120_000,
 }, () =>
   withFiles(async (files) => {
@@ -128,6 +64,43 @@ test("Reloader serves what certbot renews at an ACME authority, and no client fa
         const { failed, served } = await server.stop();
         assertEquals(failed, 0);
         assertEquals(new Set([...seen, ...served]).size, 3);
+      }
+    } finally {
+      for (const child of processes) {
+        child.kill();
+        if (child.exitCode === null && child.signalCode === null) await once(child, "close");
+      }
+    }
+  }));
+
+test("acme.ts gets its own certificate by tls-alpn-01, and renews it without a restart", {
+  skip: NO_AUTHORITY || ONLY_NODE,
+  timeout: 120_000,
+}, () =>
+  withFiles(async (files) => {
+    const processes: ChildProcess[] = [];
+    try {
+      const { directory, bundle, tlsPort } = await startAuthority(files, processes);
+      const env = { ACME_DIRECTORY: directory, NODE_EXTRA_CA_CERTS: bundle, HOST: ADDRESS, PORT: String(tlsPort) };
+      const program = startProgram("examples/acme.ts", { args: [NAME], env });
+      try {
+        const open = () => HttpConnection.open(tlsPort, { host: ADDRESS, servername: NAME });
+        const [, first] = await program.line(/^serves (.*)$/);
+        const before = await open();
+        assertEquals(before.fingerprint256, first);
+        assertEquals(before.socket.getPeerCertificate().subjectaltname, `DNS:${NAME}`);
+        assertEquals((await before.ask("/")).text, "hello\n");
+        program.kill("SIGHUP");
+        const [, second] = await program.line(/^serves (.*)$/);
+        assertNotEquals(second, first);
+        const after = await open();
+        assertEquals(after.fingerprint256, second);
+        for (const connection of [before, after]) {
+          assertEquals((await connection.ask("/")).text, "hello\n");
+          connection.close();
+        }
+      } finally {
+        await program[Symbol.asyncDispose]();
       }
     } finally {
       for (const child of processes) {
