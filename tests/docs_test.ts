@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { rename, symlink } from "node:fs/promises";
+import { createServer } from "node:http";
 import process from "node:process";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
@@ -83,7 +84,73 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
     ["From `tls.Server` with client certificates", letsInClientsOf("hello")],
     ["From `tls.Server` with client certificates", letsInClientsOf("hello")],
   ],
+  "docs/operations.md": [
+    ["systemd", async (program) => {
+      const [port = 0] = program.ports;
+      await greets(port);
+      await renew(program.files, second);
+      program.kill("SIGHUP");
+      await program.line(/^tls-reload swap names=localhost/);
+      await serves(port, second);
+    }],
+    ["Kubernetes", async ({ ports: [port = 0], files }) => {
+      await greets(port);
+      await renewBundle(files, second);
+      await serves(port, second);
+    }],
+  ],
+  "docs/sources.md": [
+    ["Sources", async ({ ports: [source = 0, port = 0], files, line }) => {
+      let change = () => {};
+      const server = createServer((_request, response) => {
+        response.write("subscribed\n");
+        change = () => response.write("changed\n");
+      }).listen(source, "127.0.0.1");
+      try {
+        await listening(port);
+        await line(/^tls-reload unchanged/);
+        await renew(files, second);
+        await until("the source is followed", () => {
+          change();
+          return fingerprint(port).then((served) => served === second.fingerprint256);
+        });
+      } finally {
+        server.closeAllConnections();
+        server.close();
+      }
+    }],
+  ],
+  "docs/monitoring.md": [
+    ["Monitoring", showsStatus],
+    ["Monitoring", showsStatus],
+    ["Monitoring", showsStatus],
+  ],
+  "docs/client-certificates.md": [["Client certificates", letsInClientsOf("hello CN=somebody")]],
+  "docs/handoff.md": [
+    ["Which mechanism serves", servesNatively],
+    ["Which mechanism serves", servesNatively],
+  ],
 };
+
+/** Files of one certificate and key, the key first. */
+async function renewBundle(files: TestFiles, { cert, key }: Pick<Issued, "cert" | "key">): Promise<void> {
+  await rename(await files.write("bundle.pem.new", `${key}\n${cert}`), files.path("bundle.pem"));
+}
+
+async function showsStatus({ ports: [port = 0] }: Running): Promise<void> {
+  const ask = (path: string) => fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close" } });
+  await until("the status is shown", () => ask("/").then(({ ok, body }) => body!.cancel().then(() => ok), () => false));
+  assertEquals((await (await ask("/")).json()).fingerprint256, first.fingerprint256);
+  assertMatch(await (await ask("/metrics")).text(), /^tls_reload_generation 0$/m);
+}
+
+async function servesNatively(program: Running): Promise<void> {
+  const [port = 0] = program.ports;
+  await program.line(/^handoff: Linux with FFI$|^front: /);
+  await listening(port);
+  await renew(program.files, second);
+  await serves(port, second);
+}
 
 /** Puts a certificate and its key in place, each file whole. */
 async function renew(files: TestFiles, { cert, key }: Pick<Issued, "cert" | "key">): Promise<void> {
@@ -149,18 +216,25 @@ function blocksOf(path: string): Block[] {
   }));
 }
 
-/** The permissions that the table of README.md gives to a program on Deno, and no other. */
+/** The permissions that the table of README.md gives to a program on Deno, and no other but what the page names. */
 function permissionsOf(code: string, ports: readonly number[]): string[] {
   if (code.includes("nativeRoots")) return ["--allow-read", "--allow-env=SSL_CERT_FILE,SSL_CERT_DIR"];
-  const isNative = /\b(?:serve|listenTls)\(state/.test(code);
+  const isNative = /\b(?:serve|listenTls)\((?:tls\.)?state/.test(code);
+  const isLocal = isNative || code.includes("127.0.0.1");
   const addresses = ports.map((port) => `${isNative ? "0.0.0.0" : "[::]"}:${port}`);
-  return ["--allow-read=.", `--allow-net=${[...addresses, ...(isNative ? ["127.0.0.1"] : [])]}`];
+  return [
+    "--allow-read=.",
+    `--allow-net=${[...addresses, ...(isLocal ? ["127.0.0.1"] : [])]}`,
+    ...(code.includes("systemd-notify") ? ["--allow-run=systemd-notify", "--allow-env"] : []),
+    ...(code.includes("mechanismReason") ? ["--allow-ffi"] : []),
+  ];
 }
 
 /** Runs a block as a file of its own, beside the files that it reads. */
 async function runBlock({ code }: Block, check: Check): Promise<void> {
   await withFiles(async (files) => {
     await renew(files, first);
+    await renewBundle(files, first);
     await files.write("clients-ca.pem", ca.cert);
     await symlink(fileURLToPath(new URL("node_modules", ROOT)), files.path("node_modules"), "junction");
     const ports: number[] = [];
@@ -211,7 +285,11 @@ for (const [path, checks] of Object.entries(CHECKS)) {
 }
 
 /** Documents that name files of this repository and tasks of deno.json. */
-const DOCUMENTS = ["README.md", "MIGRATING.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+const PAGES = readdirSync(new URL("docs/", ROOT)).map((name) => `docs/${name}`);
+const DOCUMENTS = [
+  ...["README.md", "MIGRATING.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"],
+  ...PAGES,
+];
 
 test("documents name only tasks that deno.json has", () => {
   const { tasks } = JSON.parse(read("deno.json"));
@@ -228,8 +306,28 @@ test("documents link and name only files that exist", () => {
     const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link = ""]) => link);
     const places = [...text.matchAll(/`((?:src|tests|bench|examples|\.github|\.ci)\/[\w./-]*|mod\.ts)`/g)]
       .map(([, place = ""]) => place);
-    for (const place of [...links, ...places]) assert(existsSync(new URL(place, ROOT)), `${path}: ${place}`);
+    for (const link of links) assert(existsSync(new URL(link, new URL(path, ROOT))), `${path}: ${link}`);
+    for (const place of places) assert(existsSync(new URL(place, ROOT)), `${path}: ${place}`);
   }
+});
+
+test("links to a heading of a page name one that it has", () => {
+  for (const path of DOCUMENTS) {
+    for (const [, file = "", anchor = ""] of read(path).matchAll(/\]\((?!https?:)([^)#]*)#([^)]+)\)/g)) {
+      const target = file ? fileURLToPath(new URL(file, new URL(path, ROOT))) : fileURLToPath(new URL(path, ROOT));
+      const headings = [...readFileSync(target, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => {
+        return heading.toLowerCase().replace(/[^\w -]/g, "").replaceAll(" ", "-");
+      });
+      assert(headings.includes(anchor), `${path}: ${file}#${anchor}`);
+    }
+  }
+});
+
+test("docs/monitoring.md names every metric, and no other", () => {
+  const names = read("src/reload/metrics.ts").match(/(?<=\[\s*")\w+(?=",\s*"(?:gauge|counter)")/g) ?? [];
+  const [, table = ""] = /\n## Metrics\n[^]*?\| -+[^]*?\n([^]*?)\n\n/.exec(read("docs/monitoring.md")) ?? [];
+  const listed = [...table.matchAll(/^\| ([^|]*)\|/gm)].flatMap(([, cell = ""]) => cell.match(/(?<=`)[a-z]\w+/g) ?? []);
+  assertEquals(listed.sort(), [...names].sort());
 });
 
 test("README.md lists every error code, and no other", () => {
