@@ -65,6 +65,7 @@ test("examples/ import nothing but this module by its name, built-ins and npm pa
   const elsewhere = [
     "e2e/acme_test.ts",
     "reload/follow_engines_test.ts",
+    "reload/follow_spiffe_test.ts",
     "reload/follow_stand_ins_test.ts",
     "status/monitoring_examples_test.ts",
   ];
