@@ -77,7 +77,8 @@ function phaseOf(lived: number, notBefore: Date, notAfter: Date): readonly [phas
   return [lived >= LATE_SHARE ? "late" : "good", `expires ${sinceNow(notAfter)}`];
 }
 
-function reloadsOf({ lastError, pending, reloads, ...status }: ReloaderStatus): Html {
+function reloadsOf({ lastError, pending, reloads, partialFailures, ...status }: ReloaderStatus): Html {
+  const failed = partialFailures.map(({ message }) => markup`${message}<br>`);
   return table([
     ["Generation", status.generation],
     ["Outcomes", Object.entries(reloads).map(([outcome, count]) => `${count} ${outcome}`).join(", ")],
@@ -86,6 +87,7 @@ function reloadsOf({ lastError, pending, reloads, ...status }: ReloaderStatus): 
     ["Last swap", status.lastSwap],
     ["Last failure", lastError && markup`${lastError.at}<br>${lastError.message}`],
     ["Failures in a row", status.failuresInARow],
+    ["Not loaded", failed.length > 0 ? markup`<span class="bad">${failed}</span>` : undefined],
     ["Pending", pending && markup`valid from ${pending.validFrom}<br><code>${pending.fingerprint256}</code>`],
     ["Config digest", markup`<code>${status.configDigest}</code>`],
     ["Trust digest", markup`<code>${status.trustDigest}</code>`],

@@ -141,6 +141,20 @@ test("statusHandler() warns on the page when a source is disconnected or degrade
   await reloader.close();
 });
 
+test("statusHandler() shows the pairs of files that could not be loaded", async () => {
+  const reloader = new Reloader(new TlsState(configs[0]!), (_current, onPartialFailure) => {
+    onPartialFailure(new Error("b.pem is <broken>"));
+    return Promise.resolve(configs[0]!);
+  });
+  reloader.addEventListener("partial", (event) => event.preventDefault());
+  await reloader.reload();
+  const handle = statusHandler(reloader);
+  const get = (path: string) => handle(new Request(`http://localhost${path}`, { headers: { accept: BROWSER } })).text();
+  assert((await get("/")).includes('<span class="bad">b.pem is &#60;broken&#62;<br></span>'));
+  assertMatch(await get("/metrics"), /^tls_reload_partial_failures 1$/m);
+  await reloader.close();
+});
+
 test("statusHandler() gives a page that Chromium shows without a complaint", { skip: NO_CHROMIUM }, async () => {
   const { reloader, handle } = await busyReloader();
   await withFiles(async (files) => {
