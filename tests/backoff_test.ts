@@ -17,7 +17,7 @@ test("Backoff keeps one pause where the first is the longest or is above it", ()
   assertEquals(pauses(new Backoff({ firstMs: 50, lastMs: 20 }), 2), [20, 20]);
 });
 
-test("Backoff strays from a pause by its jitter, in both directions and no further", () => {
+test("Backoff varies a pause by at most its jitter, in both directions", () => {
   const backoff = new Backoff({ firstMs: 1_000, lastMs: 1_000, jitter: 0.2 });
   const all = pauses(backoff, 500);
   assert(all.every((ms) => ms >= 800 && ms <= 1_200));

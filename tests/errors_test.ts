@@ -37,7 +37,7 @@ test("TlsReloadError is an Error with a code, a cause, a path and a line", () =>
   assertEquals(JSON.parse(JSON.stringify(error)), { code: "PEM_INVALID", path: "chain.pem", line: 3 });
 });
 
-test("TlsReloadError has no path, line or cause that nobody gave it", () => {
+test("TlsReloadError has no path, line or cause by default", () => {
   const error = new TlsReloadError("UNSUPPORTED", "Cannot");
   // The errors of JavaScriptCore are born with the line of the source that made them.
   assertEquals([error.path, error.line, error.cause], [undefined, undefined, undefined]);
@@ -57,7 +57,7 @@ test("TlsReloadError lets others derive from it", () => {
   assertEquals(String(new TlsReloadError("UNSUPPORTED", "Cannot")), "TlsReloadError: Cannot");
 });
 
-test("location() tells what is known", () => {
+test("location() names the path and the line that are known", () => {
   assertEquals(location({}), "");
   assertEquals(location({ line: 3 }), " at line 3");
   assertEquals(location({ path: "chain.pem" }), ' in "chain.pem"');

@@ -43,7 +43,7 @@ test("SingleFlight.run() shares the next run among all calls during a run", asyn
   assertEquals(runs.length, 3);
 });
 
-test("SingleFlight.run() never runs two at a time, at whichever turn it is called", async () => {
+test("SingleFlight.run() never runs two operations at once, in any turn", async () => {
   for (let count = 0; count < 12; count++) {
     let [running, most, begun] = [0, 0, 0];
     const flight = new SingleFlight(async () => {
@@ -76,7 +76,7 @@ test("SingleFlight.run() joins the run that waits when it is called by a caller 
   assertEquals([await again, await next], ["second", "second"]);
 });
 
-test("SingleFlight.run() rejects the callers of a run that failed, and goes on with the next", async () => {
+test("SingleFlight.run() rejects the callers of a failed run, and starts the next run", async () => {
   const { flight, runs } = controlled();
   const [first, second] = [flight.run(), flight.run()];
   runs[0]!.reject(new Error("no"));

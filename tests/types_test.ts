@@ -48,7 +48,7 @@ const complaints = (command: string, args: readonly string[], cwd: string): Prom
   });
 
 test(
-  "what src/ declares of Bun is what @types/bun says, and tsc accepts src/ with @types/node",
+  "the declarations of Bun in src/ match @types/bun, and tsc accepts src/ with @types/node",
   ON_DENO,
   () =>
     withChecks("Bun", async (folder) => {
@@ -75,7 +75,7 @@ test(
     }),
 );
 
-test("what src/ declares of Deno is what its own types say", ON_DENO, () =>
+test("the declarations of Deno in src/ match the types of Deno", ON_DENO, () =>
   withChecks("Deno", async (folder) => {
     const config = JSON.parse(await readFile(join(ROOT, "deno.json"), "utf8"));
     const { compilerOptions } = config;

@@ -84,7 +84,7 @@ const SERVERS = [
 ] as const;
 
 for (const [kind, start, codes] of SERVERS) {
-  test(`TlsState.answerAlpnChallenge() answers on ${kind} while it lives, and never with the application`, async () => {
+  test(`TlsState.answerAlpnChallenge() answers on ${kind} until it is disposed of, and never reaches the application`, async () => {
     const state = new TlsState(configOf(server, { alpnProtocols: ["http/1.1"] }));
     const running = await start(state);
     const before = await validate(running.port);
@@ -109,7 +109,7 @@ for (const [kind, start, codes] of SERVERS) {
     assert((await validate(running.port)).fingerprint256 !== answer.fingerprint256);
   });
 
-  test(`TlsState.answerAlpnChallenge() on ${kind} asks no client certificate of the authority`, async () => {
+  test(`TlsState.answerAlpnChallenge() on ${kind} requests no client certificate`, async () => {
     const ca = await issueCa("clients");
     const state = new TlsState(
       configOf(server, { minVersion: "TLSv1.3", clientAuth: { mode: "required", ca: ca.cert } }),
@@ -121,7 +121,7 @@ for (const [kind, start, codes] of SERVERS) {
   });
 }
 
-test("TlsState.answerAlpnChallenge() outlives a swap, and a later answer for the name takes its place", async () => {
+test("TlsState.answerAlpnChallenge() continues after a swap, and a later answer for the name replaces it", async () => {
   const state = new TlsState(configOf(server));
   const { port } = await acceptorOf(state);
   const first = state.answerAlpnChallenge(NAME, pem(answer));
@@ -149,7 +149,7 @@ test("TlsState.answerAlpnChallenge() refuses a certificate of another name", asy
   );
 });
 
-test("TlsState.answerAlpnChallenge() is UNSUPPORTED where the runtime cannot serve the certificate", async () => {
+test("TlsState.answerAlpnChallenge() throws UNSUPPORTED if the runtime cannot serve the certificate", async () => {
   const state = new TlsState(configOf(server));
   if (!isRefused) return state.answerAlpnChallenge(NAME, pem(complete))[Symbol.dispose]();
   const error = assertThrows(() => state.answerAlpnChallenge(NAME, pem(complete)), TlsReloadError, "use http-01");
@@ -158,7 +158,7 @@ test("TlsState.answerAlpnChallenge() is UNSUPPORTED where the runtime cannot ser
   assertEquals((await validate(port, NAME, "h2")).fingerprint256, server.fingerprint256);
 });
 
-test("TlsState.answerAlpnChallenge() is UNSUPPORTED where a server of the state cannot answer", () => {
+test("TlsState.answerAlpnChallenge() throws UNSUPPORTED if a server of the state cannot answer", () => {
   if (!runtimeName().startsWith("bun")) return;
   const state = new TlsState(configOf(server));
   attach(state, createServer(state.tls));

@@ -22,7 +22,7 @@ const COMPARED = Number(process.env["TLS_RELOAD_COMPARED_HELLOS"] ?? 200);
 const captured = await capturedHellos();
 const seeds = [...captured, ...captured.map((each) => inRecords(each, 100)), madeHello(undefined)];
 
-test("parseClientHello() keeps its promises for what is nearly a hello", () => {
+test("parseClientHello() returns a hello, undefined or a RangeError for nearly correct hellos", () => {
   for (const seed of seeds) assert(parseClientHello(seed));
   fc.assert(fc.property(mutated(seeds), hello), { seed: 1, numRuns: RUNS });
 });
@@ -98,7 +98,7 @@ class OpensslServer implements AsyncDisposable {
 
 const MARKER = Buffer.from(captured[0]!.toString("latin1").replace("openssl.test", "end.of.input"), "latin1");
 
-test("parseClientHello() reads each name that openssl s_server reads", async () => {
+test("parseClientHello() reads the same names as openssl s_server", async () => {
   const server = await OpensslServer.start();
   let named = 0;
   const property = fc.asyncProperty(mutated(seeds), async (bytes) => {

@@ -59,7 +59,7 @@ test("parseClientHello() reads the hellos of curl and of this runtime", async ()
   assertEquals(own.versions, ["TLSv1.3", "TLSv1.2"]);
 });
 
-test("parseClientHello() waits for each byte of a hello, and ignores all that follow", () => {
+test("parseClientHello() waits for the last byte of a hello, and ignores the bytes after it", () => {
   const whole = parsed(ordinary);
   for (const payloadBytes of [1, 2, 300, 16_384]) {
     const bytes = inRecords(ordinary, payloadBytes);
@@ -73,7 +73,7 @@ test("parseClientHello() waits for each byte of a hello, and ignores all that fo
   }
 });
 
-test("parseClientHello() tells what is not TLS by the first byte that differs", () => {
+test("parseClientHello() refuses bytes that are not TLS at the first wrong byte", () => {
   assertEquals(refused(Buffer.from("G")), "the bytes are not TLS");
   assertEquals(refused(Buffer.from("\x16\x04", "latin1")), "the bytes are not TLS");
   // An alert, a hello of SSL 2, and the preface of HTTP/2.
@@ -94,14 +94,14 @@ test("parseClientHello() refuses a hello or a record that is too large as soon a
   assertEquals(parseClientHello(header(MAX_HELLO_BYTES - 4)), undefined);
 });
 
-test("parseClientHello() gives up at its limit however small the records are", () => {
+test("parseClientHello() refuses a hello at its limit with records of any size", () => {
   const empty = Buffer.from([0x16, 0x03, 0x01, 0x00, 0x00]);
   const many = Buffer.concat(Array(MAX_HELLO_BYTES).fill(empty));
   assertEquals(parseClientHello(many.subarray(0, MAX_HELLO_BYTES - 1)), undefined);
   assertEquals(refused(many.subarray(0, MAX_HELLO_BYTES)), "the ClientHello is too large");
 });
 
-test("parseClientHello() gives names in the form in which they compare", () => {
+test("parseClientHello() returns normalized names", () => {
   assertEquals(parsed(named("WWW.Example.TEST")).serverName, "www.example.test");
   assertEquals(parsed(named("www.example.test.")).serverName, "www.example.test");
   assertEquals(parsed(named("127.0.0.1")).serverName, "127.0.0.1");
@@ -134,7 +134,7 @@ test("parseClientHello() refuses lengths that do not fit", () => {
   assertEquals(refused(madeHello([extension(43, Buffer.from([3, 3, 4, 3]))])), cutOff);
 });
 
-test("parseClientHello() takes the versions of the extension, else those up to the one of the field", () => {
+test("parseClientHello() reads the versions of the extension, otherwise those up to the version of the field", () => {
   const offering = (...versions: number[]) => madeHello([extension(43, Buffer.from([versions.length, ...versions]))]);
   // The reserved value of RFC 8701 is ignored.
   assertEquals(parsed(offering(0x3a, 0x3a, 3, 3, 3, 4)).versions, ["TLSv1.3", "TLSv1.2"]);

@@ -52,7 +52,7 @@ async function start(state: TlsState) {
   return { port: portOf(listener), entered, sockets, errors, stop };
 }
 
-test("clientIdentity() tells who a client is, and by which authority", async () => {
+test("clientIdentity() returns the names of a client and its authority", async () => {
   const { port, entered, sockets, stop } = await start(new TlsState(configOf([ca({ subject: "other" }), root])));
   const names = [
     general.dns("a.test"),
@@ -82,7 +82,7 @@ test("clientIdentity() tells who a client is, and by which authority", async () 
   await stop();
 });
 
-test("clientIdentity() tells of a SPIFFE client, whose subject is empty", async () => {
+test("clientIdentity() returns the URI of a SPIFFE client with an empty subject", async () => {
   const { port, entered, stop } = await start(new TlsState(configOf([root])));
   const names = extension.raw("2.5.29.17", sequence(general.uri("spiffe://example.org/a")), true);
   await visit(port, credentials(make({ issuer: root, subject: sequence(), extensions: [names] })));
@@ -90,7 +90,7 @@ test("clientIdentity() tells of a SPIFFE client, whose subject is empty", async 
   await stop();
 });
 
-test("clientIdentity() tells the authority, or all that it may be, of a client of an intermediate", async () => {
+test("clientIdentity() returns the authority of a client of an intermediate, or all possible ones", async () => {
   const other = ca({ subject: "other" });
   const { port, entered, stop } = await start(new TlsState(configOf([other, root])));
   await visit(port, credentials(client(intermediate), intermediate));
@@ -98,7 +98,7 @@ test("clientIdentity() tells the authority, or all that it may be, of a client o
   await stop();
 });
 
-test("clientIdentity() is undefined of a client without a certificate", async () => {
+test("clientIdentity() returns undefined for a client without a certificate", async () => {
   for (const state of [new TlsState(configOf([root], "optional")), new TlsState(new TlsConfig(server0()))]) {
     const { port, entered, stop } = await start(state);
     await visit(port);
@@ -111,7 +111,7 @@ function server0(): { cert: string; key: string } {
   return { cert: server.cert, key: server.key };
 }
 
-test("clientIdentity() throws UNSUPPORTED of a connection that no acceptor has made", async () => {
+test("clientIdentity() throws UNSUPPORTED for a connection without an acceptor", async () => {
   const listener = createTlsServer(server0());
   await once(listener.listen(0, "127.0.0.1"), "listening");
   listener.on("secureConnection", (secure) => {
@@ -145,7 +145,7 @@ async function answers(allowClient: AllowClient) {
   return { entered, asked, codes: errors.map(({ code }) => code) };
 }
 
-test("TlsState asks allowClient about each client whose certificate was verified, fresh and resumed", async () => {
+test("TlsState asks allowClient about each client with a verified certificate, in full and resumed handshakes", async () => {
   const allowed = await answers(({ subject, authorities }) => {
     return subject === "CN=client" && authorities[0] === root.parsed.fingerprint256;
   });
@@ -155,7 +155,7 @@ test("TlsState asks allowClient about each client whose certificate was verified
   assertEquals(new Set(refused.codes), new Set(["CLIENT_UNAUTHORIZED"]));
 });
 
-test("TlsState lets nobody in for whom allowClient throws or returns no boolean, and warns", async () => {
+test("TlsState refuses a client if allowClient throws or does not return a boolean, and emits a warning", async () => {
   const warnings: string[] = [];
   const onWarning = ({ message }: Error) => warnings.push(message);
   process.on("warning", onWarning);

@@ -1,17 +1,4 @@
-import { handshakesOf } from "../../src/accept/tls_acceptor.ts";
+import { acceptorServer } from "../support/acceptor_server.ts";
 import { testClientKinds } from "../support/client_matrix.ts";
-import { echoServer } from "../support/peers.ts";
 
-testClientKinds("TlsAcceptor", async (state) => {
-  const server = await echoServer(state);
-  return {
-    port: server.port,
-    get refusals() {
-      return server.refused.map(({ code }) => code);
-    },
-    get verification() {
-      return handshakesOf(state.acceptor()).verification!;
-    },
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
-});
+testClientKinds("TlsAcceptor", acceptorServer);

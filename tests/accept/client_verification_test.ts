@@ -1,17 +1,4 @@
-import { handshakesOf } from "../../src/accept/tls_acceptor.ts";
+import { acceptorServer } from "../support/acceptor_server.ts";
 import { testClientAuth } from "../support/client_auth_contract.ts";
-import { echoServer } from "../support/peers.ts";
 
-await testClientAuth("TlsAcceptor", async (state) => {
-  const server = await echoServer(state);
-  return {
-    port: server.port,
-    get refusals() {
-      return server.refused.map(({ code }) => code);
-    },
-    get verification() {
-      return handshakesOf(state.acceptor()).verification!;
-    },
-    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
-  };
-});
+await testClientAuth("TlsAcceptor", acceptorServer);

@@ -38,7 +38,7 @@ async function relay(port: number) {
 }
 
 for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
-  test(`TlsAcceptor.accept() closes the connection after a record that does not decrypt, over ${version}`, async () => {
+  test(`TlsAcceptor.accept() closes the connection after a record that cannot be decrypted, over ${version}`, async () => {
     const accepted: TLSSocket[] = [];
     const listener = createServer((socket) => {
       new TlsState(plain).acceptor().accept(socket).then((secure) => accepted.push(secure), () => {});
@@ -85,7 +85,7 @@ test("TlsAcceptor.accept() sends small packets at once by default, and not with 
   }
 });
 
-test("TlsAcceptor.accept() ends a handshake that is trickled a byte at a time at its time limit", async () => {
+test("TlsAcceptor.accept() stops a handshake that arrives byte by byte at its time limit", async () => {
   const server = await echoServer(new TlsState(plain), { handshakeTimeoutMs: 300 });
   const socket = await dialTcp(server.port);
   const ended = closed(socket);
@@ -146,7 +146,7 @@ for (const version of ["-tls1_2", "-tls1_3"]) {
   });
 }
 
-test("TlsAcceptor.accept() refuses unknown options and what is not a Duplex, with a TypeError", async () => {
+test("TlsAcceptor.accept() throws a TypeError for unknown options and for values that are not a Duplex", async () => {
   const acceptor = new TlsState(plain).acceptor();
   const [near] = duplexPair();
   const options = { handshakeTimeout: 1 } as AcceptOptions;
@@ -156,7 +156,7 @@ test("TlsAcceptor.accept() refuses unknown options and what is not a Duplex, wit
   await assertRejects(() => acceptor.accept({} as never), TypeError, "must be a Duplex: an object");
 });
 
-test("TlsState refuses what is not a TlsConfig, and says that a promise must be awaited", () => {
+test("TlsState refuses values that are not a TlsConfig, and names a promise that must be awaited", () => {
   const state = new TlsState(plain);
   const { cert, key } = issued;
   assertThrows(() => new TlsState(Promise.resolve(plain) as never), TypeError, "a Promise, which must be awaited");

@@ -196,7 +196,7 @@ test("TlsAcceptor.accept() refuses an unknown name with the alert unrecognized_n
   assertEquals((await visit(server.port, { servername: "d.test" })).fingerprint256, defaultEc.fingerprint256);
 });
 
-test("TlsAcceptor.accept() closes what is not TLS at its first byte", async () => {
+test("TlsAcceptor.accept() closes a connection that is not TLS at its first byte", async () => {
   const server = disposed(await echoServer(new TlsState(configOf([defaultEc, namedRsa]))));
   const client = await dialTcp(server.port);
   const refused = server.nextRefusal();
@@ -206,7 +206,7 @@ test("TlsAcceptor.accept() closes what is not TLS at its first byte", async () =
   client.destroy();
 });
 
-test("TlsAcceptor.accept() gives up a hello that does not arrive in time", async () => {
+test("TlsAcceptor.accept() rejects if the hello does not arrive in time", async () => {
   const server = await echoServer(new TlsState(configOf([defaultEc, namedRsa])), { handshakeTimeoutMs: 200 });
   const client = await dialTcp(server.port);
   client.write((await clientHello()).subarray(0, 100));
@@ -215,7 +215,7 @@ test("TlsAcceptor.accept() gives up a hello that does not arrive in time", async
   await server[Symbol.asyncDispose]();
 });
 
-test("TlsAcceptor.accept() shows the hello to onClientHello, which can refuse the client", async () => {
+test("TlsAcceptor.accept() passes the hello to onClientHello, which can refuse the client", async () => {
   const acceptor = new TlsState(configOf([defaultEc])).acceptor();
   const hellos: ClientHello[] = [];
   const run = async (onClientHello: (hello: ClientHello) => void) => {
@@ -239,7 +239,7 @@ test("TlsAcceptor.accept() shows the hello to onClientHello, which can refuse th
   assertEquals([error.code, error.cause], ["HANDSHAKE_FAILED", reason]);
 });
 
-test("TlsAcceptor.accept() keeps the configuration that it began with while the hello arrives", async () => {
+test("TlsAcceptor.accept() keeps its configuration while the hello arrives", async () => {
   const state = new TlsState(configOf([defaultEc, namedEc]));
   const server = disposed(await echoServer(state));
   const hello = await clientHello({ servername: "n.test", maxVersion: "TLSv1.2" });
@@ -255,7 +255,7 @@ test("TlsAcceptor.accept() keeps the configuration that it began with while the 
   assertEquals((await visit(server.port, { servername: "n.test" })).fingerprint256, namedRsa.fingerprint256);
 });
 
-test("TlsState.tls refuses several certified keys, and names what takes them", () => {
+test("TlsState.tls throws for several certified keys, and names the alternatives", () => {
   for (const config of [configOf([defaultEc, namedRsa]), configOf([defaultEc], { unknownName: "refuse" })]) {
     const state = new TlsState(config);
     try {

@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
-import { connect as connectTcp, createServer, type Socket } from "node:net";
 import { type Duplex, duplexPair } from "node:stream";
 import test from "node:test";
 import { connect, createServer as createTlsServer, type TLSSocket } from "node:tls";
@@ -9,23 +8,13 @@ import { readClientHello } from "../../src/accept/read_client_hello.ts";
 import { TlsReloadError } from "../../mod.ts";
 import { issueServer } from "../support/certificates.ts";
 import { captureHello, inRecords, opensslClient } from "../support/client_hellos.ts";
-import { portOf } from "../support/peers.ts";
+import { tcpPair } from "../support/tcp.ts";
 
 const { cert, key, fingerprint256 } = await issueServer("hello");
 const hello = await captureHello(opensslClient("-servername", "captured.test"));
 
-async function tcpPair(): Promise<[accepted: Socket, client: Socket]> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const client = connectTcp(portOf(server), "127.0.0.1");
-  client.on("error", () => {});
-  const [accepted] = await once(server, "connection");
-  server.close();
-  return [accepted, client];
-}
-
 const PAIRS: readonly [kind: string, make: () => Promise<readonly Duplex[]>][] = [
-  ["a TCP socket", tcpPair],
+  ["a TCP socket", () => tcpPair()],
   ["a Duplex", () => Promise.resolve(duplexPair())],
 ];
 
@@ -41,7 +30,7 @@ async function inPieces(from: Duplex, to: Duplex, pieceBytes: number): Promise<v
 
 for (const [kind, pair] of PAIRS) {
   for (const pieceBytes of [1, 300, Infinity]) {
-    test(`readClientHello() gives the bytes back to the TLS server: ${kind}, pieces of ${pieceBytes} bytes`, async () => {
+    test(`readClientHello() puts the bytes back for the TLS server: ${kind}, pieces of ${pieceBytes} bytes`, async () => {
       const [near, far] = await pair() as [Duplex, Duplex];
       const [inner, outer] = duplexPair();
       const client = connect({ socket: inner, servername: "pieces.test", rejectUnauthorized: false });
@@ -76,7 +65,7 @@ for (const [kind, pair] of PAIRS) {
     for (const socket of [near, far]) socket.destroy();
   });
 
-  test(`readClientHello() refuses what is not TLS at its first byte, and leaves the connection open: ${kind}`, async () => {
+  test(`readClientHello() refuses bytes that are not TLS at the first byte, and keeps the connection open: ${kind}`, async () => {
     const [near, far] = await pair() as [Duplex, Duplex];
     far.write("G");
     const error = await assertRejects(() => readClientHello(near), TlsReloadError, "the bytes are not TLS");
@@ -101,7 +90,7 @@ for (const [kind, pair] of PAIRS) {
     far.destroy();
   });
 
-  test(`readClientHello() ends with the reason of its signal, before and while it reads: ${kind}`, async () => {
+  test(`readClientHello() rejects with the reason of its signal, before and while it reads: ${kind}`, async () => {
     const [near, far] = await pair() as [Duplex, Duplex];
     const reason = new Error("too slow");
     const controller = new AbortController();

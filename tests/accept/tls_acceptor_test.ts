@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { connect as connectTcp, createServer, type Socket } from "node:net";
+import { connect as connectTcp, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, duplexPair } from "node:stream";
@@ -9,22 +9,17 @@ import test from "node:test";
 import { connect, createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { TlsReloadError, TlsState } from "../../mod.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
-import { closed, configOf, dialTcp, echoServer, OpensslClient, portOf, visit } from "../support/peers.ts";
+import { closed, configOf, dialTcp, echoServer, OpensslClient, visit } from "../support/peers.ts";
 import { NO_UNIX_SOCKETS } from "../support/platform.ts";
+import { tcpPair } from "../support/tcp.ts";
 
 const issued = await issueServer("acceptor");
 const other = await issueServer("other");
 const config = configOf(issued, { alpnProtocols: ["h2", "http/1.1"] });
 
-/** A connected pair of TCP sockets. */
-async function tcpPair(): Promise<[accepted: Socket, client: Socket]> {
-  const server = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const client = connectTcp(portOf(server), "127.0.0.1");
-  client.on("error", () => {});
-  const [accepted] = await once(server, "connection");
-  server.close();
-  return [accepted, client];
+/** A connected pair of TCP sockets. The accepted one is paused. */
+function pausedPair(): Promise<[accepted: Socket, client: Socket]> {
+  return tcpPair({ pauseOnConnect: true });
 }
 
 async function secureClient(socket: Duplex, options = {}): Promise<TLSSocket> {
@@ -36,7 +31,7 @@ async function secureClient(socket: Duplex, options = {}): Promise<TLSSocket> {
 
 for (const protocol of ["TLSv1.2", "TLSv1.3"] as const) {
   test(`TlsAcceptor.accept() serves certificate and ALPN over ${protocol}, and carries bytes both ways`, async () => {
-    const [accepted, raw] = await tcpPair();
+    const [accepted, raw] = await pausedPair();
     const accepting = new TlsState(config).acceptor().accept(accepted);
     const client = await secureClient(raw, { ALPNProtocols: ["http/1.1"], minVersion: protocol, maxVersion: protocol });
     const secure = await accepting;
@@ -51,7 +46,7 @@ for (const protocol of ["TLSv1.2", "TLSv1.3"] as const) {
   });
 }
 
-test("TlsAcceptor.accept() calls no client authorised that was not asked for a certificate", async () => {
+test("TlsAcceptor.accept() leaves `authorized` false if no certificate was requested", async () => {
   const [near, far] = duplexPair();
   const accepting = new TlsState(config).acceptor().accept(near);
   const client = await secureClient(far);
@@ -60,7 +55,7 @@ test("TlsAcceptor.accept() calls no client authorised that was not asked for a c
   near.destroy();
 });
 
-test("TlsAcceptor.accept() leaves as much of the client's chain to the application as the runtime's own server", async () => {
+test("TlsAcceptor.accept() shows the application as much of the client's chain as a server of the runtime", async () => {
   const ca = await issueCa("client CA");
   const intermediate = await issueCa("intermediate", { issuer: ca });
   const { cert, key } = await issueClient("client", { issuer: intermediate });
@@ -68,7 +63,7 @@ test("TlsAcceptor.accept() leaves as much of the client's chain to the applicati
 
   /** The subjects that the application is shown, for as long as it finds an issuer. */
   async function chainSeen(accept: (socket: Socket) => Promise<TLSSocket>): Promise<string[]> {
-    const [near, far] = await tcpPair();
+    const [near, far] = await pausedPair();
     const accepting = accept(near);
     const client = await secureClient(far, { cert, key });
     const secure = await accepting;
@@ -87,7 +82,7 @@ test("TlsAcceptor.accept() leaves as much of the client's chain to the applicati
   assertEquals(await chainSeen((socket) => new TlsState(config).acceptor().accept(socket)), expected);
 });
 
-test("TlsAcceptor.accept() takes unix sockets", { skip: NO_UNIX_SOCKETS }, async () => {
+test("TlsAcceptor.accept() accepts unix sockets", { skip: NO_UNIX_SOCKETS }, async () => {
   const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
   const path = join(folder, "socket");
   const server = await echoServer(new TlsState(config), { path });
@@ -115,11 +110,11 @@ test("TlsAcceptor.accept() refuses a client of a unix socket after its handshake
   await rm(folder, { recursive: true });
 });
 
-test("TlsAcceptor.accept() takes many connections of any Duplex at a time and mixes none of them up", async () => {
+test("TlsAcceptor.accept() accepts many connections of any Duplex at once without mixing them up", async () => {
   const state = new TlsState(config);
   const names = Array.from({ length: 12 }, (_, index) => `pair ${index}`);
   await Promise.all(names.map(async (name, index) => {
-    const [near, far] = index % 2 ? await tcpPair() : duplexPair();
+    const [near, far] = index % 2 ? await pausedPair() : duplexPair();
     const accepting = state.acceptor().accept(near);
     const client = await secureClient(far);
     client.write(name);
@@ -130,8 +125,8 @@ test("TlsAcceptor.accept() takes many connections of any Duplex at a time and mi
   }));
 });
 
-test("TlsAcceptor.accept() takes over after STARTTLS, with the bytes that were read too far", async () => {
-  const [accepted, raw] = await tcpPair();
+test("TlsAcceptor.accept() continues after STARTTLS with the bytes after the command", async () => {
+  const [accepted, raw] = await pausedPair();
   // The client's hello arrives in one packet with the command.
   const [near, far] = duplexPair();
   const client = connect({ socket: far, rejectUnauthorized: false });
@@ -153,9 +148,9 @@ test("TlsAcceptor.accept() takes over after STARTTLS, with the bytes that were r
   client.destroy();
 });
 
-test("TlsAcceptor.accept() finishes a handshake that began before a swap with what it began with", async () => {
+test("TlsAcceptor.accept() finishes a handshake that began before a swap with the earlier configuration", async () => {
   const state = new TlsState(config);
-  const [accepted, raw] = await tcpPair();
+  const [accepted, raw] = await pausedPair();
   const accepting = state.acceptor().accept(accepted);
   state.swap(configOf(other));
   const client = await secureClient(raw);
@@ -164,8 +159,8 @@ test("TlsAcceptor.accept() finishes a handshake that began before a swap with wh
   client.destroy();
 });
 
-test("TlsAcceptor.accept() rejects with HANDSHAKE_TIMEOUT and closes a connection that says nothing", async () => {
-  const [accepted, raw] = await tcpPair();
+test("TlsAcceptor.accept() rejects with HANDSHAKE_TIMEOUT and closes a silent connection", async () => {
+  const [accepted, raw] = await pausedPair();
   const rejected = assertRejects(
     () => new TlsState(config).acceptor().accept(accepted, { handshakeTimeoutMs: 20 }),
     TlsReloadError,
@@ -176,9 +171,9 @@ test("TlsAcceptor.accept() rejects with HANDSHAKE_TIMEOUT and closes a connectio
   await closed(raw);
 });
 
-test("TlsAcceptor.accept() rejects with a TypeError and closes the connection if no timer keeps its time limit", async () => {
+test("TlsAcceptor.accept() rejects with a TypeError and closes the connection if the time limit is invalid", async () => {
   for (const handshakeTimeoutMs of [0, -1, NaN, 2 ** 31]) {
-    const [accepted, raw] = await tcpPair();
+    const [accepted, raw] = await pausedPair();
     const accepting = new TlsState(config).acceptor().accept(accepted, { handshakeTimeoutMs });
     await assertRejects(() => accepting, TypeError, String(handshakeTimeoutMs));
     assert(accepted.destroyed);
@@ -186,12 +181,12 @@ test("TlsAcceptor.accept() rejects with a TypeError and closes the connection if
   }
 });
 
-test("TlsAcceptor.accept() waits as long as it takes if its time limit is Infinity", async () => {
-  const [accepted, raw] = await tcpPair();
+test("TlsAcceptor.accept() waits without a limit if its time limit is Infinity", async () => {
+  const [accepted, raw] = await pausedPair();
   const acceptor = new TlsState(config).acceptor();
   const accepting = acceptor.accept(accepted, { handshakeTimeoutMs: Infinity });
   // A timer that cannot be kept runs out before this one.
-  const [other] = await tcpPair();
+  const [other] = await pausedPair();
   await assertRejects(() => acceptor.accept(other, { handshakeTimeoutMs: 20 }), TlsReloadError, "20 ms");
   const client = await secureClient(raw);
   (await accepting).destroy();
@@ -199,7 +194,7 @@ test("TlsAcceptor.accept() waits as long as it takes if its time limit is Infini
 });
 
 test("TlsAcceptor.accept() rejects with HANDSHAKE_FAILED on plaintext, with the runtime's error as its cause", async () => {
-  const [accepted, raw] = await tcpPair();
+  const [accepted, raw] = await pausedPair();
   raw.write("GET / HTTP/1.1\r\n\r\n");
   const error = await assertRejects(() => new TlsState(config).acceptor().accept(accepted), TlsReloadError);
   assertEquals(error.code, "HANDSHAKE_FAILED");
@@ -209,7 +204,7 @@ test("TlsAcceptor.accept() rejects with HANDSHAKE_FAILED on plaintext, with the 
 });
 
 test("TlsAcceptor.accept() rejects with HANDSHAKE_FAILED when the peer is gone, before or after the call", async () => {
-  const [accepted, raw] = await tcpPair();
+  const [accepted, raw] = await pausedPair();
   const acceptor = new TlsState(config).acceptor();
   const accepting = assertRejects(() => acceptor.accept(accepted), TlsReloadError);
   raw.destroy();
@@ -220,14 +215,14 @@ test("TlsAcceptor.accept() rejects with HANDSHAKE_FAILED when the peer is gone, 
 test("TlsAcceptor.accept() rejects with the reason of its signal, before and during the handshake", async () => {
   const acceptor = new TlsState(config).acceptor();
   const reason = new Error("shutting down");
-  const [early] = await tcpPair();
+  const [early] = await pausedPair();
   assertStrictEquals(
     await assertRejects(() => acceptor.accept(early, { signal: AbortSignal.abort(reason) }), Error),
     reason,
   );
   assert(early.destroyed);
 
-  const [late, raw] = await tcpPair();
+  const [late, raw] = await pausedPair();
   const controller = new AbortController();
   const accepting = assertRejects(() => acceptor.accept(late, { signal: controller.signal }), Error);
   controller.abort(reason);
@@ -235,7 +230,7 @@ test("TlsAcceptor.accept() rejects with the reason of its signal, before and dur
   await closed(raw);
 });
 
-test("TlsAcceptor.accept() sends an alert to a client that speaks too old a version", async () => {
+test("TlsAcceptor.accept() sends an alert to a client with a version that is too old", async () => {
   const server = await echoServer(new TlsState(configOf(issued, { minVersion: "TLSv1.3" })));
   const openssl = await OpensslClient.create();
   const refusal = server.nextRefusal();
@@ -251,7 +246,7 @@ test("TlsAcceptor.accept() sends an alert to a client that speaks too old a vers
 
 test("TlsAcceptor.accept() returns a socket whose reset by the peer does not end the process", async () => {
   const state = new TlsState(config);
-  const [accepted, raw] = await tcpPair();
+  const [accepted, raw] = await pausedPair();
   const accepting = state.acceptor().accept(accepted);
   await secureClient(raw);
   const secure = await accepting;
@@ -259,7 +254,7 @@ test("TlsAcceptor.accept() returns a socket whose reset by the peer does not end
   await new Promise((resolve) => secure.resume().once("close", resolve));
 });
 
-test("TlsAcceptor.accept() keeps serving while 1,000 peers stall, and lets go of all of them", async () => {
+test("TlsAcceptor.accept() keeps serving while 1,000 peers stall, and releases all of them", async () => {
   const state = new TlsState(config);
   // The same acceptor is behind both: only those who stall are given so little time.
   const [server, strict] = [await echoServer(state), await echoServer(state, { handshakeTimeoutMs: 1_500 })];

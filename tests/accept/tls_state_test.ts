@@ -37,7 +37,7 @@ test("TlsState.acceptor() is a snapshot, made once for each generation", () => {
   assertStrictEquals(state.current(), b);
 });
 
-test("TlsState.swap() of something else than a TlsConfig throws and changes nothing", () => {
+test("TlsState.swap() throws for other values than a TlsConfig and changes nothing", () => {
   const state = new TlsState(a);
   let notified = 0;
   state.subscribe(() => notified++);
@@ -59,7 +59,7 @@ test("TlsState.subscribe() calls each listener before swap() returns, until it i
   assertEquals(seen.length, 3);
 });
 
-test("TlsState.subscribe() reports what a listener throws as a warning and calls the others", async () => {
+test("TlsState.subscribe() reports the error of a listener as a warning and calls the others", async () => {
   const state = new TlsState(a);
   const warnings = on(process, "warning");
   let called = 0;
@@ -93,7 +93,7 @@ test("TlsState.subscribe() gives every listener the generations in their order, 
   assertEquals(state.generation, 2);
 });
 
-test("TlsState.tls is read afresh and hides the key when it is printed", () => {
+test("TlsState.tls is a new object at each reading and hides the key when it is printed", () => {
   const state = new TlsState(a);
   const before = state.tls;
   assertEquals(before.cert, first.cert);

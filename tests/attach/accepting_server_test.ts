@@ -63,7 +63,7 @@ const REFUSED: Record<string, readonly [create: () => Server, words: string, ski
 
 for (const [what, [create, words, skip]] of Object.entries(REFUSED)) {
   test(
-    `attach() throws UNSUPPORTED for a server with ${what}, and leaves it as it was`,
+    `attach() throws UNSUPPORTED for a server with ${what}, and does not change it`,
     { skip: skip || ON_BUN },
     () => {
       const server = create();
@@ -87,7 +87,7 @@ test("setSecureContext() and addContext() of an attached server throw UNSUPPORTE
   server.addContext("a.test", pair);
 });
 
-test("attach() keeps what a server was created with, and the configuration wins", { skip: NOT_NODE }, async () => {
+test("attach() keeps the options of a server, and the configuration takes precedence", { skip: NOT_NODE }, async () => {
   const state = new TlsState(a);
   const AES_256 = "ECDHE-ECDSA-AES256-GCM-SHA384";
   const { port, stop } = await start(state, { ciphers: AES_256, maxVersion: "TLSv1.2", ecdhCurve: "P-384:P-256" });
@@ -108,7 +108,7 @@ test("attach() keeps what a server was created with, and the configuration wins"
 });
 
 test(
-  "attach() does not widen the versions of a server, and follows those it got from state.tls",
+  "attach() does not widen the versions of a server, except those from state.tls",
   { skip: ON_BUN },
   async () => {
     const strict = configOf(first, { minVersion: "TLSv1.3" });
@@ -184,7 +184,7 @@ for (const version of ["-tls1_2", "-tls1_3"]) {
     },
   );
 
-  test(`ticketKeys and setTicketKeys() of a server of Node hold over every swap (openssl s_client ${version})`, {
+  test(`ticketKeys and setTicketKeys() of a server of Node stay in use after each swap (openssl s_client ${version})`, {
     skip: NOT_NODE,
   }, async () => {
     for (const isOption of [true, false]) {
@@ -254,7 +254,7 @@ test("attach() makes an https server without a certificate serve", { skip: ON_BU
   server.close();
 });
 
-test("a disposed attachment lets the handshakes that have begun end", { skip: ON_BUN }, async () => {
+test("a disposed attachment completes the handshakes that have begun", { skip: ON_BUN }, async () => {
   const state = new TlsState(a);
   const { server, attachment, port, stop } = await start(state);
   const socket = await dialTcp(port);

@@ -135,7 +135,7 @@ test("attach() changes ALPN and the lowest version with the rest, or swap() refu
   await stop();
 });
 
-test("attach() hides the key of the server that it gives one to, also from console.dir()", async () => {
+test("attach() hides the key of the server, also from console.dir()", async () => {
   // A key so short that lists which are cut off hold it all.
   const small = await issueServer("small", { algorithm: "Ed25519" });
   secretKey(small.key);
@@ -151,7 +151,7 @@ test("attach() hides the key of the server that it gives one to, also from conso
   }
 });
 
-test("attach() gives the server back when the attachment is disposed of, and can attach it again", async () => {
+test("attach() restores the server when the attachment is disposed of, and can attach it again", async () => {
   const state = new TlsState(a);
   const { server, port, attachment, stop } = await start("tls", state);
   assertThrows(() => attach(state, server), TypeError, "attached already");
@@ -175,7 +175,7 @@ test("attach() refuses at once a server that the runtime cannot change, and says
   server.close();
 });
 
-test("attach() takes a mechanism by name, or refuses it", () => {
+test("attach() uses the mechanism that is named, or refuses it", () => {
   const state = new TlsState(a);
   const server = SERVERS.tls(state);
   const other = isBun ? "acceptor" : "context";
@@ -232,7 +232,7 @@ for (const [what, [call, message]] of Object.entries(WRONG)) {
   });
 }
 
-test("secureContext() gives the context of a configuration to an SNICallback", async () => {
+test("secureContext() returns the context of a configuration for an SNICallback", async () => {
   const tenants = new Map([["a.test", new TlsState(a)], ["b.test", new TlsState(b)]]);
   const server = createTlsServer({
     ...tenants.get("a.test")!.tls,

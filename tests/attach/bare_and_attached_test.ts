@@ -52,7 +52,7 @@ interface Setup {
 /** Runs a scenario with a bare and an attached server, and asserts that the application has seen the same. */
 function compare(what: string, setup: Setup, scenario: (run: Run) => Promise<void>): void {
   const { kind, options = {}, config = {}, attachOptions } = setup;
-  test(`an attached ${kind} server shows the same as a bare one: ${what}`, { skip: setup.skip || ON_BUN }, async () => {
+  test(`an attached ${kind} server behaves like a bare one: ${what}`, { skip: setup.skip || ON_BUN }, async () => {
     const seen: Record<string, unknown[]> = {};
     for (const way of ["bare", "attached"]) {
       const state = new TlsState(configOf(issued, config));

@@ -28,7 +28,7 @@ async function writeAll(files: TestFiles): Promise<string> {
 
 const subjects = (config: TlsConfig) => config.certifiedKeys.map(({ leaf }) => leaf.subject);
 
-test("certificatesIn() takes every pair in the order of names, the default first", async () => {
+test("certificatesIn() reads all pairs in the order of names, the default first", async () => {
   await withFiles(async (files) => {
     const folder = await writeAll(files);
     const config = await loadTlsConfig(await certificatesIn(folder));
@@ -67,7 +67,7 @@ test("certificatesIn() keeps the previous certified key of a bad pair, reports i
   });
 });
 
-test("certificatesIn() rejects if it has nothing to serve", async () => {
+test("certificatesIn() rejects if no pair can be loaded", async () => {
   await withFiles(async (files) => {
     const code = async (path: string) => (await assertRejects(() => certificatesIn(path), TlsReloadError)).code;
     assertEquals(await code(files.path("missing")), "FILE_NOT_FOUND");
@@ -80,7 +80,7 @@ test("certificatesIn() rejects if it has nothing to serve", async () => {
   });
 });
 
-test("certificatesIn() refuses arguments that it cannot mean", async () => {
+test("certificatesIn() refuses invalid arguments", async () => {
   await assertRejects(() => certificatesIn(""), TypeError);
   await assertRejects(() => certificatesIn(".", { previous: {} as TlsConfig }), TypeError, "must be a TlsConfig");
   await assertRejects(() => certificatesIn(".", { current: 1 } as never), TypeError, "Unknown option 'current'");

@@ -34,7 +34,7 @@ test("TlsConfig holds several certified keys, the first of which is the default"
   assert(Object.isFrozen(config.certifiedKeys));
 });
 
-test("TlsConfig.certifiedKeyFor() answers for a client that can verify every key", () => {
+test("TlsConfig.certifiedKeyFor() chooses for a client that can verify all keys", () => {
   const config = new TlsConfig(init);
   const { certifiedKeys } = config;
   assertStrictEquals(config.certifiedKeyFor("A.test."), certifiedKeys[0]);
@@ -46,7 +46,7 @@ test("TlsConfig.certifiedKeyFor() answers for a client that can verify every key
   assertStrictEquals(strict.certifiedKeyFor("a.test"), certifiedKeys[0]);
 });
 
-test("TlsConfig takes certified keys of another configuration, and parses the same input once", () => {
+test("TlsConfig accepts certified keys of another configuration, and parses the same input once", () => {
   const config = new TlsConfig(init);
   const other = new TlsConfig({ certifiedKeys: [config.certifiedKeys[1]!, pem(first)] });
   assertStrictEquals(other.certifiedKeys[0], config.certifiedKeys[1]);
@@ -55,7 +55,7 @@ test("TlsConfig takes certified keys of another configuration, and parses the sa
   assertThrows(() => new TlsConfig({ cert: first.cert, key: third.key }), TlsReloadError, "matches no certificate");
 });
 
-test("TlsConfig refuses options that it cannot mean", () => {
+test("TlsConfig refuses invalid options", () => {
   const cases: readonly [init: unknown, message: string][] = [
     [{ certifiedKeys: [] }, "'certifiedKeys' must be a list of at least one certified key"],
     [{ certifiedKeys: pem(first) }, "'certifiedKeys' must be a list"],
@@ -92,7 +92,7 @@ test("a configuration of several certified keys shows no byte of a key", () => {
   }
 });
 
-test("digestOf() tells apart what is served to some clients only", () => {
+test("digestOf() differs if only some clients are served differently", () => {
   const digest = (init: TlsConfigInit) => digestOf(new TlsConfig(init));
   const [a, b, c] = init.certifiedKeys;
   const digests = [
@@ -107,7 +107,7 @@ test("digestOf() tells apart what is served to some clients only", () => {
   assertEquals(digest({ certifiedKeys: [a!] }), digest(a!));
 });
 
-test("loadTlsConfig() reads several certified keys, and carries over what is unchanged", async () => {
+test("loadTlsConfig() reads several certified keys, and keeps unchanged ones", async () => {
   await withFiles(async (files) => {
     const paths = [
       await write(files, "first", first),
@@ -129,7 +129,7 @@ test("loadTlsConfig() reads several certified keys, and carries over what is unc
   });
 });
 
-test("loadTlsConfig() refuses arguments that it cannot mean", async () => {
+test("loadTlsConfig() refuses invalid arguments", async () => {
   const cases: readonly [args: unknown[], message: string][] = [
     [[[]], "at least one certified key"],
     [[[{ cert: "a.crt" }]], "'key' must be a path"],
@@ -143,7 +143,7 @@ test("loadTlsConfig() refuses arguments that it cannot mean", async () => {
   }
 });
 
-test("proveTlsConfig() proves each certified key, also one that makes no handshake", async () => {
+test("proveTlsConfig() proves each certified key, even without a handshake", async () => {
   // The first of a kind makes a handshake, the second signs.
   const fourth = await issueFor("fourth", ["d.test"]);
   await proveTlsConfig(new TlsConfig({ certifiedKeys: [...init.certifiedKeys, pem(fourth)] }));

@@ -38,7 +38,7 @@ const p256Group12 = await client("-tls1_2", "-groups", "P-256");
 const chosen = (keys: readonly Key[], client: ClientAbilities, maxVersion?: string) =>
   chooseKey(keys, client, maxVersion).name;
 
-test("chooseKey() prefers ECDSA, then Ed25519, in whatever order the keys are given", () => {
+test("chooseKey() prefers ECDSA, then Ed25519, in any order of the keys", () => {
   for (const keys of [[rsa, p256, ed25519], [ed25519, p256, rsa], [p256, rsa]]) {
     assertEquals(chosen(keys, able), "P-256");
   }
@@ -65,7 +65,7 @@ test("chooseKey() chooses by cipher suites, signature algorithms and groups for 
   assertEquals(chosen([rsa, p384], { ...silent, cipherSuites: [0xc02b] }), "P-384");
 });
 
-test("chooseKey() takes a client of TLS 1.3 as one of TLS 1.2 where the server speaks no other version", () => {
+test("chooseKey() treats a client of TLS 1.3 as one of TLS 1.2 if the server supports only TLS 1.2", () => {
   const mixed = { ...able, signatureAlgorithms: [0x0403, 0x0804], cipherSuites: [0x1301, 0xc02f] };
   assertEquals(chosen([rsa, p256], mixed), "P-256");
   assertEquals(chosen([rsa, p256], mixed, "TLSv1.2"), "RSA");
@@ -79,6 +79,6 @@ test("chooseKey() prefers a key that is valid, but only among those that the cli
   assertStrictEquals(chooseKey([rsa, expiredRsa], able, "TLSv1.3", then), expiredRsa);
 });
 
-test("chooseKey() gives a key also to a client that can verify none", () => {
+test("chooseKey() returns a key even for a client that cannot verify any", () => {
   assertEquals(chosen([p256, p384], rsaOnly13), "P-256");
 });

@@ -29,7 +29,7 @@ async function writeChain(files: TestFiles, certName = "fullchain.pem", keyName 
   };
 }
 
-test("loadTlsConfig() loads files that openssl s_client then sees whole", () =>
+test("loadTlsConfig() loads files that openssl s_client then receives whole", () =>
   withFiles(async (files) => {
     const { cert, key, leaf, fingerprints } = await writeChain(files);
     const text = opensslText(["storeutl", cert]);
@@ -40,7 +40,7 @@ test("loadTlsConfig() loads files that openssl s_client then sees whole", () =>
     assertEquals(await chainSeenByOpenssl(await loadTlsConfig(cert, key)), fingerprints);
   }));
 
-test("loadTlsConfig() takes paths and URLs, and the same one twice for a file that holds both", () =>
+test("loadTlsConfig() accepts paths and URLs, and the same path twice for a file that holds both", () =>
   withFiles(async (files) => {
     const { cert, key, leaf, fingerprints } = await writeChain(files, "a chain ü.pem", "a key #1.pem");
     const both = await files.write("both.pem", leaf.key + leaf.cert);
@@ -241,7 +241,7 @@ test("loadTlsConfig() fails with KEY_UNSUPPORTED for a key that is too short for
     assertHidesSecrets(error);
   }));
 
-test("loadTlsConfig() reads a file that holds both but once, so that a renewal cannot come between", () =>
+test("loadTlsConfig() reads a file that holds both once, so that a renewal cannot happen in between", () =>
   withFiles(async (files) => {
     const [one, two] = [await issueServer("one"), await issueServer("two")];
     const path = files.path("both.pem");

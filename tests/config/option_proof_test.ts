@@ -107,7 +107,7 @@ for (const [what, { key = ecdsa, options, ignoredBy = {}, enters, refused }] of 
   });
 }
 
-test("forbiddenOffers() offers nothing for a configuration of defaults", () => {
+test("forbiddenOffers() returns no offer for the default options", () => {
   assertEquals(forbiddenOffers(configOf(ecdsa)), []);
 });
 

@@ -63,7 +63,7 @@ test("ServerNameIndex has the first key as default, with the keys for the same n
   assertEquals(new ServerNameIndex([second, third]).defaults, [second]);
 });
 
-test("ServerNameIndex takes a certificate without names as default only", async () => {
+test("ServerNameIndex uses a certificate without names only as the default", async () => {
   const none = await key("none");
   const index = new ServerNameIndex([none, second]);
   assertEquals(index.defaults, [none]);

@@ -128,7 +128,7 @@ test("TlsConfig has digests that hold no key and are the same for the same conte
   assert(configOf(one).trustDigest !== config.trustDigest);
 });
 
-test("TlsConfig tells its public facts", async () => {
+test("TlsConfig.toJSON() returns the public facts", async () => {
   const { cert, key, fingerprints } = await issueChain();
   const ca = await issueCa("clients");
   const clientAuth = { ca: ca.cert, mode: "optional" } as const;
@@ -175,7 +175,7 @@ test("TlsConfig cannot be changed", async () => {
   assertEquals(JSON.stringify(config), before);
 });
 
-test("TlsConfig hides its key from everything that prints or serialises", async () => {
+test("TlsConfig hides its key from all functions that print or serialise", async () => {
   const { cert, key } = await issueChain();
   const config = new TlsConfig({ cert, key, clientAuth: { ca: (await issueCa("clients")).cert, mode: "required" } });
   const state = new TlsState(config);
@@ -184,7 +184,7 @@ test("TlsConfig hides its key from everything that prints or serialises", async 
   }
 });
 
-test("TlsState.tls hides the key when it is printed, and gives it to a server", async () => {
+test("TlsState.tls hides the key when it is printed, and passes it to a server", async () => {
   const { cert, key } = await issueChain();
   const { tls } = new TlsState(new TlsConfig({ cert, key }));
   for (const shown of [inspect(tls, { showHidden: true, depth: Infinity }), JSON.stringify(tls)]) {
@@ -226,7 +226,7 @@ for (const ofCertificate of ALGORITHMS) {
   });
 }
 
-test("TlsConfig passes on what is wrong with its parts, with the path of each", async () => {
+test("TlsConfig passes on the errors of its parts, each with its path", async () => {
   const { cert, key } = await issueServer("parts");
   const file = (path: string, text: string) => ({ path, bytes: Buffer.from(text) });
   const encrypted = opensslText("pkcs8 -topk8 -in FILE -passout pass:correct-horse-battery-staple", key);
@@ -305,7 +305,7 @@ test("TlsConfig negotiates the longest protocol name", async () => {
 const WEAK = { "RSA 1024": 1024, "RSA 512": 512 };
 
 for (const [what, bits] of Object.entries(WEAK)) {
-  test(`TlsConfig and proveTlsConfig() between them refuse ${what} or serve with it`, async () => {
+  test(`TlsConfig or proveTlsConfig() refuses ${what}, unless it can serve`, async () => {
     const key = secretKey(opensslText(`genrsa ${bits}`));
     const cert = opensslText("req -x509 -new -key FILE -subj /CN=x -days 1", key);
     let config: TlsConfig;
@@ -322,7 +322,7 @@ for (const [what, bits] of Object.entries(WEAK)) {
   });
 }
 
-test("TlsConfig takes an expired certificate and one that is not yet valid", async () => {
+test("TlsConfig accepts an expired certificate and one that is not yet valid", async () => {
   const DAY_MS = 86_400_000;
   const [past, future] = [new Date(Date.now() - DAY_MS), new Date(Date.now() + DAY_MS)];
   const expired = await issueServer("expired", { notBefore: new Date(past.getTime() - DAY_MS), notAfter: past });

@@ -85,12 +85,12 @@ test("readBundle() skips a section that is not base64, and reports its line", ()
   }
 });
 
-test("readBundle() leaves it to the parser of certificates to find bad DER", () => {
+test("readBundle() does not parse DER", () => {
   const { found, problems } = read(a + b + c.replace(/^M/m, "A") + d + e);
   assertEquals([found, problems], ["abde", []]);
 });
 
-test("readBundle() trusts no root that is commented out, or whose BEGIN is not at the start of a line", () => {
+test("readBundle() ignores a root that is commented out, or whose BEGIN is not at the start of a line", () => {
   const quoted = (prefix: string) => c.replaceAll(/^(?=.)/gm, prefix);
   for (
     const distrusted of [
@@ -106,7 +106,7 @@ test("readBundle() trusts no root that is commented out, or whose BEGIN is not a
   }
 });
 
-test("readBundle() reports a root of which only BEGIN is commented out, and does not trust it", () => {
+test("readBundle() reports a root with only its BEGIN commented out, and does not trust it", () => {
   for (const distrusted of [`#${c}`, `x${c}`, `- ${c}`]) {
     const { found, problems } = read(a + b + distrusted + d + e);
     assertEquals([found, problems.map(({ code }) => code)], ["abde", ["PEM_INVALID"]]);
@@ -130,7 +130,7 @@ test("readBundle() skips each TRUSTED CERTIFICATE, and reports them once", () =>
   assertEquals(problems[0]!.line, a.split("\n").length);
 });
 
-test("readBundle() reports a thousand faults and one, within 200 ms for 16 MiB of BEGIN lines", async () => {
+test("readBundle() reports at most 1,001 faults, within 200 ms for 16 MiB of BEGIN lines", async () => {
   const bytes = Buffer.from("-----BEGIN CERTIFICATE-----\n".repeat(16 * 1024 * 1024 / 28));
   const fastest = await fastestOf(5, () => {
     const { found, problems } = read(bytes);
@@ -151,7 +151,7 @@ test("readBundle() names the format of a file that is not PEM", () => {
   assertEquals(read(""), { found: "", count: 0, problems: [] });
 });
 
-test("readBundle() finds the same certificates in sound files as parseCertificates()", () => {
+test("readBundle() finds the same certificates as parseCertificates() in well-formed files", () => {
   const part = fc.constantFrom(a, b, c, d, e, "# a comment\n", "\n", "text - with -- dashes\n");
   const lineEnd = fc.constantFrom("\n", "\r\n", "\r", "\n\n", " \n");
   fc.assert(fc.property(fc.array(fc.tuple(part, lineEnd), { minLength: 1, maxLength: 8 }), (parts) => {
@@ -162,7 +162,7 @@ test("readBundle() finds the same certificates in sound files as parseCertificat
   }));
 });
 
-test("readBundle() loses no good certificate to lines that are cut out or written twice elsewhere", () => {
+test("readBundle() loses no good certificate if other lines are removed or repeated", () => {
   const lines = c.split("\n");
   fc.assert(fc.property(fc.nat(lines.length - 2), fc.nat(3), fc.boolean(), (at, length, twice) => {
     const damaged = twice

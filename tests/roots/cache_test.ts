@@ -43,7 +43,7 @@ test("RootCache.get() rejects with the same error after three attempts, without 
     assertEquals(files.reads.length, 3);
   }));
 
-test("RootCache.refresh() clears an error if it succeeds, and leaves it if not", () =>
+test("RootCache.refresh() clears an error only if it succeeds", () =>
   withFiles(async ({ write }) => {
     const { cache, files, state } = cacheOf(await write("roots.pem", a.cert));
     state.fails = true;

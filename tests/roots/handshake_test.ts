@@ -57,7 +57,7 @@ test("RootCertStore.pem and bundle serve as `ca`", () =>
     assertEquals(await handshake(port, { ca: other.pem }), "UNABLE_TO_VERIFY_LEAF_SIGNATURE");
   }));
 
-test("RootCertStore.with() makes a server of the company's own authority trusted", () =>
+test("RootCertStore.with() makes clients trust a server of a company's authority", () =>
   withServer(async (port, _store, other) => {
     const secureContext = other.with(ca.cert).secureContext();
     assertEquals(await handshake(port, { secureContext }), issued.fingerprint256);

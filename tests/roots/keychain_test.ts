@@ -68,7 +68,7 @@ async function subjects(program: string): Promise<string[]> {
 }
 
 test(
-  "loadRoots() trusts on macOS what Apple ships, and nothing else without trust settings",
+  "loadRoots() trusts only the roots of Apple on macOS without trust settings",
   { skip: NO_SHELL },
   () =>
     withFiles(async (files) => {
@@ -104,7 +104,7 @@ test("loadRoots() follows the trust settings of macOS", { skip: NO_SHELL }, () =
   }));
 
 test(
-  "loadRoots() puts the user's trust settings before the administrator's",
+  "loadRoots() prefers the trust settings of the user to those of the administrator",
   { skip: NO_SHELL },
   () =>
     withFiles(async (files) => {
@@ -116,7 +116,7 @@ test(
 );
 
 test(
-  "loadRoots() asks the keychains three times if they are busy, and says what macOS said",
+  "loadRoots() asks busy keychains three times, and repeats the error of macOS",
   { skip: NO_SHELL },
   () =>
     withFiles(async (files) => {
@@ -130,7 +130,7 @@ test(
 );
 
 test(
-  "loadRoots() trusts nothing where the trust settings cannot be read",
+  "loadRoots() trusts no root if the trust settings cannot be read",
   { skip: NO_SHELL },
   () =>
     withFiles(async (files) => {
@@ -153,7 +153,7 @@ test("loadRoots() ends the programs of macOS that do not answer", { skip: NO_SHE
     while ((await pids()).some(isAlive)) await setImmediate();
   }));
 
-test("loadRoots() says which program is missing", async () => {
+test("loadRoots() names the missing program", async () => {
   const system = systemOf({}, { platform: "darwin", security: "/nonexistent/security" });
   await assertRejects(
     () => loadRoots(system),

@@ -88,7 +88,7 @@ test("loadRoots() reads a directory of c_rehash: each file once, no dangling lin
     assertEquals(reads.some((path) => /\.0$|deeper/.test(path)), false, String(reads));
   }));
 
-test("loadRoots() reads a file once that a directory holds as well", () =>
+test("loadRoots() reads a file once if a directory holds it as well", () =>
   withFiles(async (files) => {
     const file = await place(files, "certs/bundle.crt", a + b);
     await symlink(files.path("certs"), files.path("same"));
@@ -122,7 +122,7 @@ const NO_FIFO = process.platform === "win32" && "Windows has no FIFO among its f
 const ALMIGHTY = (process.getuid?.() ?? 0) === 0 && "root may read everything";
 
 test(
-  "loadRoots() skips what is not a regular file, without waiting for it",
+  "loadRoots() skips files that are not regular, without waiting for them",
   { skip: NO_FIFO },
   () =>
     withFiles(async (files) => {
@@ -190,7 +190,7 @@ test("loadRoots() never reads the defaults if SSL_CERT_FILE or SSL_CERT_DIR is s
     }
   }));
 
-test("loadRoots() takes an empty variable, and empty elements of SSL_CERT_DIR, as not set", () =>
+test("loadRoots() treats an empty variable, and empty elements of SSL_CERT_DIR, as not set", () =>
   withFiles(async (files) => {
     await place(files, "etc/ssl/certs/ca-certificates.crt", a);
     const [one, two] = [await place(files, "one/b.pem", b), await place(files, "two/c.pem", c)].map(dirname);
@@ -213,7 +213,7 @@ test("loadRoots() takes an empty variable, and empty elements of SSL_CERT_DIR, a
     assertEquals(store.sources.map(({ path }) => path), [one, two]);
   }));
 
-test("loadRoots() refuses PEM in SSL_CERT_FILE and SSL_CERT_DIR, and shows nothing of it", async () => {
+test("loadRoots() refuses PEM in SSL_CERT_FILE and SSL_CERT_DIR, and does not quote it", async () => {
   const { key } = issued[0]!;
   const texts = [secretKey(key), a + key, key.replaceAll("\n", "\\n"), key.replace(/-----.*-----|\n/g, "")];
   for (const text of texts) {
@@ -238,7 +238,7 @@ test("loadRoots() refuses a file of more than 16 MiB before it reads it", () =>
     ]);
   }));
 
-test("loadRoots() names the flag of Node's permission model, and takes a hidden default place as absent", () =>
+test("loadRoots() names the flag of Node's permission model, and treats a hidden default place as absent", () =>
   withFiles(async (files) => {
     const file = await files.write("roots.pem", a);
     const denied = () =>
@@ -256,7 +256,7 @@ test("loadRoots() names the flag of Node's permission model, and takes a hidden 
     assertEquals([found(store), store.warnings], ["b", []]);
   }));
 
-test("loadRoots() tells a directory in SSL_CERT_FILE from a file in SSL_CERT_DIR", () =>
+test("loadRoots() reports a directory in SSL_CERT_FILE and a file in SSL_CERT_DIR", () =>
   withFiles(async (files) => {
     const file = await place(files, "certs/a.pem", a);
     const { errors } = await errorOf(loadRoots(systemOf({ SSL_CERT_FILE: dirname(file), SSL_CERT_DIR: file })));
@@ -293,7 +293,7 @@ test("loadRoots() reads by default the first bundle that exists, and all directo
     ]);
   }));
 
-test("loadRoots() lists every place that it tried, where no default exists", () =>
+test("loadRoots() lists all places that it tried if no default exists", () =>
   withFiles(async (files) => {
     const { errors, message } = await errorOf(loadRoots(systemOf({}, { files: rootedFiles(files.path("")) })));
     assertEquals(errors.map(({ path }) => path), [
@@ -334,7 +334,7 @@ test("loadRoots() reads the runtime's list on Windows, and names the versions th
 });
 
 for (const code of ["EIO", "EMFILE", "ENFILE", "EAGAIN", "ESTALE"]) {
-  test(`loadRoots() tries again after ${code}, up to three times`, () =>
+  test(`loadRoots() retries after ${code}, up to three attempts`, () =>
     withFiles(async (files) => {
       const file = await files.write("roots.pem", a);
       const failing = (times: number) => faultyFiles((_path, index) => index < times ? systemError(code) : undefined);
@@ -350,7 +350,7 @@ for (const code of ["EIO", "EMFILE", "ENFILE", "EAGAIN", "ESTALE"]) {
     }));
 }
 
-test("loadRoots() does not try again where it may not look", () =>
+test("loadRoots() does not retry after a denied permission", () =>
   withFiles(async (files) => {
     const file = await files.write("roots.pem", a);
     for (const code of ["EACCES", "EPERM", "EISDIR"]) {
@@ -360,7 +360,7 @@ test("loadRoots() does not try again where it may not look", () =>
     }
   }));
 
-test("loadRoots() tries again for one file of a directory, and in the end does without it", () =>
+test("loadRoots() retries for one file of a directory, then leaves it out", () =>
   withFiles(async (files) => {
     await place(files, "certs/a.pem", a);
     const bad = await place(files, "certs/b.pem", b);
@@ -385,7 +385,7 @@ function unanswered(directory: string, onAsk = () => {}): Pick<FileSystem, "real
   };
 }
 
-test("loadRoots() gives up a place that does not answer, and keeps the others", () =>
+test("loadRoots() leaves out a place that does not answer, and keeps the others", () =>
   withFiles(async ({ write }) => {
     const file = await write("roots.pem", a);
     const limit = new AbortController();
@@ -398,7 +398,7 @@ test("loadRoots() gives up a place that does not answer, and keeps the others", 
     ]);
   }));
 
-test("loadRoots() ends the time limit of each attempt, which would keep the process alive", () =>
+test("loadRoots() stops the timer of each attempt, because it would keep the process alive", () =>
   withFiles(async ({ write }) => {
     const file = await write("roots.pem", a);
     let ended = 0;
@@ -410,7 +410,7 @@ test("loadRoots() ends the time limit of each attempt, which would keep the proc
     assertEquals(ended, 3);
   }));
 
-test("loadRoots() asks a directory that links lead to before it reads there", () =>
+test("loadRoots() waits for the directory of link targets before it reads them", () =>
   withFiles(async (folder) => {
     await place(folder, "certs/a.pem", a);
     const elsewhere = await place(folder, "mount/b.pem", b);

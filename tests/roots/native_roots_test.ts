@@ -26,7 +26,7 @@ function fingerprints(pem: string): string[] {
   return [...new Set(parseCertificates(pem).map(({ fingerprint256 }) => fingerprint256))].sort();
 }
 
-test("nativeRoots() reads once in the life of a process, in all copies of the module, until a refresh", () =>
+test("nativeRoots() reads once for the process and all copies of the module, until a refresh", () =>
   withFiles(async ({ write, path }) => {
     const { SSL_CERT_FILE, SSL_CERT_DIR } = process.env;
     const set = (name: string, value: string | undefined) => {

@@ -24,7 +24,7 @@ function subjects(store: RootCertStore): string[] {
   return [...store].map(({ subject }) => subject);
 }
 
-test("RootCertStore gives its roots as facts, PEM, one text and fingerprints", async () => {
+test("RootCertStore has its roots as facts, PEM, one text and fingerprints", async () => {
   const store = await storeOf(a.cert + b.cert + a.cert);
   assertEquals(store.size, 2);
   assertEquals(subjects(store), ["CN=a", "CN=b"]);
@@ -49,7 +49,7 @@ test("RootCertStore cannot be changed", async () => {
   assertStrictEquals(store.secureContext(), store.secureContext());
 });
 
-test("RootCertStore.with() gives a new store with a company's own roots", async () => {
+test("RootCertStore.with() returns a new store with the roots of a company", async () => {
   const store = await storeOf(a.cert);
   const both = store.with(company.cert + a.cert);
   assertEquals([subjects(store), subjects(both)], [["CN=a"], ["CN=a", "CN=company"]]);

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type ServerOpts, type Socket } from "node:net";
 
 /** A connection without TLS. */
 export interface Client {
@@ -32,6 +32,22 @@ export async function connected(port: number): Promise<Client> {
       if (!socket.closed) await once(socket, "close");
     },
   };
+}
+
+/**
+ * Makes a connected pair of TCP sockets.
+ *
+ * @param options The options of the server that accepts.
+ * @returns Both ends of the connection.
+ */
+export async function tcpPair(options: ServerOpts = {}): Promise<[accepted: Socket, client: Socket]> {
+  const server = createServer(options).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  client.on("error", () => {});
+  const [accepted] = await once(server, "connection");
+  server.close();
+  return [accepted, client];
 }
 
 /** Resolves when a condition holds that events of other sockets bring about. */

@@ -214,7 +214,7 @@ test("parseCertificates() reads a chain in its order, and ignores sections of ot
   assertEquals(namesOf(parameters + key + request + chain + key), CHAIN);
 });
 
-test("parseCertificates() loses no certificate when one character is put in or taken out anywhere", async () => {
+test("parseCertificates() loses no certificate when one character is inserted or removed anywhere", async () => {
   const chain = await chainOfThree();
   const fingerprints = (pem: string) => parseCertificates(pem).map(({ fingerprint256 }) => fingerprint256).join();
   const bodies = (pem: string) => parsePem(pem).map(({ der }) => Buffer.from(der).toString("base64")).join();
@@ -231,7 +231,7 @@ test("parseCertificates() loses no certificate when one character is put in or t
   }
 });
 
-test("parseCertificates() refuses a file that was cut off within a certificate", async () => {
+test("parseCertificates() refuses a file that ends inside a certificate", async () => {
   const chain = await chainOfThree();
   for (const { index, 0: { length } } of chain.matchAll(/-----BEGIN[^]+?-----END CERTIFICATE-----/g)) {
     for (let end = index + "-----BEGIN".length; end < index + length; end++) {
@@ -532,7 +532,7 @@ test("Certificate reads certificates of 64 KiB and more on every runtime", () =>
   }
 });
 
-test("Certificate throws only TlsReloadError for a certificate that has been changed in places", async () => {
+test("Certificate throws only TlsReloadError for a certificate with changed bytes", async () => {
   const der = derOf((await issueServer("changed")).cert);
   const edit = fc.tuple(fc.nat(der.length), fc.nat(4), fc.uint8Array({ maxLength: 6 }));
   fc.assert(

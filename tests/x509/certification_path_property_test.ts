@@ -109,7 +109,7 @@ const isRefusedByOursAlone = (layers: readonly Layer[]) => layers[0]!.isCa === u
 const SEED = 13;
 const RUNS = 250;
 
-test("findPath() lets nobody in whom OpenSSL refuses, and everybody whom it lets in (chains made at random)", () => {
+test("findPath() accepts exactly the clients that OpenSSL accepts (random chains)", () => {
   const count = { in: 0, out: 0 };
   fc.assert(
     fc.property(fc.array(layer, { minLength: 1, maxLength: 4 }), (layers) => {
@@ -137,7 +137,7 @@ const crossLayer = fc.record({
   isExpired: mostly(false, true),
 });
 
-test("findPath() lets nobody in whom OpenSSL refuses, where authorities have issued each other at random", () => {
+test("findPath() accepts no client that OpenSSL refuses, if authorities have issued each other (random graphs)", () => {
   const subjects = KEYS.slice(0, 4).map((_, index) => nameOf(["2.5.4.3", `authority ${index}`]));
   const count = { in: 0, out: 0 };
   fc.assert(

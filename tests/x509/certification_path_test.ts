@@ -49,18 +49,18 @@ test("findPath() finds a path of one, two and three certificates", () => {
   assertPath(pinned, [], [pinned], 1);
 });
 
-test("findPath() finds the authority among a thousand, and ignores what is sent beside the path", () => {
+test("findPath() finds the authority among a thousand, and ignores certificates beside the path", () => {
   const key = ecKey();
   const others = Array.from({ length: 1_000 }, (_, index) => ca({ subject: `other ${index}`, key }));
   const { path } = find(client(intermediate), [...others.slice(0, 5), intermediate], [...others, root]);
   assertEquals(path?.map(({ subject }) => subject), ["CN=client", "CN=intermediate", "CN=authority"]);
 });
 
-test("findPath() takes an authority that is not self-signed as an intermediate one, with its own authority", () => {
+test("findPath() uses an authority that is not self-signed as an intermediate certificate", () => {
   assertPath(client(intermediate), [], [intermediate, root], 3);
 });
 
-test("findPath() takes names for equal as RFC 5280 section 7.1 does", () => {
+test("findPath() compares names by RFC 5280 section 7.1", () => {
   const authority = ca({ subject: nameOf(["2.5.4.10", "Example  Org", 0x13], ["2.5.4.3", " One", 0x0c]) });
   const issuerName = nameOf(["2.5.4.10", "example org", 0x0c], ["2.5.4.3", "ONE ", 0x13]);
   assertPath(client(authority, { issuerName }), [], [authority], 2);
@@ -77,18 +77,18 @@ test("findPath() tries every authority of the same name", () => {
   }
 });
 
-test("findPath() counts no self-issued certificate against a path length", () => {
+test("findPath() does not count self-issued certificates against a path length", () => {
   const limited = ca({ extensions: caExtensions(root.key, 0), key: root.key });
   const rolled = ca({ issuer: limited, subject: "authority" });
   assertPath(client(rolled), [rolled], [limited], 3);
 });
 
-test("findPath() lets an empty subject pass if there is another name", () => {
+test("findPath() accepts an empty subject if there is another name", () => {
   const extensions = [extension.subjectAltName(general.uri("spiffe://example.org/a"))];
   assertPath(client(root, { subject: sequence(), extensions }), [], [root], 2);
 });
 
-test("findPath() lets critical policies pass, as OpenSSL does by default", () => {
+test("findPath() accepts critical policies, as OpenSSL does by default", () => {
   const policies = extension.raw("2.5.29.32", sequence(sequence(oid("1.2.3.4"))), true);
   const authority = ca({
     issuer: root,
@@ -108,24 +108,24 @@ for (const [name, { chain, reason, stricterThanOpenssl }] of Object.entries(REFU
   });
 }
 
-test("findPath() holds every certificate to the moment that is asked about", () => {
+test("findPath() checks the validity of each certificate at the given moment", () => {
   const leaf = client(intermediate, { notAfter: Date.now() + HOUR_MS / 2 });
   const at = (ms: number) => find(leaf, [intermediate], [root], Date.now() + ms).path?.length;
   assertEquals([at(0), at(HOUR_MS / 4), at(3 * HOUR_MS / 4), at(-2 * HOUR_MS)], [3, 3, undefined, undefined]);
 });
 
 for (const [name, { chain, length }] of Object.entries(ADMITTED_CLIENTS)) {
-  test(`findPath() lets in ${name}, and so does OpenSSL`, () => assertPath(...chain(), length));
+  test(`findPath() accepts ${name}, and so does OpenSSL`, () => assertPath(...chain(), length));
 }
 
-test("findPath() refuses a forged certificate also after the true one was verified", () => {
+test("findPath() refuses a forged certificate even after the genuine one was verified", () => {
   assertEquals(find(client(root), [], [root]).path?.length, 2);
   assertEquals(find(client(root, { isForged: true }), [], [root]).path, undefined);
   const impostor = ca();
   assertEquals(find(client(impostor), [], [root]).path, undefined);
 });
 
-test("findPath() ends where certificates have issued each other, in less than a second", () => {
+test("findPath() ends in less than a second if certificates have issued each other", () => {
   const keys = Array.from({ length: 8 }, () => ecKey());
   const names = keys.map((_, index) => `bridge ${index}`);
   const bridges = keys.map((key, index) => ca({ key, subject: names[index]! }));
@@ -140,7 +140,7 @@ test("findPath() ends where certificates have issued each other, in less than a 
   }
 });
 
-test("findPath() takes what a client sends for a hint, and no authority from it", () => {
+test("findPath() never trusts an authority that a client sends", () => {
   const foreign = ca({ subject: "foreign" });
   const crossed = ca({ issuer: foreign, key: root.key, subject: "authority" });
   assertEquals(find(client(root), [crossed, foreign], []).path, undefined);

@@ -14,8 +14,8 @@ const TORN = "a file that is torn or padded is refused, so that the running conf
 const EVERYWHERE = "not every runtime serves TLS with it";
 const SILENCE = "one of two would be chosen in silence";
 
-/** The files that OpenSSL reads and we do not, or the other way round, with the reason. */
-const CERTIFICATE_DIFFERENCES: Readonly<Record<string, string>> = {
+/** Files of both kinds that only OpenSSL or only this module reads, with the reason. */
+const PEM_DIFFERENCES: Readonly<Record<string, string>> = {
   "lone CR": ONE_LINE_END,
   "blank lines in the body": BLANK,
   "indented lines": INDENTED,
@@ -24,6 +24,10 @@ const CERTIFICATE_DIFFERENCES: Readonly<Record<string, string>> = {
   "an orphaned END before": TORN,
   "DER with a byte after it": TORN,
   "a NUL after it": TORN,
+};
+/** Further files that only OpenSSL or only this module reads. */
+const CERTIFICATE_DIFFERENCES: Readonly<Record<string, string>> = {
+  ...PEM_DIFFERENCES,
   "a chain with the first indented": "OpenSSL serves the second certificate",
   "a chain with a leaf without END": "OpenSSL serves the leaf alone",
   "a chain with a broken second": COMPLETE,
@@ -31,14 +35,7 @@ const CERTIFICATE_DIFFERENCES: Readonly<Record<string, string>> = {
   "PKCS#12": "a passphrase belongs to it; the message has the command that converts it",
 };
 const KEY_DIFFERENCES: Readonly<Record<string, string>> = {
-  "lone CR": ONE_LINE_END,
-  "blank lines in the body": BLANK,
-  "indented lines": INDENTED,
-  "an indented BEGIN": INDENTED,
-  "an indented END": INDENTED,
-  "an orphaned END before": TORN,
-  "DER with a byte after it": TORN,
-  "a NUL after it": TORN,
+  ...PEM_DIFFERENCES,
   "SEC1 under RSA PRIVATE KEY": "the content decides; OpenSSL tries only the label's kind",
   "encrypted with AES-192": "Deno cannot decrypt it; the message has the command that converts it",
   "encrypted with Camellia": "not every runtime can decrypt it; the message has the command that converts it",

@@ -116,7 +116,7 @@ test("parseCrls() reads issuer, times, identifiers and serial numbers", () => {
   crl!.verify(certificateOf(ca));
 });
 
-test("CertificateRevocationList.isRevoked() takes the serial number that Certificate has", () => {
+test("CertificateRevocationList.isRevoked() accepts the serial number of a Certificate", () => {
   for (const serialNumber of [1, 127, 128, 255, 256, 32_768, 65_535]) {
     const revoked = make({ issuer: ca });
     const certificate = certificateOf(revoked);
@@ -290,7 +290,7 @@ for (const [what, [options, message]] of Object.entries(FORGED)) {
   });
 }
 
-test("CertificateRevocationList.verify() refuses a list with one entry more than was signed", async () => {
+test("CertificateRevocationList.verify() refuses a list with an entry that was not signed", async () => {
   const der = Buffer.from(crlOf(ca, { entries: [entry(serialOf("41424344"))] }));
   der[der.indexOf("ABCD")] = 0x42;
   const [crl] = parseCrls(der);
@@ -300,7 +300,7 @@ test("CertificateRevocationList.verify() refuses a list with one entry more than
   });
 });
 
-test("CertificateRevocationList.verify() asks for cRLSign where the authority has a key usage", async () => {
+test("CertificateRevocationList.verify() requires cRLSign if the authority has a key usage", async () => {
   const usage = (bits: number) => extension("2.5.29.15", encodeDer(0x03, Buffer.of(0, bits)), true);
   const may = make({ subject: "may", extensions: [usage(0x02)] });
   const mayNot = make({ subject: "may not", extensions: [usage(0x04)] });

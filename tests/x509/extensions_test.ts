@@ -35,7 +35,7 @@ function extensionsOf({ x509 }: Certificate): CertificateExtensions {
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 
-test("CertificateExtensions reads what OpenSSL writes", () => {
+test("CertificateExtensions reads all extensions that OpenSSL writes", () => {
   const made = certificate(`
     basicConstraints = critical,CA:TRUE,pathlen:3
     keyUsage = critical,keyCertSign,cRLSign,digitalSignature,decipherOnly
@@ -80,7 +80,7 @@ test("CertificateExtensions reads what OpenSSL writes", () => {
   assertStrictEquals(extensions.keyUsage, extensions.keyUsage);
 });
 
-test("CertificateExtensions tells an absent extension from one with nothing in it", () => {
+test("CertificateExtensions distinguishes an absent extension from an empty one", () => {
   const none = extensionsOf(certificate("1.2.3.5 = DER:0500"));
   assertEquals(none.basicConstraints, undefined);
   assertEquals(none.keyUsage, undefined);
@@ -129,7 +129,7 @@ test("CertificateExtensions refuses a repeated extension", () => {
   assertThrows(() => extensionsFrom(["551d13", "3000"], ["551d13", "30030101ff"]), RangeError);
 });
 
-test("readPublicKey() tells kind, length and curve", () => {
+test("readPublicKey() reads kind, length and curve", () => {
   for (
     const [key, expected] of [
       ["-newkey rsa:1024", { kind: "rsa", bits: 1024, curve: undefined }],
@@ -146,7 +146,7 @@ test("readPublicKey() tells kind, length and curve", () => {
   }
 });
 
-test("readSignatureAlgorithm() tells scheme, digest and length of the salt", () => {
+test("readSignatureAlgorithm() reads scheme, digest and length of the salt", () => {
   for (
     const [key, scheme, hash, saltLength] of [
       ["-newkey rsa:2048 -sha1", "rsa", "sha1", undefined],

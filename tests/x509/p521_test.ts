@@ -16,7 +16,7 @@ function selfSigned(hash: string) {
 }
 
 for (const hash of ["sha256", "sha384", "sha512"]) {
-  test(`verifyP521() verifies what OpenSSL has signed with ${hash}, and nothing else`, () => {
+  test(`verifyP521() accepts exactly the signatures of OpenSSL with ${hash}`, () => {
     for (let count = 0; count < 5; count++) {
       const { signed, signature, point } = selfSigned(hash);
       const verifies = (changed: Partial<Record<"signed" | "signature" | "point", Uint8Array>> = {}) =>

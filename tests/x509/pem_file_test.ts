@@ -34,7 +34,7 @@ test("readPemFile() reads an empty file, and one of 1 MiB", () =>
     assertEquals((await readPemFile(await files.write("large", "x".repeat(MEBIBYTE)))).bytes.length, MEBIBYTE);
   }));
 
-test("readPemFile() follows links, as certbot makes them", () =>
+test("readPemFile() follows links like those of certbot", () =>
   withFiles(async (files) => {
     await files.write("archive.pem", "x");
     await symlink("archive.pem", files.path("live.pem"));
@@ -91,7 +91,7 @@ test(
     }),
 );
 
-test("readPemFile() does not wait for the writer of a FIFO either that takes the place of a file meanwhile", {
+test("readPemFile() does not wait for the writer of a FIFO that replaces the file meanwhile", {
   skip: NO_SPECIAL_FILES,
 }, () =>
   withFiles(async (files) => {
@@ -137,7 +137,7 @@ test("readPemFile() refuses devices", { skip: NO_SPECIAL_FILES }, async () => {
 /** A regular file of several megabytes whose size is 0, as far as its directory knows. */
 const KERNEL_SYMBOLS = "/proc/kallsyms";
 
-test("readPemFile() reads no more than 1 MiB of a file that does not tell its size", {
+test("readPemFile() reads at most 1 MiB of a file without a known size", {
   skip: existsSync(KERNEL_SYMBOLS) ? false : "only Linux has such a file",
 }, async () => {
   await assertRefused(() => readPemFile(KERNEL_SYMBOLS), "FILE_TOO_LARGE", { path: KERNEL_SYMBOLS });
@@ -201,7 +201,7 @@ async function confusions(): Promise<unknown[]> {
   return [...texts, ...cut, ...texts.map((text) => Buffer.from(text)), der, Buffer.from(der)];
 }
 
-test("readPemFile() and loadTlsConfig() refuse PEM where a path belongs, and show nothing of it", async () => {
+test("readPemFile() and loadTlsConfig() refuse PEM in place of a path, and do not quote it", async () => {
   for (const given of await confusions()) {
     const path = given as string;
     for (
@@ -231,7 +231,7 @@ test("readPemFile() refuses other types with a TypeError", async () => {
   }
 });
 
-test("readPemFile() reads paths that only look odd", () =>
+test("readPemFile() reads paths with unusual characters", () =>
   withFiles(async (files) => {
     for (const name of ["BEGIN", "-- a.pem", "MIIB.pem", "C:\\a b.pem", "LS0tLS1CRUdJTi", "x".repeat(200)]) {
       const path = await files.write(name, "x");
@@ -239,7 +239,7 @@ test("readPemFile() reads paths that only look odd", () =>
     }
   }));
 
-test("readPemFile() reads up to a limit of its caller, and refuses 100 MB before it reads", () =>
+test("readPemFile() has an option for the limit, and refuses 100 MB before it reads", () =>
   withFiles(async (files) => {
     const path = await files.write("large", "");
     await truncate(path, 2 * MEBIBYTE);

@@ -46,7 +46,7 @@ test("pemFromEnv() keeps text around the sections", () => {
   assertEquals(pemFromEnv(`# a comment\\n${PEM.replaceAll("\n", "\\n")}`), `# a comment\n${PEM}`);
 });
 
-test("pemFromEnv() refuses values without PEM, and shows nothing of them", async () => {
+test("pemFromEnv() refuses values without PEM, and does not quote them", async () => {
   const noPem = /^Cannot read PEM from the environment: it holds no BEGIN line$/;
   const body = secret("MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgxglsdoUIDfkJhEUe");
   for (const value of ["", " ", '""', "hello", body, base64("hello"), "/run/secrets/key.pem"]) {

@@ -45,7 +45,7 @@ test(
     }),
 );
 
-test("readPemSource() reads no more of a FIFO than the limit", { skip: SKIP }, () =>
+test("readPemSource() reads a FIFO only up to the limit", { skip: SKIP }, () =>
   withFiles(async (files) => {
     const path = makeFifo(files, "fifo");
     const refused = assertRefused(() => readPemSource(path, { maxBytes: 5 }), "FILE_TOO_LARGE", { path });
@@ -54,7 +54,7 @@ test("readPemSource() reads no more of a FIFO than the limit", { skip: SKIP }, (
   }));
 
 test(
-  "readPemSource() gives a FIFO without a writer up after ten seconds",
+  "readPemSource() rejects after ten seconds for a FIFO without a writer",
   { skip: SKIP },
   () =>
     withFiles(async (files) => {

@@ -73,7 +73,7 @@ for (const [what, text] of Object.entries(TOLERATED)) {
   });
 }
 
-test("parsePem() counts lines alike, however they end", () => {
+test("parsePem() counts lines the same with any line ends", () => {
   const lines = (text: string) => parsePem(text).map(({ line }) => line);
   assertEquals(lines(`one\n\n${B}${B}`), [3, 6]);
   assertEquals(lines(`one\r\n\r\n${B}${B}`.replaceAll(/\r?\n/g, "\r\n")), [3, 6]);
@@ -238,7 +238,7 @@ test("parsePem() names the file", async () => {
   await assertRefused(() => parsePem(file), "PEM_INVALID", { path: "chain.pem", line: 2, message });
 });
 
-test("parsePem() does not quote a label that may be something else", async () => {
+test("parsePem() does not quote a label that may be a secret", async () => {
   const text = "-----BEGIN PRIVATE KEYMIGHAgEAMBMGByqGSM49AgEGCCqGSM49-----\nAwMD\n";
   const error = await assertRefused(() => parsePem(text), "PEM_INVALID", { line: 1 });
   assert(!error.message.includes("MIGH"), error.message);
@@ -378,7 +378,7 @@ test("parsePem() throws only TlsReloadError for fragments of PEM", () => {
   fc.assert(fc.property(text, assertReadOrRefused), { seed: 1, numRuns: 5000 });
 });
 
-test("parsePem() throws only TlsReloadError for a file that has been changed in places", () => {
+test("parsePem() throws only TlsReloadError for a file with changed bytes", () => {
   const edit = fc.tuple(fc.nat(CHAIN.length), fc.nat(40), fc.oneof(fragment, fc.string({ unit: "binary" })));
   fc.assert(
     fc.property(fc.array(edit, { minLength: 1, maxLength: 5 }), (edits) => {
@@ -391,7 +391,7 @@ test("parsePem() throws only TlsReloadError for a file that has been changed in 
 
 const PUT = ["", "-", " ", "\n", "\r", "\t", "A", "=", ":", "#", "/", "\0", "\ufeff", "\u2014", "é"];
 
-test("parsePem() loses no section when one character is put in, taken out or replaced anywhere", () => {
+test("parsePem() loses no section when one character is inserted, removed or replaced anywhere", () => {
   const expected = parsePem(CHAIN);
   for (let at = 0; at <= CHAIN.length; at++) {
     for (const put of PUT) {

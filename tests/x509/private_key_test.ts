@@ -440,7 +440,7 @@ test("parsePrivateKey() refuses two keys, and names their lines", async () => {
   });
 });
 
-test("parsePrivateKey() throws only TlsReloadError for a key that has been changed in places", async () => {
+test("parsePrivateKey() throws only TlsReloadError for a key with changed bytes", async () => {
   const edit = fc.tuple(fc.nat(1200), fc.nat(4), fc.uint8Array({ maxLength: 6 }));
   const plain = [p256(), ed25519(), PLAIN["P-256 in SEC1"]!(), PLAIN["RSA in PKCS#1"]!()].map(secretKey);
   const source = fc.constantFrom(...plain, ENCRYPTED["PKCS#8 with AES-128"]!()).map((pem) => parsePem(pem)[0]!);
