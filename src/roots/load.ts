@@ -1,6 +1,5 @@
 import { setImmediate, setTimeout as delay } from "node:timers/promises";
 import { NativeRootsError, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
-import { Backoff } from "../backoff.ts";
 import { readFailureReason } from "../file_errors.ts";
 import { readBundle } from "./bundle.ts";
 import { MAX_BYTES } from "./files.ts";
@@ -10,8 +9,7 @@ import { rootPlaces, type RootSystem, type TimeLimit } from "./sources.ts";
 import { RootCertStore, type RootSource } from "./store.ts";
 
 const MAX_ATTEMPTS = 3;
-const FIRST_PAUSE_MS = 50;
-const LAST_PAUSE_MS = 1_000;
+const PAUSE_MS = 50;
 const TIME_LIMIT_MS = 10_000;
 /** The number of files that are read in one turn of the event loop. */
 const FILES_PER_TURN = 50;
@@ -43,7 +41,6 @@ const REASONS: Readonly<Record<string, string>> = {
  */
 export async function loadRoots(system: RootSystem): Promise<RootCertStore> {
   const places = placesOf(system);
-  const backoff = new Backoff({ firstMs: FIRST_PAUSE_MS, lastMs: LAST_PAUSE_MS });
   for (let attempt = 1;; attempt++) {
     const reading = new Reading();
     const limit = system.limit();
@@ -54,7 +51,7 @@ export async function loadRoots(system: RootSystem): Promise<RootCertStore> {
       if ([...roots.values()].some(({ x509 }) => x509)) return store;
       throw new NativeRootsError([...store.warnings, ...empty]);
     }
-    await delay(backoff.nextPauseMs());
+    await delay(PAUSE_MS);
   }
 }
 
