@@ -4,7 +4,7 @@ import { MAX_MS } from "../durations.ts";
 import { silentSpot, unwatchedSpot } from "./blind_spots.ts";
 import { watchDirectories } from "./directory_watches.ts";
 import { FileSet } from "./file_set.ts";
-import { lookAtFolder } from "./folder.ts";
+import { placesIn } from "./folder.ts";
 import { directoriesOf } from "./link_path.ts";
 import type { WatchStatus } from "./status.ts";
 
@@ -159,8 +159,8 @@ export class FileWatch {
 
 /** The directories in which an entry of a folder may be replaced; none if the path is not that of a folder. */
 async function watchedIn(path: string): Promise<string[]> {
-  const content = await lookAtFolder(path).catch(() => undefined);
-  if (!content) return [];
-  const ofLinks = await Promise.all(content.links.map(directoriesOf));
-  return [...content.folders, ...ofLinks.flatMap((directories) => [...directories])];
+  const places = await placesIn(path).catch(() => undefined);
+  if (!places) return [];
+  const ofLinks = await Promise.all(places.links.map(directoriesOf));
+  return [...places.folders, ...ofLinks.flatMap((directories) => [...directories])];
 }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -8,6 +9,10 @@ export interface FolderContent {
   readonly digest: string;
   /** When the newest file was modified, as milliseconds since 1970. */
   readonly changedAtMs: number;
+}
+
+/** Where an entry of a folder may be replaced. */
+export interface FolderPlaces {
   /** The folder itself and the folders in it. */
   readonly folders: readonly string[];
   /** The symbolic links among the files and folders. */
@@ -22,20 +27,13 @@ export interface FolderContent {
  */
 export async function lookAtFolder(folder: string): Promise<FolderContent> {
   const hash = createHash("sha256");
-  const [folders, links]: [string[], string[]] = [[folder], []];
   let changedAtMs = 0;
   const look = async (at: string, isTop: boolean) => {
-    const entries = await readdir(at, { withFileTypes: true });
-    entries.sort((one, other) => one.name < other.name ? -1 : 1);
-    for (const entry of entries) {
-      if (entry.name.startsWith(".")) continue;
-      const path = join(at, entry.name);
-      if (entry.isSymbolicLink()) links.push(path);
+    for (const { name } of await entriesOf(at)) {
+      const path = join(at, name);
       const stats = await stat(path, { bigint: true }).catch(() => undefined);
       if (stats?.isDirectory()) {
-        if (!isTop) continue;
-        folders.push(path);
-        await look(path, false);
+        if (isTop) await look(path, false);
         continue;
       }
       changedAtMs = Math.max(changedAtMs, Number(stats?.mtimeMs ?? 0));
@@ -44,5 +42,29 @@ export async function lookAtFolder(folder: string): Promise<FolderContent> {
     }
   };
   await look(folder, true);
-  return { digest: hash.digest("hex"), changedAtMs, folders, links };
+  return { digest: hash.digest("hex"), changedAtMs };
+}
+
+/** Finds where the files of a folder may be replaced, without a look at files that are no links. */
+export async function placesIn(folder: string): Promise<FolderPlaces> {
+  const [folders, links]: [string[], string[]] = [[folder], []];
+  for (const entry of await entriesOf(folder)) {
+    const path = join(folder, entry.name);
+    const isLink = entry.isSymbolicLink();
+    if (isLink) links.push(path);
+    const isFolder = entry.isDirectory() || (isLink && await leadsToFolder(path));
+    if (!isFolder) continue;
+    folders.push(path);
+    for (const inner of await entriesOf(path)) if (inner.isSymbolicLink()) links.push(join(path, inner.name));
+  }
+  return { folders, links };
+}
+
+async function entriesOf(folder: string): Promise<Dirent[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.filter(({ name }) => !name.startsWith(".")).sort((one, other) => one.name < other.name ? -1 : 1);
+}
+
+async function leadsToFolder(link: string): Promise<boolean> {
+  return await stat(link).then((stats) => stats.isDirectory(), () => false);
 }
