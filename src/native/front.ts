@@ -1,11 +1,11 @@
 import type { Socket } from "node:net";
-import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
 import type { Generation } from "./native_server.ts";
 import type { Listen, PublicListener } from "./public_listener.ts";
+import { Retry } from "./retry.ts";
 import { type Backend, destroyAll, RunningGeneration, RunningGenerations } from "./running_generations.ts";
 import { errorReporter, type ServingOptions } from "./serving_options.ts";
 import { takesTrustAway } from "./trust.ts";
@@ -20,8 +20,8 @@ export interface FrontDriver<Server> {
   requireServable?(config: TlsConfig): void;
 }
 
-const FIRST_RETRY_MS = 1_000;
-const LAST_RETRY_MS = 60_000;
+/** A start that failed because no descriptor or port was free can succeed later. */
+const RETRY_PAUSES = { firstMs: 1_000, lastMs: 60_000 };
 
 /**
  * The fallback for native servers: one public TCP listener, open for the server's whole life, in front of one backend
@@ -41,13 +41,12 @@ export class Front<Server> {
   readonly #running: RunningGenerations<Server>;
   readonly #waiting = new Set<Socket>();
   readonly #finished = Promise.withResolvers<void>();
+  readonly #retry = new Retry(() => this.#try(), RETRY_PAUSES);
   #listener!: PublicListener;
   #following: Disposable | undefined;
   /** The newest generation whose start has ended, well or not. */
   #tried: number;
   #attempt: Promise<void> | undefined;
-  #retryTimer: ReturnType<typeof setTimeout> | undefined;
-  #retryMs = FIRST_RETRY_MS;
   /** The configuration of the generation that serves. */
   #servingConfig: TlsConfig;
   /** Whether connections wait, because the serving generation trusts clients that the state no longer trusts. */
@@ -129,7 +128,7 @@ export class Front<Server> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#following?.[Symbol.dispose]();
-    clearTimeout(this.#retryTimer);
+    this.#retry.reset();
     this.#listener.close();
     destroyAll(this.#waiting);
     this.#waiting.clear();
@@ -193,13 +192,12 @@ export class Front<Server> {
   /** Starts the newest generation, and again if a swap made another one the newest meanwhile. */
   #advance(): void {
     if (this.#isClosed || this.#tried >= this.#state.generation) return;
-    this.#retryMs = FIRST_RETRY_MS;
+    this.#retry.reset();
     this.#try();
     this.#running.serving.backend.refuseDirectConnections?.();
   }
 
   #try(): void {
-    clearTimeout(this.#retryTimer);
     this.#attempt ??= this.#startNewest().then(() => {
       this.#attempt = undefined;
       this.#advance();
@@ -215,17 +213,11 @@ export class Front<Server> {
       this.#servingConfig = acceptor.config;
     } catch (error) {
       if (this.#tried < acceptor.generation) this.#report(error);
-      if (!this.#isClosed) this.#retry();
+      if (!this.#isClosed) this.#retry.schedule();
     }
     this.#tried = acceptor.generation;
     if (takesTrustAway(this.#servingConfig, acceptor.config)) this.#isHolding = true;
     else if (this.#isHolding) this.#release();
-  }
-
-  /** A start that failed because no descriptor or port was free can succeed later. */
-  #retry(): void {
-    this.#retryTimer = setTimeout(() => this.#try(), this.#retryMs).unref();
-    this.#retryMs = Math.min(2 * this.#retryMs, LAST_RETRY_MS);
   }
 
   #finish(): void {

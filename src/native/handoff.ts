@@ -2,14 +2,14 @@ import process from "node:process";
 import { addFollower, type TlsState } from "../accept/tls_state.ts";
 import { unsupported } from "../unsupported.ts";
 import { messageOf } from "../warnings.ts";
-import { Handoff, type HandoffOptions } from "./handoff_generations.ts";
+import { Handoff, type HandoffOptions, type HandoffSetting } from "./handoff_generations.ts";
 import { openLibc } from "./libc.ts";
 import { LinuxKernel } from "./linux_kernel.ts";
 import type { ListenAddress, NativeRuntime, NativeServer, ServingGenerations } from "./native_server.ts";
 import type { HandoffTools } from "./public_socket.ts";
 import { checkHandoff } from "./self_check.ts";
 
-export type { HandoffOptions } from "./handoff_generations.ts";
+export type { HandoffFollower, HandoffOptions, HandoffSetting } from "./handoff_generations.ts";
 
 /** Whether the handoff can be used in this thread. */
 export interface HandoffSupport {
@@ -31,6 +31,8 @@ interface LiveHandoff {
 /** What outlives an evaluation of this module: `bun --hot` evaluates it again, and two copies may be loaded. */
 interface Thread {
   support: Promise<HandoffSupport> | undefined;
+  /** What it was resolved to. */
+  found?: HandoffSupport;
   readonly live: Set<LiveHandoff>;
 }
 
@@ -45,7 +47,21 @@ function thisThread(): Thread {
 
 /** Decides once for each thread whether the handoff can be used there, by trying it. Never rejects. */
 export function handoffSupport(): Promise<HandoffSupport> {
-  return thisThread().support ??= findSupport();
+  const thread = thisThread();
+  return thread.support ??= findSupport().then((support) => thread.found = support);
+}
+
+/**
+ * What is known at once about the support: as long as the handoff was not tried, it is only excluded where there is no
+ * C library to call.
+ *
+ * @returns Why the handoff cannot be used, or `undefined` if it can, or may.
+ */
+export function handoffExclusion(): string | undefined {
+  const { found } = thisThread();
+  if (found) return found.tools ? undefined : found.reason;
+  const libc = openLibc();
+  return "reason" in libc ? libc.reason : undefined;
 }
 
 async function findSupport(): Promise<HandoffSupport> {
@@ -80,9 +96,16 @@ export async function openHandoff<Server extends NativeServer>(
   address: ListenAddress,
   options: HandoffOptions = {},
 ): Promise<ServingGenerations<Server>> {
+  return await openHandoffOf({ state, runtime, options, follow: addFollower.bind(undefined, state) }, address);
+}
+
+/** The same with a setting, for servers that follow one state after the other. */
+export async function openHandoffOf<Server extends NativeServer>(
+  setting: HandoffSetting<Server>,
+  address: ListenAddress,
+): Promise<ServingGenerations<Server>> {
   const { reason, tools } = await handoffSupport();
   if (!tools) throw unsupported("hand over", reason);
-  const setting = { state, runtime, options, follow: addFollower.bind(undefined, state) };
   const { live } = thisThread();
   const key = `${address.hostname ?? ""} ${address.port}`;
   for (const each of live) {
@@ -97,6 +120,24 @@ export async function openHandoff<Server extends NativeServer>(
   live.add(entry);
   handoff.closed.then(() => live.delete(entry));
   return handoff;
+}
+
+/**
+ * Takes over from a server that listens already: later generations get its socket.
+ *
+ * @param setting What to serve with.
+ * @param server The server. It is stopped when its last connection has ended.
+ * @returns The generations, when the first of them serves.
+ * @throws {TlsReloadError} `UNSUPPORTED` where the handoff cannot be used, with the reason; `CONFIG_UNUSABLE` if the
+ * configuration cannot serve. Then the server serves on as before.
+ */
+export async function takeOver<Server extends NativeServer>(
+  setting: HandoffSetting<Server>,
+  server: Server,
+): Promise<ServingGenerations<Server>> {
+  const { reason, tools } = await handoffSupport();
+  if (!tools) throw unsupported("hand over", reason);
+  return await Handoff.takeOver(tools, `handoff: ${reason}`, server, setting);
 }
 
 function isHotReload(): boolean {

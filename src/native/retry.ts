@@ -1,28 +1,32 @@
 import { clearTimeout, setTimeout } from "node:timers";
+import { Backoff, type BackoffOptions } from "../backoff.ts";
 
-const FIRST_PAUSE_MS = 100;
-const LAST_PAUSE_MS = 60_000;
-
-/** Calls a function again after pauses that grow, at most one call at a time. Keeps no process running. */
+/** Calls a function again after pauses that grow; one call is scheduled at a time. Keeps no process running. */
 export class Retry {
   readonly #call: () => void;
+  readonly #backoff: Backoff;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #pauseMs = FIRST_PAUSE_MS;
 
-  constructor(call: () => void) {
+  /**
+   * Makes one.
+   *
+   * @param call What is called.
+   * @param options The first and the longest pause.
+   */
+  constructor(call: () => void, options: BackoffOptions) {
     this.#call = call;
+    this.#backoff = new Backoff(options);
   }
 
   /** Calls the function after the next pause. */
   schedule(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(this.#call, this.#pauseMs).unref();
-    this.#pauseMs = Math.min(2 * this.#pauseMs, LAST_PAUSE_MS);
+    this.#timer = setTimeout(this.#call, this.#backoff.nextPauseMs()).unref();
   }
 
   /** Starts again with the shortest pause, and cancels a call that is scheduled. */
   reset(): void {
     clearTimeout(this.#timer);
-    this.#pauseMs = FIRST_PAUSE_MS;
+    this.#backoff.reset();
   }
 }

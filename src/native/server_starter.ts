@@ -1,6 +1,7 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { RunningGeneration } from "./generations.ts";
 import { findListener } from "./listener.ts";
+import { UNMARKED } from "./marks.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "./native_server.ts";
 import type { HandoffTools } from "./public_socket.ts";
 
@@ -56,13 +57,7 @@ export class ServerStarter<Server extends NativeServer> {
     const server = this.runtime.start(acceptor, address);
     // Under --hot, Bun gives a server that has the same id, reloaded. It must not be stopped.
     if (this.#running.has(server)) throw new Error("Cannot start a server: the runtime reloaded one that runs");
-    this.#running.add(server);
-    const ended = (error?: unknown) => {
-      this.#running.delete(server);
-      this.#listener.onEnded(server, error);
-    };
-    server.ended.then(() => ended(), ended);
-    void server.exhausted?.then(() => this.#listener.onExhausted(server));
+    this.#add(server);
     const mark = marks.take();
     try {
       if (!this.#isRef) server.unref();
@@ -75,6 +70,14 @@ export class ServerStarter<Server extends NativeServer> {
       server.stop();
       throw error;
     }
+  }
+
+  /** Finds the listener of a server that was started elsewhere. Throws if it is not found. */
+  watch(acceptor: TlsAcceptor, server: Server): RunningGeneration<Server> {
+    const { kernel, publicCookies } = this.#tools;
+    const listener = findListener(kernel, server.port, -1, publicCookies);
+    this.#add(server);
+    return new RunningGeneration(acceptor, server, listener, UNMARKED);
   }
 
   /** Starts a server on the loopback interface and proves it by a handshake. Rejects if either fails. */
@@ -94,6 +97,16 @@ export class ServerStarter<Server extends NativeServer> {
   discard({ server, marks }: RunningGeneration<Server>): void {
     for (const mark of marks) this.#tools.marks.release(mark);
     if (this.#running.has(server)) server.stop();
+  }
+
+  #add(server: Server): void {
+    this.#running.add(server);
+    const ended = (error?: unknown) => {
+      this.#running.delete(server);
+      this.#listener.onEnded(server, error);
+    };
+    server.ended.then(() => ended(), ended);
+    void server.exhausted?.then(() => this.#listener.onExhausted(server));
   }
 
   /** Servers keep the process running. */

@@ -1,0 +1,217 @@
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import type { Generations, RunningGeneration } from "./generations.ts";
+import { ListenerGoneError } from "./listener.ts";
+import type { ListenAddress, NativeServer } from "./native_server.ts";
+import { type HandoffTools, PublicSocket } from "./public_socket.ts";
+import { LOOPBACK, type ServerStarter } from "./server_starter.ts";
+import { servingError, typedError } from "./serving_error.ts";
+import { takesTrustAway } from "./trust.ts";
+
+/** What a {@linkcode PublicPort} works with. */
+export interface PublicPortParts<Server extends NativeServer> {
+  readonly tools: HandoffTools;
+  readonly starter: ServerStarter<Server>;
+  readonly generations: Generations<Server>;
+  /** Reports an error. */
+  report(error: unknown): void;
+}
+
+/**
+ * The port that clients connect to, and the generation that serves it: the last one in the list of generations.
+ *
+ * Invariant: the port has a public socket, unless its server has ended by itself and took it along; then the port
+ * listens anew. A client is never served on trust that the newest configuration has taken away: rather the socket stays
+ * parked, or its server is stopped.
+ */
+export class PublicPort<Server extends NativeServer> {
+  readonly #parts: PublicPortParts<Server>;
+  #listenAddress: ListenAddress;
+  #address: { readonly hostname: string; readonly port: number } = { hostname: "", port: 0 };
+  /** `undefined` while none listens, because a server has ended by itself. */
+  #socket: PublicSocket | undefined;
+
+  /**
+   * Makes a port that does not listen yet.
+   *
+   * @param parts What it works with.
+   * @param address Where it is to listen.
+   */
+  constructor(parts: PublicPortParts<Server>, address: ListenAddress) {
+    this.#parts = parts;
+    this.#listenAddress = address;
+  }
+
+  /** Where it listens. */
+  get address(): { readonly hostname: string; readonly port: number } {
+    return this.#address;
+  }
+
+  /** The generation that has the public socket, or had it last. */
+  get serving(): RunningGeneration<Server> {
+    return this.#parts.generations.list.at(-1)!;
+  }
+
+  /** Whether no server accepts, but clients wait in the queue. */
+  get isParked(): boolean {
+    return this.#socket?.isParked ?? false;
+  }
+
+  /** Whether nothing listens. */
+  get isLost(): boolean {
+    return this.#socket === undefined;
+  }
+
+  /** Whether clients are served with a configuration. */
+  isServedBy(acceptor: TlsAcceptor): boolean {
+    const { phase, acceptor: serving } = this.serving;
+    return this.#socket?.isParked === false && phase === "running" && serving === acceptor;
+  }
+
+  /** Starts a server at the public address. Throws if it does not start; nothing is left of it. */
+  listen(acceptor: TlsAcceptor): void {
+    const generation = this.#parts.starter.start(acceptor, this.#listenAddress);
+    try {
+      this.#use(generation);
+    } catch (error) {
+      this.#parts.starter.discard(generation);
+      throw error;
+    }
+  }
+
+  /**
+   * Takes the socket of a server that listens already, and hands it over. Throws if it fails: the server serves on, and
+   * the other generation is discarded.
+   *
+   * @param own The server.
+   * @param next The generation that gets the socket.
+   */
+  take(own: RunningGeneration<Server>, next: RunningGeneration<Server>): void {
+    try {
+      this.#use(own);
+    } catch (error) {
+      this.#parts.starter.discard(next);
+      throw error;
+    }
+    try {
+      this.handOver(next);
+    } catch (error) {
+      if (this.isParked) this.#socket?.restore();
+      throw error;
+    }
+  }
+
+  /** Keeps the serving generation from accepting. If that fails, the error is reported. */
+  park(newest: TlsAcceptor): void {
+    const socket = this.#socket;
+    if (!socket || socket.isParked) return;
+    try {
+      socket.park();
+    } catch (error) {
+      const { serving } = this;
+      serving.own(socket.queued.all);
+      this.#parts.report(servingError(newest, error));
+      if (socket.isParked) return;
+      const mustStop = takesTrustAway(serving.acceptor.config, newest.config);
+      // Nobody may get in on old trust, whatever becomes of the connections.
+      if (mustStop) serving.server.stop();
+      if (mustStop || error instanceof ListenerGoneError) this.#lose(socket);
+    }
+  }
+
+  /** Gives the socket to another generation. Throws if it fails; that generation is discarded. */
+  handOver(next: RunningGeneration<Server>): void {
+    const socket = this.#socket!;
+    try {
+      // A retry does not keep connections waiting while it may fail.
+      if (!socket.isParked) socket.park();
+      socket.handOver(next.listener);
+    } catch (error) {
+      this.#parts.starter.discard(next);
+      this.serving.own(socket.queued.all);
+      if (error instanceof ListenerGoneError && !socket.isParked) this.#lose(socket);
+      throw error;
+    }
+    this.#parts.generations.add(next, socket);
+  }
+
+  /**
+   * Lets the previous configuration serve, if no client gets in by that who would not with the newest.
+   *
+   * @returns Whether it serves.
+   */
+  resume(newest: TlsAcceptor): boolean {
+    const { acceptor } = this.serving;
+    if (takesTrustAway(acceptor.config, newest.config)) return false;
+    try {
+      if (!this.#socket) this.listen(acceptor);
+      else if (this.#socket.isParked) this.#restore(this.#socket, acceptor);
+      return true;
+    } catch (error) {
+      this.#parts.report(servingError(acceptor, error));
+      return false;
+    }
+  }
+
+  /**
+   * A server has ended by itself.
+   *
+   * @returns Whether the port needs another server.
+   */
+  serverEnded(generation: RunningGeneration<Server>): boolean {
+    const socket = this.#socket;
+    if (generation !== this.serving || !socket || socket.isParked) return false;
+    if (socket.isHeld) {
+      // Nothing in the queue is lost, and the server is still to be stopped.
+      generation.phase = "gave up";
+    } else this.#lose(socket);
+    return true;
+  }
+
+  /**
+   * A server accepts until another one of the same configuration does.
+   *
+   * @returns Whether the port needs another server.
+   */
+  serverExhausted(server: Server): boolean {
+    const { serving } = this;
+    if (server !== serving.server || serving.phase !== "running") return false;
+    serving.phase = "exhausted";
+    return true;
+  }
+
+  /** Stops listening. */
+  close(): void {
+    try {
+      this.#socket?.close();
+    } catch (error) {
+      // The port must be free, whatever becomes of the connections.
+      this.serving.server.stop();
+      this.#parts.report(typedError("Cannot stop listening without closing connections", error));
+    }
+  }
+
+  #use(generation: RunningGeneration<Server>): void {
+    const socket = new PublicSocket(this.#parts.tools, generation.listener);
+    this.#socket = socket;
+    this.#address = socket.address;
+    this.#listenAddress = { ...this.#listenAddress, port: socket.address.port };
+    this.#parts.generations.add(generation, socket);
+  }
+
+  #restore(socket: PublicSocket, acceptor: TlsAcceptor): void {
+    try {
+      socket.restore();
+      this.serving.own(socket.queued.all);
+    } catch {
+      // Its server has ended: another one of the same configuration takes its place.
+    }
+    if (socket.isParked || this.serving.phase !== "running") {
+      this.handOver(this.#parts.starter.start(acceptor, LOOPBACK));
+    }
+  }
+
+  #lose(socket: PublicSocket): void {
+    socket.lose();
+    this.#socket = undefined;
+  }
+}
