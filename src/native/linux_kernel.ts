@@ -224,12 +224,15 @@ export class LinuxKernel implements Kernel {
     return bytes.subarray(0, Math.max(0, length));
   }
 
-  /** Reads a file of any size into the one buffer for it: the result is valid until the next call. */
-  #readWhole(file: number): Memory {
+  /**
+   * Reads a file of any size, by the one buffer for it. The kernel makes the whole text at the first call, and again for
+   * each time that its own buffer doubles; that buffer lives as long as the file is open.
+   */
+  #readWhole(file: number): string {
     for (let length = 0;;) {
       const room = this.#fdinfo.subarray(length);
       const count = this.#libc.pread(file, room, room.length, length);
-      if (count <= 0) return this.#fdinfo.subarray(0, length);
+      if (count <= 0) return Buffer.from(this.#fdinfo.buffer).toString("latin1", 0, length);
       length += count;
       if (length < this.#fdinfo.length) continue;
       const larger = newMemory(2 * this.#fdinfo.length);
