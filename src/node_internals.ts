@@ -25,6 +25,9 @@ const KEY_PLACES = new Set<string | undefined>([
   "_sharedCreds",
   "_tlsOptions",
   "::bunnetserveroptions::",
+  // Where `https` servers of Bun have them.
+  "options",
+  "tls",
 ]);
 
 /**
@@ -110,11 +113,51 @@ const KEPT_OPTIONS = [
 export function keptOptions(server: Server): SecureContextOptions & { readonly enableTrace?: boolean } {
   const context = (server as Server & { _sharedCreds?: { context?: object } })._sharedCreds?.context ?? {};
   const options: Record<string, unknown> = {};
+  const created = createdWith(server);
   for (const name of KEPT_OPTIONS) {
-    options[name] = Reflect.get(server, name) ?? Reflect.get(context, name);
+    options[name] = Reflect.get(server, name) ?? Reflect.get(context, name) ?? created[name];
   }
   options["enableTrace"] = valueNamed(server, "enableTrace");
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+/**
+ * The options that a server of Bun was created with, TLS and others: `https` servers keep them under the symbol
+ * `options`, those of `tls` and `http2` under `::bunnetserveroptions::`. Empty on other runtimes.
+ *
+ * @param server The server.
+ * @returns The options as they were given.
+ */
+export function createdWith(server: Server): Readonly<Record<string, unknown>> {
+  if (acceptsByListener(server)) return {};
+  return (valueNamed(server, "::bunnetserveroptions::") ?? valueNamed(server, "options") ?? {}) as Record<
+    string,
+    unknown
+  >;
+}
+
+/** Options of a server that a configuration decides. */
+const CONFIGURED_OPTIONS: ReadonlySet<string> = new Set([
+  ...KEPT_OPTIONS,
+  "ALPNProtocols",
+  "ca",
+  "cert",
+  "key",
+  "passphrase",
+  "pfx",
+  "rejectUnauthorized",
+  "requestCert",
+  "ticketKeys",
+]);
+
+/**
+ * The options that a server of Bun was created with and that have nothing to do with TLS.
+ *
+ * @param server The server.
+ * @returns The options.
+ */
+export function otherOptions(server: Server): object {
+  return Object.fromEntries(Object.entries(createdWith(server)).filter(([name]) => !CONFIGURED_OPTIONS.has(name)));
 }
 
 /** Options of a server that conflict with a configuration that changes. */
@@ -135,10 +178,11 @@ export interface ServerCallbacks {
  */
 export function callbacksOf(server: Server): ServerCallbacks {
   const { _contexts = [] } = server as Server & { _contexts?: unknown[] };
+  const created = createdWith(server);
   return {
-    SNICallback: valueNamed(server, "snicallback") ?? Reflect.get(server, "_SNICallback"),
-    ALPNCallback: Reflect.get(server, "ALPNCallback"),
-    pskCallback: valueNamed(server, "pskcallback"),
+    SNICallback: valueNamed(server, "snicallback") ?? Reflect.get(server, "_SNICallback") ?? created["SNICallback"],
+    ALPNCallback: Reflect.get(server, "ALPNCallback") ?? created["ALPNCallback"],
+    pskCallback: valueNamed(server, "pskcallback") ?? created["pskCallback"],
     secureProtocol: Reflect.get(server, "secureProtocol"),
     addedContexts: _contexts.length,
   };
@@ -160,7 +204,8 @@ export interface ServerSettings {
  * @returns The settings.
  */
 export function settingsOf(server: Server): ServerSettings {
-  const read = (name: string) => Reflect.get(server, name) ?? Reflect.get(server, `_${name}`);
+  const created = createdWith(server);
+  const read = (name: string) => Reflect.get(server, name) ?? Reflect.get(server, `_${name}`) ?? created[name];
   return {
     pauseOnConnect: Boolean(Reflect.get(server, "pauseOnConnect")),
     requestCert: Boolean(read("requestCert")),

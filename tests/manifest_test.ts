@@ -89,7 +89,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   x509: [],
   config: ["x509"],
   accept: ["x509", "config"],
-  attach: ["x509", "config", "accept"],
+  attach: ["x509", "config", "accept", "native"],
   native: ["x509", "config", "accept"],
   bun: ["x509", "config", "accept", "native"],
   deno: ["x509", "config", "accept", "native"],

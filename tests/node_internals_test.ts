@@ -14,6 +14,7 @@ import {
   hasTicketKeys,
   hideKey,
   keptOptions,
+  otherOptions,
   replaceAcceptingListener,
   replaceMethod,
   settingsOf,
@@ -84,6 +85,21 @@ for (const [kind, create] of kinds) {
     assertEquals(callbacksOf(create(pair)).SNICallback, undefined);
   });
 }
+
+test(
+  "options, ::bunnetserveroptions::, tls: servers of Bun keep what they were created with",
+  { skip: !bun && "Bun's own" },
+  () => {
+    const ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384";
+    for (const [kind, create] of Object.entries(KINDS)) {
+      const server = create({ ...pair, maxHeaderSize: 9_000, ciphers, SNICallback() {} } as TlsOptions);
+      const others = otherOptions(server) as { maxHeaderSize?: number; ciphers?: string };
+      const where = `${kind}: options, ::bunnetserveroptions::`;
+      assertEquals([others.maxHeaderSize, others.ciphers], [9_000, undefined], where);
+      assertEquals([keptOptions(server).ciphers, typeof callbacksOf(server).SNICallback], [ciphers, "function"], where);
+    }
+  },
+);
 
 test("_contexts: contexts of addContext() are counted", () => {
   const server = createServer(pair);

@@ -35,6 +35,7 @@ export let currentVerification: (server: AcceptingServer) => ClientVerification 
 export class AcceptingServer implements Attachment, Follower {
   readonly mechanism = "acceptor";
   readonly mechanismReason = "the runtime accepts connections in JavaScript";
+  readonly ready = Promise.resolve();
   readonly onTlsError: AttachOptions["onTlsError"];
   readonly #server: Server;
   readonly #handshakeOptions: HandshakeOptions;

@@ -7,6 +7,7 @@ import { unsupported } from "../unsupported.ts";
 import { AcceptingServer } from "./accepting_server.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";
 import { canChangeContext, ContextServer } from "./context_server.ts";
+import { exclusionOf, HandoffServer } from "./handoff_server.ts";
 
 const OPTION_NAMES = ["handshakeTimeoutMs", "noDelay", "mechanism", "onTlsError"];
 const OPTION_HINTS = {
@@ -15,7 +16,7 @@ const OPTION_HINTS = {
   onError: "onTlsError",
   handshakeTimeout: "handshakeTimeoutMs",
 };
-const MECHANISMS: readonly unknown[] = ["acceptor", "context"];
+const MECHANISMS: readonly unknown[] = ["acceptor", "handoff", "context"];
 
 const attachments = new WeakMap<Server, Attachment>();
 
@@ -35,15 +36,21 @@ const attachments = new WeakMap<Server, Attachment>();
  * valid over swaps that keep client authentication, ALPN and versions; ticket keys that are set on the server always
  * hold.
  *
- * On Bun, `tls` and `http2` servers ask for client certificates and offer protocols as they were created: make them
- * with `state.tls`. `swap()` throws `UNSUPPORTED` for a configuration that differs in these. An `https` server of Bun
- * cannot be attached.
+ * On Bun on Linux, the listening socket passes at each swap to a server that is made like the one given; its events
+ * arrive at the one given, whose methods speak for all of them. It listens a moment after `listen()` was called, with the
+ * state's configuration from the first connection; a server that listens before it is attached serves as it was created
+ * until `ready` resolves. The `server` of the requests' sockets is the one that accepted them. An `https` server of Bun
+ * knows neither optional client authentication nor `allowClient`, and no protocol but `http/1.1`.
+ *
+ * On Bun elsewhere, `tls` and `http2` servers ask for client certificates and offer protocols as they were created: make
+ * them with `state.tls`. `swap()` throws `UNSUPPORTED` for a configuration that differs in these. An `https` server
+ * cannot be attached there.
  *
  * @param state The state to follow.
  * @param server The server, listening or not yet.
  * @param options Time limit, mechanism, and where errors go.
  * @returns The attachment. When it is disposed of, the server accepts again as it was created, with its own certificate
- * and client authentication.
+ * and client authentication; on Bun it goes on with the last configuration if it has listened.
  * @throws {TlsReloadError} `UNSUPPORTED` if the runtime cannot change the server, or if the server has something that
  * cannot be kept beside a configuration that changes: `SNICallback`, `ALPNCallback`, `pskCallback`, `addContext()`,
  * `secureProtocol`, or client authentication that the configuration does not have. `CONFIG_UNUSABLE` if the options of
@@ -68,12 +75,18 @@ export function attach(state: TlsState, server: Server, options: AttachOptions =
   return attachment;
 }
 
-/** The mechanisms in the order of preference. A further one, such as a handoff on Bun, is chosen here. */
+/** The mechanisms in the order of preference. */
 function follow(state: TlsState, server: Server, options: AttachOptions): Attachment {
   const { mechanism } = options;
-  if (mechanism !== "context" && acceptsByListener(server)) return new AcceptingServer(state, server, options);
+  const accepts = acceptsByListener(server);
+  if (accepts && mechanism !== "context" && mechanism !== "handoff") return new AcceptingServer(state, server, options);
   if (mechanism === "acceptor") {
     throw unsupported("attach to server", 'its servers do not accept in JavaScript; leave out mechanism: "acceptor"');
+  }
+  if (mechanism !== "context") {
+    const exclusion = accepts ? "its servers accept in JavaScript" : exclusionOf(server);
+    if (exclusion === undefined) return new HandoffServer(state, server, options);
+    if (mechanism === "handoff") throw unsupported("attach to server", `the handoff cannot be used: ${exclusion}`);
   }
   if (!canChangeContext(server)) {
     throw unsupported(
@@ -97,7 +110,9 @@ function requireArguments(state: unknown, server: unknown, options: AttachOption
   const { handshakeTimeoutMs = Infinity, mechanism, onTlsError } = options;
   requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
   if (mechanism !== undefined && !MECHANISMS.includes(mechanism)) {
-    throw new TypeError(`Cannot attach to server: 'mechanism' must be "acceptor" or "context": ${kindOf(mechanism)}`);
+    throw new TypeError(
+      `Cannot attach to server: 'mechanism' must be "acceptor", "handoff" or "context": ${kindOf(mechanism)}`,
+    );
   }
   if (onTlsError !== undefined && typeof onTlsError !== "function") {
     throw new TypeError(`Cannot attach to server: 'onTlsError' must be a function: ${kindOf(onTlsError)}`);

@@ -4,20 +4,23 @@ import type { TlsReloadError } from "../errors.ts";
  * How a server follows its state.
  *
  * - `"acceptor"`: each connection is accepted by `state.acceptor()`; Node and Deno.
- * - `"context"`: each swap replaces the context of the server; `tls` and `http2` servers on Bun.
+ * - `"handoff"`: the listening socket passes to a server of each configuration; Bun on Linux.
+ * - `"context"`: each swap replaces the context of the server; `tls` and `http2` servers on Bun elsewhere.
  */
-export type AttachMechanism = "acceptor" | "context";
+export type AttachMechanism = "acceptor" | "handoff" | "context";
 
 /** The options of `attach()`. */
 export interface AttachOptions {
   /**
-   * The time limit of a handshake. On Bun the time limit of the server applies.
+   * The time limit of a handshake. On Bun the time limit of the server applies to `https` servers, and to every kind with
+   * the mechanism `"context"`.
    *
    * @default The time limit of the server if it can be read, otherwise 10 seconds.
    */
   readonly handshakeTimeoutMs?: number | undefined;
   /**
-   * Sends small packets at once (`TCP_NODELAY`). On Bun the setting of the server applies.
+   * Sends small packets at once (`TCP_NODELAY`). With the mechanism `"handoff"` this cannot be turned off; with
+   * `"context"` the setting of the server applies.
    *
    * @default {true}
    */
@@ -41,6 +44,12 @@ export interface AttachOptions {
 export interface Attachment extends Disposable {
   /** Whether the server follows its state: `false` after the attachment is disposed of. */
   readonly isAttached: boolean;
+  /**
+   * Resolves when the server follows its state. Only a server of Bun that listened before it was attached takes a
+   * moment: it serves as it was created until then, and `swap()` throws `UNSUPPORTED`. Rejects with the error if it
+   * cannot follow; the same error is emitted as a process warning.
+   */
+  readonly ready: Promise<void>;
   /** How the server follows its state. */
   readonly mechanism: AttachMechanism;
   /** The reason for this mechanism. */

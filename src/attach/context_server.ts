@@ -33,6 +33,7 @@ export let currentVerification: (server: ContextServer) => ClientVerification | 
 export class ContextServer implements Attachment, Follower {
   readonly mechanism = "context";
   readonly mechanismReason = "the runtime accepts outside of JavaScript; its servers can replace their context";
+  readonly ready = Promise.resolve();
   readonly onTlsError: AttachOptions["onTlsError"];
   readonly #server: Server;
   readonly #inherited: InheritedOptions;

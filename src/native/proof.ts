@@ -19,8 +19,16 @@ export async function proveServer(
   { config }: TlsAcceptor,
   onConnected: (localPort: number) => void = () => {},
 ): Promise<void> {
-  // In TLS 1.3 the handshake of a client is complete before the server misses its certificate.
-  const client = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, minVersion: "TLSv1.3" });
+  const { ciphers, ecdhCurve, maxVersion } = config;
+  const client = connect({
+    host: "127.0.0.1",
+    port,
+    rejectUnauthorized: false,
+    // In TLS 1.3 the handshake of a client is complete before the server misses its certificate.
+    minVersion: maxVersion,
+    ...(ciphers !== undefined && { ciphers }),
+    ...(ecdhCurve !== undefined && { ecdhCurve }),
+  });
   client.once("connect", () => onConnected(client.localPort!));
   try {
     const served = await servedFingerprint(client, TIMEOUT_MS);

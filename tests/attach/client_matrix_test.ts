@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:tls";
 import { type AcceptingServer, currentVerification as ofAcceptor } from "../../src/attach/accepting_server.ts";
 import { type ContextServer, currentVerification as ofContext } from "../../src/attach/context_server.ts";
+import { currentVerification as ofHandoff, type HandoffServer } from "../../src/attach/handoff_server.ts";
 import { attach } from "../../src/node.ts";
 import { testClientKinds } from "../support/client_matrix.ts";
 import { portOf } from "../support/peers.ts";
@@ -22,6 +23,7 @@ testClientKinds("attach() of a tls server", async (state) => {
     get verification() {
       const { mechanism } = attachment;
       if (mechanism === "context") return ofContext(attachment as ContextServer)!;
+      if (mechanism === "handoff") return ofHandoff(attachment as HandoffServer)!;
       return ofAcceptor(attachment as AcceptingServer)!;
     },
     [Symbol.asyncDispose]: () => {

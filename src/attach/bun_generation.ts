@@ -1,0 +1,156 @@
+import { Server as HttpsServer } from "node:https";
+import type { Socket } from "node:net";
+import type { Server, TLSSocket } from "node:tls";
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import type { NativeServer } from "../native/native_server.ts";
+
+/** What a generation tells the server of the user. */
+export interface Application {
+  /** The server of the user. */
+  readonly server: Server;
+  /** The events that its application listens for. */
+  readonly events: readonly string[];
+  /** Whether a connection came by the public address, and not by the port that a generation started on. */
+  isPublic(socket: Socket): boolean;
+  /** Emits an event on the server of the user. */
+  emit(event: string, ...args: unknown[]): boolean;
+  /** Judges a client after its handshake: admits it, or resets the connection. */
+  admit(secure: TLSSocket, generation: BunGeneration): boolean;
+  /** Reports a handshake that the runtime refuses. */
+  reportFailure(error: Error): void;
+}
+
+/** Events of connections, which a generation passes on by itself. */
+const CONNECTION_EVENTS = new Set(["connection", "secureConnection", "tlsClientError"]);
+/** Events of the one server that listens, which speaks for itself. */
+const OWN_EVENTS = new Set(["listening", "close", "error", "newListener", "removeListener"]);
+
+type Emitter = { on(event: string, listener: (...args: unknown[]) => void): unknown };
+
+/**
+ * A server of one generation, whose events arrive at the server of the user.
+ *
+ * Bun asks the server that accepts what is listened for (`upgrade`, `checkContinue`, …), so it listens for exactly what
+ * the application listens for. Connections to the port that the generation started on are those of its proof, and of
+ * strangers: the application sees nothing of them.
+ */
+export class BunGeneration implements NativeServer {
+  readonly native: Server;
+  readonly acceptor: TlsAcceptor;
+  readonly port: number;
+  readonly #application: Application;
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #sockets = new Set<Socket>();
+  readonly #hidden = new WeakSet<object>();
+  readonly #forwarders = new Map<string, (...args: unknown[]) => void>();
+
+  /**
+   * Takes a server that listens.
+   *
+   * @param native The server.
+   * @param port The port that it started on.
+   * @param acceptor The configuration that it serves with.
+   * @param application Where its events go.
+   */
+  constructor(native: Server, port: number, acceptor: TlsAcceptor, application: Application) {
+    this.native = native;
+    this.port = port;
+    this.acceptor = acceptor;
+    this.#application = application;
+    native.on("connection", (socket: Socket) => this.#connected(socket));
+    native.on("secureConnection", (secure) => this.#secured(secure));
+    native.on("tlsClientError", (error, secure) => this.#failed(error, secure));
+    native.on("error", (error) => application.emit("error", error));
+    native.once("close", () => this.#ended.resolve());
+    this.listenFor(application.events);
+  }
+
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** The connections, also those that were upgraded. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
+  stop(): void {
+    this.native.close();
+    this.closeAllConnections();
+  }
+
+  /** Stops listening and closes idle connections; the others may finish. */
+  stopGracefully(): void {
+    this.native.close();
+    this.closeIdleConnections();
+  }
+
+  closeAllConnections(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  closeIdleConnections(): void {
+    (this.native as { closeIdleConnections?(): void }).closeIdleConnections?.();
+  }
+
+  /** Changes the time limit of idle connections. */
+  setTimeout(ms: number): void {
+    (this.native as { setTimeout?(ms: number): void }).setTimeout?.(ms);
+  }
+
+  ref(): void {
+    this.native.ref();
+  }
+
+  unref(): void {
+    this.native.unref();
+  }
+
+  /** Listens for these events, and for no others, beside those of connections. */
+  listenFor(events: readonly string[]): void {
+    for (const [event, forwarder] of this.#forwarders) {
+      if (events.includes(event)) continue;
+      this.native.removeListener(event, forwarder);
+      this.#forwarders.delete(event);
+    }
+    for (const event of events) {
+      if (this.#forwarders.has(event) || OWN_EVENTS.has(event) || CONNECTION_EVENTS.has(event)) continue;
+      const forwarder = (...args: unknown[]) => {
+        if (!args.some((each) => this.#hidden.has(each as object))) this.#application.emit(event, ...args);
+      };
+      this.#forwarders.set(event, forwarder);
+      (this.native as Emitter).on(event, forwarder);
+    }
+  }
+
+  #connected(socket: Socket): void {
+    if (!this.#application.isPublic(socket)) {
+      this.#hidden.add(socket);
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    const { server } = this.#application;
+    // Bun begins a handshake on sockets of other servers, and emits the next events on the server of the socket.
+    this.#application.emit("connection", Object.assign(socket, { server }));
+    Object.assign(socket, { server: this.native });
+  }
+
+  #secured(secure: TLSSocket): void {
+    if (this.#hidden.has(secure)) {
+      secure.destroy();
+      return;
+    }
+    if (!this.#application.admit(secure, this)) return;
+    const { server } = this.#application;
+    // `http2` reads the server of its sockets; `https` counts those of each server.
+    if (!(server instanceof HttpsServer)) Object.assign(secure, { server });
+    this.#application.emit("secureConnection", secure);
+  }
+
+  #failed(error: Error, secure: TLSSocket): void {
+    if (this.#hidden.has(secure)) return;
+    this.#application.reportFailure(error);
+    this.#application.emit("tlsClientError", error, secure);
+  }
+}

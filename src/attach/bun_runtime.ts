@@ -1,0 +1,109 @@
+import { createServer as createHttpsServer, Server as HttpsServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { createServer as createTlsServer, type Server } from "node:tls";
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
+import type { ListenAddress, NativeRuntime } from "../native/native_server.ts";
+import { proveServer } from "../native/proof.ts";
+import { hideKey, otherOptions } from "../node_internals.ts";
+import { unsupported } from "../unsupported.ts";
+import { type Application, BunGeneration } from "./bun_generation.ts";
+import type { InheritedOptions } from "./inherited_options.ts";
+
+/** Settings of an HTTP server that the application may change while it serves. */
+const HTTP_SETTINGS = [
+  "headersTimeout",
+  "keepAliveTimeout",
+  "maxHeadersCount",
+  "maxRequestsPerSocket",
+  "requestTimeout",
+  "timeout",
+] as const;
+
+/** What a {@linkcode BunServerRuntime} makes servers like. */
+export interface BunServerModel {
+  /** The server of the user. */
+  readonly server: Server;
+  /** What it was created with and keeps. */
+  readonly inherited: InheritedOptions;
+  /** The time limit of handshakes, if it is set. */
+  readonly handshakeTimeoutMs: number | undefined;
+  /** Whether the state has an `allowClient`. */
+  readonly hasAllowClient: boolean;
+}
+
+/**
+ * Starts servers like that of the user, one for each generation. An `https` server has an `https` server for each;
+ * those of `tls` and `http2` get encrypted sockets of `tls` servers, which their own listeners serve.
+ */
+export class BunServerRuntime implements NativeRuntime<BunGeneration> {
+  readonly #application: Application;
+  /** The servers are made like this one. */
+  model: BunServerModel;
+  /** The error of the server that could not listen: Bun emits it later. */
+  #listenError: Promise<unknown> | undefined;
+
+  constructor(model: BunServerModel, application: Application) {
+    this.model = model;
+    this.#application = application;
+  }
+
+  start(acceptor: TlsAcceptor, { hostname, ...address }: ListenAddress): BunGeneration {
+    const native = hideKey(this.#create(acceptor.config));
+    let reportError: (error: unknown) => void = () => {};
+    native.on("error", (error) => reportError(error));
+    native.listen({ ...address, ...(hostname !== undefined && { host: hostname }) });
+    const { port } = native.address() as AddressInfo ?? {};
+    if (port !== undefined) return new BunGeneration(native, port, acceptor, this.#application);
+    this.#listenError = new Promise((resolve) => reportError = resolve);
+    throw new ListenError();
+  }
+
+  /** The error of the system, if a server could not listen; else the error itself. */
+  async listenErrorOf(error: unknown): Promise<unknown> {
+    return error instanceof ListenError ? await this.#listenError : error;
+  }
+
+  async prove({ port }: BunGeneration, acceptor: TlsAcceptor): Promise<void> {
+    const { clientAuth, maxVersion } = acceptor.config;
+    // In TLS 1.2 a server asks for the client's certificate before the handshake is complete.
+    if (maxVersion === "TLSv1.2" && clientAuth?.mode === "required") return;
+    await proveServer(port, acceptor);
+  }
+
+  requireServable(config: TlsConfig): void {
+    requireServableBy(this.model, config);
+  }
+
+  #create(config: TlsConfig): Server {
+    const { server, inherited, handshakeTimeoutMs } = this.model;
+    const options = {
+      ...otherOptions(server),
+      ...inherited.with(config),
+      ...(handshakeTimeoutMs !== undefined && { handshakeTimeout: handshakeTimeoutMs }),
+    };
+    if (!(server instanceof HttpsServer)) return createTlsServer(options);
+    const settings = HTTP_SETTINGS.map((name) => [name, server[name]]);
+    return Object.assign(createHttpsServer(options), Object.fromEntries(settings));
+  }
+}
+
+/** A server does not listen. Why is known a turn later. */
+class ListenError extends Error {}
+
+/**
+ * Throws `UNSUPPORTED` if the servers of a model cannot serve a configuration.
+ *
+ * @param model What they are made like.
+ * @param config The configuration.
+ */
+export function requireServableBy({ server, hasAllowClient }: BunServerModel, config: TlsConfig): void {
+  requireOneKey(config, "attach to server", "use state.acceptor() with node:http, or serve() of ./bun");
+  if (!(server instanceof HttpsServer)) return;
+  const refuse = (what: string) => {
+    throw unsupported("attach to server", `an https server of Bun ${what}; use state.acceptor() with node:http`);
+  };
+  if (config.alpnProtocols.some((protocol) => protocol !== "http/1.1")) refuse("speaks no protocol but http/1.1");
+  if (config.clientAuth?.mode === "optional") refuse("lets in clients with bad certificates if they are optional");
+  if (config.clientAuth && hasAllowClient) refuse("does not show the certificate of a client to allowClient");
+}

@@ -1,0 +1,196 @@
+import { Server as HttpsServer } from "node:https";
+import type { Server, TLSSocket } from "node:tls";
+import type { AllowClient } from "../accept/client_identity.ts";
+import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { addFollower, type Follower, sharedBy, type TlsState } from "../accept/tls_state.ts";
+import { VerifiedClients } from "../accept/verified_clients.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import { TlsReloadError } from "../errors.ts";
+import { handoffExclusion } from "../native/handoff.ts";
+import type { Generation } from "../native/native_server.ts";
+import { takesTrustAway } from "../native/trust.ts";
+import { hideKey } from "../node_internals.ts";
+import { unsupported } from "../unsupported.ts";
+import { warn } from "../warnings.ts";
+import type { Attachment, AttachOptions } from "./attachment.ts";
+import type { BunGeneration } from "./bun_generation.ts";
+import { type BunServerModel, requireServableBy } from "./bun_runtime.ts";
+import { BunServer, type BunSource } from "./bun_server.ts";
+import { canChangeContext, ContextServer } from "./context_server.ts";
+import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
+import { reportTlsError } from "./tls_errors.ts";
+
+const bunServers = new WeakMap<Server, BunServer>();
+
+/**
+ * Why the handoff cannot serve a server, as far as it is known before it was tried.
+ *
+ * @param server The server.
+ * @returns The reason, or `undefined` if it can, or may.
+ */
+export function exclusionOf(server: Server): string | undefined {
+  if (typeof server.address() === "string") return "only TCP sockets can be handed over";
+  return handoffExclusion();
+}
+
+/** Judges the clients of the current configuration. */
+export let currentVerification: (server: HandoffServer) => ClientVerification | undefined;
+
+/**
+ * A server of Bun that is replaced at each swap by one like it: the listening socket passes from the one to the next.
+ *
+ * Invariant: a client reaches the application only if the configuration admits it that its server has, and the one that
+ * is current when its handshake ends. `https` servers of Bun do not show the certificate of a client: there the server
+ * has verified it, and once trust is taken away, no handshake of an earlier generation succeeds any more.
+ */
+export class HandoffServer implements Attachment, Follower, BunSource {
+  readonly model: BunServerModel;
+  readonly ready: Promise<void>;
+  readonly onTlsError: AttachOptions["onTlsError"];
+  readonly #state: TlsState;
+  readonly #server: Server;
+  readonly #options: AttachOptions;
+  readonly #allowClient: AllowClient | undefined;
+  readonly #verifiedClients = new VerifiedClients();
+  readonly #verifications = new WeakMap<TlsConfig, ClientVerification>();
+  readonly #bunServer: BunServer;
+  /** What it follows by, if the handoff cannot be used. */
+  #fallback: ContextServer | undefined;
+  #subscription: Disposable | undefined;
+  /** The configuration that goes on serving when the attachment is disposed of. */
+  #last: TlsAcceptor | undefined;
+  #reason = "the listening socket passes to a server of each configuration";
+
+  static {
+    currentVerification = (server) => server.#verificationOf(server.#state.current());
+  }
+
+  constructor(state: TlsState, server: Server, options: AttachOptions) {
+    const config = state.current();
+    const { handshakeTimeoutMs } = options;
+    if (options.noDelay === false) {
+      throw unsupported("attach to server", "the handoff always sends small packets at once");
+    }
+    if (server instanceof HttpsServer && handshakeTimeoutMs !== undefined) {
+      throw unsupported("attach to server", "the time limit of an https server of Bun cannot be set");
+    }
+    requireInheritable(server, config);
+    this.onTlsError = options.onTlsError;
+    this.#state = state;
+    this.#server = server;
+    this.#options = options;
+    this.#allowClient = sharedBy(state).allowClient;
+    const hasAllowClient = this.#allowClient !== undefined;
+    this.model = { server, inherited: new InheritedOptions(server, config), handshakeTimeoutMs, hasAllowClient };
+    requireServableBy(this.model, config);
+    hideKey(server);
+    this.#bunServer = bunServers.get(server) ?? new BunServer(server, this);
+    bunServers.set(server, this.#bunServer);
+    this.#bunServer.use(this);
+    this.#subscription = addFollower(state, this);
+    this.ready = this.#bunServer.takeOver();
+    this.ready.catch((error) => this.#failed(error));
+  }
+
+  get mechanism(): "handoff" | "context" {
+    return this.#fallback ? "context" : "handoff";
+  }
+
+  get mechanismReason(): string {
+    return this.#reason;
+  }
+
+  get isAttached(): boolean {
+    return this.#fallback?.isAttached ?? this.#subscription !== undefined;
+  }
+
+  get generations(): readonly Generation[] {
+    return this.#bunServer.generations;
+  }
+
+  requireServable(next: TlsConfig): void {
+    if (this.#bunServer.isTakingOver) {
+      throw unsupported("swap", "the server still serves as it was created; await 'ready' of its attachment first");
+    }
+    this.#bunServer.requireServable(next);
+  }
+
+  requireAlpnChallenges(): void {
+    throw unsupported("answer ALPN challenge", "its servers choose their certificate themselves; use state.acceptor()");
+  }
+
+  follow(): void {
+    this.#bunServer.follow();
+  }
+
+  [Symbol.dispose](): void {
+    this.#fallback?.[Symbol.dispose]();
+    if (!this.#subscription) return;
+    this.#last = this.#state.acceptor();
+    this.#subscription[Symbol.dispose]();
+    this.#subscription = undefined;
+    this.#bunServer.release();
+  }
+
+  get newest(): TlsAcceptor {
+    return this.#last ?? this.#state.acceptor();
+  }
+
+  admit(secure: TLSSocket, { acceptor: { config } }: BunGeneration): boolean {
+    const reason = this.#refusal(secure, config);
+    if (reason === undefined) return true;
+    // An https server would go on with the first request.
+    if (this.#server instanceof HttpsServer) secure.destroy();
+    else resetConnection(secure);
+    const error = new TlsReloadError("CLIENT_UNAUTHORIZED", `Cannot accept connection: ${reason}`);
+    reportTlsError(this.onTlsError, error);
+    // After the reset, because listeners destroy the socket, and the connection would end without a reset.
+    setImmediate(() => this.#bunServer.emit("tlsClientError", error, secure));
+    return false;
+  }
+
+  reportFailure(cause: Error): void {
+    const message = `Cannot accept connection: ${cause.message}`;
+    reportTlsError(this.onTlsError, new TlsReloadError("HANDSHAKE_FAILED", message, { cause }));
+  }
+
+  report(error: unknown): void {
+    const report = this.onTlsError ?? warn;
+    report(error as TlsReloadError);
+  }
+
+  fallBack(reason: string): void {
+    if (this.#options.mechanism === "handoff" || !canChangeContext(this.#server)) {
+      throw unsupported("attach to server", `the handoff cannot be used: ${reason}`);
+    }
+    this.#subscription?.[Symbol.dispose]();
+    this.#subscription = undefined;
+    this.#fallback = new ContextServer(this.#state, this.#server, this.#options);
+    this.#reason = `context: ${reason}`;
+  }
+
+  #refusal(secure: TLSSocket, config: TlsConfig): string | undefined {
+    const current = this.newest.config;
+    if (this.#server instanceof HttpsServer) {
+      return takesTrustAway(config, current) ? "trust was taken away during its handshake" : undefined;
+    }
+    hideKey(secure);
+    const own = this.#verificationOf(config);
+    return admissionRefusal(secure, { own, current: this.#verificationOf(current), allowClient: this.#allowClient });
+  }
+
+  #verificationOf(config: TlsConfig): ClientVerification | undefined {
+    const { clientAuth } = config;
+    if (!clientAuth) return undefined;
+    const known = this.#verifications.get(config) ?? new ClientVerification(clientAuth, this.#verifiedClients);
+    this.#verifications.set(config, known);
+    return known;
+  }
+
+  #failed(error: unknown): void {
+    this[Symbol.dispose]();
+    // A server that was closed meanwhile needs no certificate.
+    if (this.#server.listening) warn(error);
+  }
+}
