@@ -23,6 +23,8 @@ export {
 } from "./src/roots.ts";
 export { type AcceptOptions, type TlsAcceptor } from "./src/accept/tls_acceptor.ts";
 export { type AllowClient, type ClientIdentity, clientIdentity } from "./src/accept/client_identity.ts";
+export { type DrainOptions, type DrainWhen } from "./src/accept/drain_options.ts";
+export { type Generation } from "./src/accept/live_connections.ts";
 export { type ClientHello } from "./src/accept/client_hello.ts";
 export { type CertifiedKey, type CertifiedKeyFacts, type CertifiedKeyInit } from "./src/config/certified_key.ts";
 export {

@@ -3,6 +3,7 @@
  * of a server or a socket. Verified on Node 22.23 and 24.21, Deno 2.9.6 and Bun 1.4.5. If a runtime changes a property,
  * `tests/node_internals_test.ts` fails and names it.
  */
+import type { ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { SecureContextOptions, Server, TLSSocket } from "node:tls";
 import { HIDDEN_CONTEXT, showAs } from "./redaction.ts";
@@ -16,6 +17,17 @@ import { HIDDEN_CONTEXT, showAs } from "./redaction.ts";
  */
 export function socketUnder(secure: TLSSocket): Duplex | undefined {
   return (secure as TLSSocket & { _parent?: Duplex })._parent;
+}
+
+/**
+ * The response of `node:http` that a connection is at. No public property leads there (nodejs/node
+ * `lib/_http_server.js`, `assignSocket`). If a runtime ever loses `_httpMessage`, a drain cuts responses short.
+ *
+ * @param secure The connection.
+ * @returns The response, or `undefined` if there is none.
+ */
+export function responseOn(secure: TLSSocket): ServerResponse | undefined {
+  return (secure as TLSSocket & { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined;
 }
 
 /** Properties of servers and sockets that hold a private key, or a context that holds one. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
 import { createSecureServer } from "node:http2";
 import { createServer as createHttpsServer } from "node:https";
 import { createServer as createTcpServer } from "node:net";
@@ -17,6 +18,7 @@ import {
   otherOptions,
   replaceAcceptingListener,
   replaceMethod,
+  responseOn,
   settingsOf,
   socketUnder,
 } from "../src/node_internals.ts";
@@ -45,6 +47,28 @@ test("_parent: socketUnder() leads from an encrypted socket to the socket under 
   assertStrictEquals(socketUnder(secure), socket, "_parent");
   client.destroy();
   secure.destroy();
+  listener.close();
+});
+
+test("_httpMessage: responseOn() gives the response that a connection of node:http is at, and nothing when it is idle", async () => {
+  const server = createServer(pair);
+  const app = createHttpServer();
+  // Deno closes connections of a server that does not listen.
+  Object.defineProperty(app, "listening", { value: true });
+  const listener = createTcpServer((socket) => server.emit("connection", socket)).listen(0, "127.0.0.1");
+  server.on("secureConnection", (secure) => app.emit("connection", secure));
+  await once(listener, "listening");
+  const client = connect({ host: "127.0.0.1", port: portOf(listener), rejectUnauthorized: false });
+  client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  const [request, response] = await once(app, "request");
+  assertStrictEquals(responseOn(request.socket), response, "_httpMessage");
+  response.end("done");
+  await once(response, "close");
+  assertStrictEquals(responseOn(request.socket), undefined, "_httpMessage");
+  const closed = once(request.socket, "close");
+  client.destroy();
+  request.socket.destroy();
+  await closed;
   listener.close();
 });
 

@@ -6,6 +6,7 @@ import { CertificateExtensions } from "../x509/extensions.ts";
 import type { GeneralName } from "../x509/general_name.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
+import type { Verification } from "./verified_clients.ts";
 
 /** The identity of a client, from its verified certificate. */
 export interface ClientIdentity {
@@ -41,6 +42,8 @@ export interface ClientCertificate {
   readonly fingerprint256: string;
   /** The authorities that the certificate may have been verified by; empty before it is verified. */
   authorities: ReadonlySet<string>;
+  /** What its path is known by, once it is verified. */
+  verification?: Verification;
 }
 
 /**
@@ -52,6 +55,11 @@ const CLIENT = Symbol("client");
 /** Stores the client of a connection for {@linkcode clientIdentity}; `undefined` for a client without a certificate. */
 export function noteClient(secure: TLSSocket, certificate: ClientCertificate | undefined): void {
   Object.defineProperty(secure, CLIENT, { value: certificate });
+}
+
+/** Who is on a connection, as it was noted. */
+export function clientOf(secure: TLSSocket): ClientCertificate | undefined {
+  return (secure as TLSSocket & { readonly [CLIENT]?: ClientCertificate })[CLIENT];
 }
 
 /**

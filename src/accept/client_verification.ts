@@ -82,7 +82,7 @@ export class ClientVerification {
   }
 
   #refusalOfVerified(certificate: ClientCertificate): string | undefined {
-    const known = this.verifiedClients.get(certificate.fingerprint256);
+    const known = this.verifiedClients.get(certificate.fingerprint256) ?? certificate.verification;
     if (!known) return "the resumed session is of a client that this server has not verified";
     if (this.#holds(known.finding)) return this.#admit(certificate, known);
     const { intermediates, finding } = known;
@@ -124,6 +124,7 @@ export class ClientVerification {
   #admit(certificate: ClientCertificate, verification: Verification): undefined {
     this.verifiedClients.remember(certificate.fingerprint256, verification);
     certificate.authorities = verification.finding.authorities;
+    certificate.verification = verification;
   }
 }
 

@@ -12,6 +12,7 @@ import type { ClientHello } from "./client_hello.ts";
 import type { AllowClient } from "./client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "./client_verification.ts";
 import { createInnerServer, failure, forget, handOver, type Pending } from "./inner_server.ts";
+import type { LiveConnections } from "./live_connections.ts";
 import { readClientHello } from "./read_client_hello.ts";
 import type { RecentServers } from "./recent_servers.ts";
 import type { VerifiedClients } from "./verified_clients.ts";
@@ -44,6 +45,8 @@ export interface Lineage {
   readonly challenges: AlpnChallenges;
   /** The servers of several certified keys; with one key, each generation has its own. */
   readonly servers: RecentServers;
+  /** The connections whose client has entered. */
+  readonly connections: LiveConnections;
   /** Decides about clients whose certificate was verified. */
   readonly allowClient: AllowClient | undefined;
   /** The generation that is current now. */
@@ -74,14 +77,16 @@ const UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
  */
 export class HandshakeServer {
   readonly config: TlsConfig;
+  readonly generation: number;
   readonly #lineage: Lineage;
   readonly #setup: ServerSetup;
   #server: Server | undefined;
   #settingsDigest: string | undefined;
   #verification: ClientVerification | undefined;
 
-  constructor(config: TlsConfig, lineage: Lineage, setup: ServerSetup = PLAIN_SETUP) {
+  constructor(config: TlsConfig, generation: number, lineage: Lineage, setup: ServerSetup = PLAIN_SETUP) {
     this.config = config;
+    this.generation = generation;
     this.#lineage = lineage;
     this.#setup = setup;
   }
@@ -115,7 +120,9 @@ export class HandshakeServer {
     const pending: Pending = {
       refusal: undefined,
       admit: (secure) => {
-        if (this.#isAdmitted(secure, pending) && end()) outcome.succeed(secure);
+        if (!this.#isAdmitted(secure, pending) || !end()) return;
+        this.#lineage.connections.add(secure, this);
+        outcome.succeed(secure);
       },
       fail: (error, secure) => {
         if (!end()) return;

@@ -1,15 +1,14 @@
 import { AlpnChallenges } from "./alpn_challenges.ts";
-import type { AllowClient } from "./client_identity.ts";
+import { drainPolicyOf } from "./drain_options.ts";
 import type { HandshakeServer, Lineage } from "./handshake_server.ts";
+import { LiveConnections, type LivePolicy } from "./live_connections.ts";
 import { RecentServers } from "./recent_servers.ts";
 import { VerifiedClients } from "./verified_clients.ts";
 
 /** The parts of a lineage that come from a state. */
-export interface LineageOptions {
+export interface LineageOptions extends Partial<LivePolicy> {
   /** Answers ACME challenges. */
   readonly challenges?: AlpnChallenges;
-  /** Decides about clients whose certificate was verified. */
-  readonly allowClient?: AllowClient | undefined;
   /** The maximum number of servers for several certified keys. */
   readonly maxContexts?: number;
 }
@@ -24,8 +23,10 @@ export interface LineageOptions {
  */
 export function createLineage(current: () => HandshakeServer, options: LineageOptions = {}): Lineage {
   const { challenges = new AlpnChallenges(), allowClient, maxContexts } = options;
+  const { drain = drainPolicyOf(), endWithClientCertificate = false } = options;
   return {
     verifiedClients: new VerifiedClients(),
+    connections: new LiveConnections({ drain, endWithClientCertificate, allowClient }, current),
     challenges,
     servers: new RecentServers(maxContexts),
     allowClient,

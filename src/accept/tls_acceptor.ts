@@ -64,7 +64,7 @@ export class TlsAcceptor {
   constructor(config: TlsConfig, generation = 0, lineage?: Lineage) {
     this.config = config;
     this.generation = generation;
-    this.#handshakes = new HandshakeServer(config, lineage ?? createLineage(() => this.#handshakes));
+    this.#handshakes = new HandshakeServer(config, generation, lineage ?? createLineage(() => this.#handshakes));
   }
 
   /**

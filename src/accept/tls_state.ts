@@ -5,10 +5,12 @@ import { requireOneKey, TlsConfig } from "../config/tls_config.ts";
 import { warn } from "../warnings.ts";
 import { AlpnChallenges } from "./alpn_challenges.ts";
 import type { AllowClient } from "./client_identity.ts";
+import { type DrainOptions, drainPolicyOf } from "./drain_options.ts";
 import type { Lineage } from "./handshake_server.ts";
-import { MAX_CONTEXTS, RecentServers } from "./recent_servers.ts";
+import { createLineage } from "./lineage.ts";
+import type { Generation, LivePolicy } from "./live_connections.ts";
+import { MAX_CONTEXTS } from "./recent_servers.ts";
 import { handshakesOf, TlsAcceptor } from "./tls_acceptor.ts";
-import { VerifiedClients } from "./verified_clients.ts";
 
 /** The options of {@linkcode TlsState}. */
 export interface TlsStateOptions {
@@ -20,6 +22,20 @@ export interface TlsStateOptions {
    * @default Every client that was verified may enter.
    */
   readonly allowClient?: AllowClient | undefined;
+  /**
+   * Which connections end after a swap, and how.
+   *
+   * @default Where clients are known, those that may not enter any more are disconnected; where they are not, a swap that
+   * takes trust away ends the connections of older generations.
+   */
+  readonly drain?: DrainOptions | undefined;
+  /**
+   * Whether a connection ends when its client's certificate does, or another one of its path. Servers that do not know
+   * their clients ignore it.
+   *
+   * @default {false}
+   */
+  readonly endWithClientCertificate?: boolean | undefined;
   /**
    * How many contexts are kept for configurations of several certified keys: one for each key that clients have asked
    * for, the last ones. Others are made again when a client asks. On Node each takes about 41 KiB.
@@ -53,14 +69,15 @@ export interface Follower {
 }
 
 /** What a state shares with the servers that follow it. */
-export interface Shared {
+export interface Shared extends LivePolicy {
   readonly challenges: AlpnChallenges;
-  readonly allowClient: AllowClient | undefined;
   readonly maxContexts: number;
 }
 
 /** What a state shares with the servers that follow it. */
 export let sharedBy: (state: TlsState) => Shared;
+
+const OPTION_NAMES = ["allowClient", "drain", "endWithClientCertificate", "maxContexts"];
 
 /** Makes a server follow a state, until the returned disposer is disposed of. */
 export let addFollower: (state: TlsState, follower: Follower) => Disposable;
@@ -121,22 +138,22 @@ export class TlsState {
    */
   constructor(config: TlsConfig, options: TlsStateOptions = {}) {
     requireConfig("make TlsState", config);
-    requireOptions("TlsState", options, ["allowClient", "maxContexts"]);
-    const { allowClient, maxContexts = MAX_CONTEXTS } = options;
+    requireOptions("TlsState", options, OPTION_NAMES);
+    const { allowClient, endWithClientCertificate = false, maxContexts = MAX_CONTEXTS } = options;
+    const drain = drainPolicyOf(options.drain);
     if (!Number.isInteger(maxContexts) || maxContexts < 1) {
       throw new TypeError(`Cannot make TlsState: 'maxContexts' must be a positive integer: ${String(maxContexts)}`);
     }
     if (allowClient !== undefined && typeof allowClient !== "function") {
       throw new TypeError(`Cannot make TlsState: 'allowClient' must be a function: ${kindOf(allowClient)}`);
     }
-    this.#shared = { challenges: new AlpnChallenges(), allowClient, maxContexts };
-    this.#lineage = {
-      verifiedClients: new VerifiedClients(),
-      allowClient,
-      challenges: this.#shared.challenges,
-      servers: new RecentServers(maxContexts),
-      current: () => handshakesOf(this.#acceptor),
-    };
+    if (typeof endWithClientCertificate !== "boolean") {
+      const kind = kindOf(endWithClientCertificate);
+      throw new TypeError(`Cannot make TlsState: 'endWithClientCertificate' must be a boolean: ${kind}`);
+    }
+    const challenges = new AlpnChallenges();
+    this.#shared = { challenges, allowClient, drain, endWithClientCertificate, maxContexts };
+    this.#lineage = createLineage(() => handshakesOf(this.#acceptor), this.#shared);
     this.#acceptor = new TlsAcceptor(config, 0, this.#lineage);
   }
 
@@ -153,6 +170,11 @@ export class TlsState {
   /** How many times the configuration has been replaced. */
   get generation(): number {
     return this.#acceptor.generation;
+  }
+
+  /** The generations that hold connections of `acceptor()` and the current one, oldest first. */
+  get generations(): readonly Generation[] {
+    return this.#lineage.connections.generations;
   }
 
   /**
@@ -187,6 +209,7 @@ export class TlsState {
     const acceptor = new TlsAcceptor(next, this.#acceptor.generation + 1, this.#lineage);
     this.#acceptor = acceptor;
     this.#lineage.servers.retain(next.certifiedKeys);
+    this.#lineage.connections.swapped();
     const swap: TlsSwap = { config: next, previous, generation: acceptor.generation };
     for (const follower of [...this.#followers]) guarded(() => follower.follow(swap));
     for (const listener of [...this.#listeners]) {

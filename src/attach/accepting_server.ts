@@ -1,8 +1,11 @@
+import type { ServerHttp2Session } from "node:http2";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type Server, type TLSSocket } from "node:tls";
 import type { ClientVerification } from "../accept/client_verification.ts";
 import { type HandshakeOptions, HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
+import { noteSession } from "../accept/gentle_end.ts";
 import { createLineage } from "../accept/lineage.ts";
+import type { Generation } from "../accept/live_connections.ts";
 import { addFollower, type Follower, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
 import type { CertifiedKey } from "../config/certified_key.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
@@ -44,6 +47,8 @@ export class AcceptingServer implements Attachment, Follower {
   readonly #lineage: Lineage;
   #handshakes: HandshakeServer;
   readonly #givenTicketKeys = new WeakMap<Server, Uint8Array | undefined>();
+  /** The connection that the server is being given: `http2` emits `"session"` meanwhile. */
+  #entering: TLSSocket | undefined;
   #disposables: Disposable[] = [];
 
   static {
@@ -61,13 +66,18 @@ export class AcceptingServer implements Attachment, Follower {
     this.requireServable(config);
     this.#ticketKeys = new TicketKeys(server, config);
     this.#lineage = createLineage(() => this.#handshakes, sharedBy(state));
-    this.#handshakes = this.#handshakesOf(config);
+    this.#handshakes = this.#handshakesOf(config, state.generation);
     hideKey(server);
     this.#disposables = [
       replaceAcceptingListener(server, (socket) => this.#accept(socket)),
       ...REFUSED_METHODS.map((name) => replaceMethod(server, name, () => refuseCall(name))),
+      listenTo(server, "session", (session) => this.#entering && noteSession(this.#entering, session)),
       addFollower(state, this),
     ];
+  }
+
+  get generations(): readonly Generation[] {
+    return this.#lineage.connections.generations;
   }
 
   get isAttached(): boolean {
@@ -88,10 +98,11 @@ export class AcceptingServer implements Attachment, Follower {
     }
   }
 
-  follow({ config }: TlsSwap): void {
+  follow({ config, generation }: TlsSwap): void {
     this.#ticketKeys.follow(config);
     this.#lineage.servers.retain(config.certifiedKeys);
-    this.#handshakes = this.#handshakesOf(config);
+    this.#handshakes = this.#handshakesOf(config, generation);
+    this.#lineage.connections.swapped();
   }
 
   [Symbol.dispose](): void {
@@ -99,8 +110,8 @@ export class AcceptingServer implements Attachment, Follower {
     this.#disposables = [];
   }
 
-  #handshakesOf(config: TlsConfig): HandshakeServer {
-    return new HandshakeServer(config, this.#lineage, {
+  #handshakesOf(config: TlsConfig, generation: number): HandshakeServer {
+    return new HandshakeServer(config, generation, this.#lineage, {
       options: (config, certifiedKey) => {
         const { pauseOnConnect } = settingsOf(this.#server);
         return { ...this.#inherited.with(config, certifiedKey), pauseOnConnect };
@@ -112,9 +123,18 @@ export class AcceptingServer implements Attachment, Follower {
 
   #accept(socket: Duplex): void {
     this.#handshakes.begin(socket, this.#handshakeOptions, {
-      succeed: (secure) => this.#emit("secureConnection", this.#claim(secure)),
+      succeed: (secure) => this.#enter(this.#claim(secure)),
       fail: (error, secure) => this.#refuse(error as TlsReloadError, secure),
     });
+  }
+
+  #enter(secure: TLSSocket): void {
+    this.#entering = secure;
+    try {
+      this.#emit("secureConnection", secure);
+    } finally {
+      this.#entering = undefined;
+    }
   }
 
   #prepareConnection(inner: Server, config: TlsConfig, certifiedKey: CertifiedKey): void {
@@ -164,4 +184,10 @@ export class AcceptingServer implements Attachment, Follower {
 
 function refuseCall(name: string): never {
   throw unsupported(`call ${name}() of an attached server`, "its state decides what it serves; use state.swap()");
+}
+
+function listenTo(server: Server, event: string, listener: (session: ServerHttp2Session) => void): Disposable {
+  const emitter: NodeJS.EventEmitter = server;
+  emitter.on(event, listener);
+  return { [Symbol.dispose]: () => void emitter.off(event, listener) };
 }

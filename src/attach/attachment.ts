@@ -1,3 +1,4 @@
+import type { Generation } from "../accept/live_connections.ts";
 import type { TlsReloadError } from "../errors.ts";
 
 /**
@@ -54,6 +55,8 @@ export interface Attachment extends Disposable {
   readonly mechanism: AttachMechanism;
   /** The reason for this mechanism. */
   readonly mechanismReason: string;
+  /** The generations that hold connections and the current one, oldest first. */
+  readonly generations: readonly Generation[];
   /** The option `onTlsError`. */
   readonly onTlsError: ((error: TlsReloadError) => void) | undefined;
 }

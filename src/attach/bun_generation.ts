@@ -74,6 +74,11 @@ export class BunGeneration implements NativeServer {
     return this.#sockets.size;
   }
 
+  /** Idle connections end. The others end by themselves, or when the generation is stopped. */
+  endConnections(): void {
+    this.closeIdleConnections();
+  }
+
   stop(): void {
     this.native.close();
     this.closeAllConnections();

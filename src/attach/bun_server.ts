@@ -1,5 +1,6 @@
 import type { AddressInfo, Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
+import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { type HandoffFollower, type HandoffSetting, handoffSupport } from "../native/handoff.ts";
@@ -16,6 +17,8 @@ type Emitter = { emit(event: string, ...args: unknown[]): boolean };
 export interface BunSource {
   /** The configuration that is to serve. */
   readonly newest: TlsAcceptor;
+  /** Which connections of older generations end. */
+  readonly drain: DrainPolicy;
   /** What the servers are made like. */
   readonly model: BunServerModel;
   /** Judges a client after its handshake, see {@linkcode Application.admit}. */
@@ -141,6 +144,7 @@ export class BunServer implements Application {
     return {
       state: { acceptor: () => this.#source.newest },
       runtime: this.#runtime as HandoffSetting<AnyGeneration>["runtime"],
+      drain: this.#source.drain,
       options: { onTlsError: (error) => this.#source.report(error) },
       follow: (follower) => {
         this.#follower = follower;

@@ -1,6 +1,9 @@
+import type { ServerHttp2Session } from "node:http2";
 import type { Server, TLSSocket } from "node:tls";
 import type { AllowClient } from "../accept/client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
+import { noteSession } from "../accept/gentle_end.ts";
+import { type CurrentConfig, type Generation, LiveConnections } from "../accept/live_connections.ts";
 import { addFollower, type Follower, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
 import { VerifiedClients } from "../accept/verified_clients.ts";
 import { serverOptions } from "../config/server_options.ts";
@@ -38,15 +41,18 @@ export class ContextServer implements Attachment, Follower {
   readonly #server: Server;
   readonly #inherited: InheritedOptions;
   readonly #allowClient: AllowClient | undefined;
+  readonly #connections: LiveConnections;
   readonly #verifiedClients = new VerifiedClients();
-  /** The verification that was current when each connection was accepted. */
-  readonly #verificationAt = new WeakMap<object, ClientVerification | undefined>();
+  /** The configuration that was current when each connection was accepted. */
+  readonly #configAt = new WeakMap<object, CurrentConfig>();
   readonly #emit: Server["emit"];
-  #verification: ClientVerification | undefined;
+  #current!: CurrentConfig;
+  /** The connection that the server is being given: `http2` emits `"session"` meanwhile. */
+  #entering: TLSSocket | undefined;
   #disposables: Disposable[] = [];
 
   static {
-    currentVerification = (server) => server.#verification;
+    currentVerification = (server) => server.#current.verification;
   }
 
   constructor(state: TlsState, server: Server, options: AttachOptions) {
@@ -58,11 +64,13 @@ export class ContextServer implements Attachment, Follower {
     const config = state.current();
     this.onTlsError = options.onTlsError;
     this.#server = server;
-    this.#allowClient = sharedBy(state).allowClient;
+    const shared = sharedBy(state);
+    this.#allowClient = shared.allowClient;
+    this.#connections = new LiveConnections(shared, () => this.#current);
     requireInheritable(server, config);
     this.#inherited = new InheritedOptions(server, config);
     this.requireServable(config);
-    this.#apply(config);
+    this.#apply(config, state.generation);
     const { emit } = server;
     this.#emit = emit;
     this.#disposables = [
@@ -70,6 +78,10 @@ export class ContextServer implements Attachment, Follower {
       replaceMethod(server, "emit", this.#intercept as Server["emit"]),
       addFollower(state, this),
     ];
+  }
+
+  get generations(): readonly Generation[] {
+    return this.#connections.generations;
   }
 
   get isAttached(): boolean {
@@ -93,8 +105,9 @@ export class ContextServer implements Attachment, Follower {
     throw unsupported("answer ALPN challenge", "its servers choose their certificate themselves; use state.acceptor()");
   }
 
-  follow({ config }: TlsSwap): void {
-    this.#apply(config);
+  follow({ config, generation }: TlsSwap): void {
+    this.#apply(config, generation);
+    this.#connections.swapped();
   }
 
   [Symbol.dispose](): void {
@@ -102,10 +115,11 @@ export class ContextServer implements Attachment, Follower {
     this.#disposables = [];
   }
 
-  #apply(config: TlsConfig): void {
+  #apply(config: TlsConfig, generation: number): void {
     const { clientAuth } = config;
     // Comes first, so that no client is accepted by the old trust if the runtime refuses the context.
-    this.#verification = clientAuth && new ClientVerification(clientAuth, this.#verifiedClients);
+    const verification = clientAuth && new ClientVerification(clientAuth, this.#verifiedClients);
+    this.#current = { config, generation, verification };
     try {
       this.#server.setSecureContext(this.#inherited.with(config));
       hideKey(this.#server);
@@ -119,14 +133,24 @@ export class ContextServer implements Attachment, Follower {
     const pass = () => Reflect.apply(this.#emit, this.#server, [event, ...args]);
     if (!this.isAttached) return pass();
     if (event === "connection") {
-      this.#verificationAt.set(args[0] as object, this.#verification);
+      this.#configAt.set(args[0] as object, this.#current);
       return pass();
     }
     if (event === "tlsClientError") this.#report("HANDSHAKE_FAILED", (args[0] as Error).message, args[0]);
+    if (event === "session" && this.#entering) noteSession(this.#entering, args[0] as ServerHttp2Session);
     if (event !== "secureConnection") return pass();
     const secure = args[0] as TLSSocket;
-    const reason = this.#refusal(hideKey(secure));
-    if (reason === undefined) return pass();
+    const accepted = this.#configAt.get(secure) ?? this.#current;
+    const reason = this.#refusal(hideKey(secure), accepted);
+    if (reason === undefined) {
+      this.#connections.add(secure, accepted);
+      this.#entering = secure;
+      try {
+        return pass();
+      } finally {
+        this.#entering = undefined;
+      }
+    }
     resetConnection(secure);
     const error = this.#report("CLIENT_UNAUTHORIZED", reason);
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.
@@ -134,9 +158,8 @@ export class ContextServer implements Attachment, Follower {
     return true;
   };
 
-  #refusal(secure: TLSSocket): string | undefined {
-    const own = this.#verificationAt.has(secure) ? this.#verificationAt.get(secure) : this.#verification;
-    return admissionRefusal(secure, { own, current: this.#verification, allowClient: this.#allowClient });
+  #refusal(secure: TLSSocket, { verification: own }: CurrentConfig): string | undefined {
+    return admissionRefusal(secure, { own, current: this.#current.verification, allowClient: this.#allowClient });
   }
 
   #report(code: "HANDSHAKE_FAILED" | "CLIENT_UNAUTHORIZED", reason: string, cause?: unknown): TlsReloadError {

@@ -2,6 +2,7 @@ import { Server as HttpsServer } from "node:https";
 import type { Server, TLSSocket } from "node:tls";
 import type { AllowClient } from "../accept/client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
+import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, type Follower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { VerifiedClients } from "../accept/verified_clients.ts";
@@ -9,7 +10,7 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { handoffExclusion } from "../native/handoff.ts";
 import type { Generation } from "../native/native_server.ts";
-import { takesTrustAway } from "../native/trust.ts";
+import { takesTrustAway } from "../accept/trust.ts";
 import { hideKey } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
@@ -131,6 +132,10 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#subscription[Symbol.dispose]();
     this.#subscription = undefined;
     this.#bunServer.release();
+  }
+
+  get drain(): DrainPolicy {
+    return sharedBy(this.#state).drain;
   }
 
   get newest(): TlsAcceptor {

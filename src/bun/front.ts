@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { clearTimeout, setTimeout } from "node:timers";
+import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { Front } from "../native/front.ts";
@@ -85,6 +86,10 @@ class RelayBackend implements Backend<BunGeneration> {
     const { port, peers } = this.server;
     const inner = relayToPort(client, peerOf(client), port, peers, this.#options);
     closeWhenUnanswered(client, inner);
+  }
+
+  endConnections(limits: DrainLimits): void {
+    this.server.endConnections(limits);
   }
 
   refuseDirectConnections(): void {

@@ -1,3 +1,4 @@
+import { closeAfter } from "../native/spread.ts";
 import type { BunHandler, BunHandlers, BunMessage, BunServer, BunWebSocket, BunWebSocketOptions } from "./types.ts";
 
 /** What the handlers of one native server need to know about its generation. */
@@ -6,7 +7,11 @@ export interface HandlerContext {
   readonly server: BunServer;
   /** Whether a request may reach the handlers. Absent with the handoff, where each request may. */
   readonly admits?: ((request: Request) => boolean) | undefined;
-  /** Whether routes without a handler need {@linkcode HandlerContext.admits} too. */
+  /** Whether the response to a request is the last one of its connection. Absent unless connections are being ended. */
+  readonly ends?: ((request: Request) => boolean) | undefined;
+  /** The open WebSockets, absent if no drain may close them. */
+  readonly webSockets?: Set<BunWebSocket> | undefined;
+  /** Whether routes without a handler need {@linkcode HandlerContext.admits} or {@linkcode HandlerContext.ends} too. */
   readonly admitsStaticRoutes: boolean;
   /** The address of the client whose request is being upgraded, where the runtime knows another one. */
   upgradingAddress(): string | undefined;
@@ -46,7 +51,14 @@ export function mergePublished(results: readonly number[]): number {
   return results.includes(-1) ? -1 : Math.max(0, ...results);
 }
 
-function adaptHandler(handler: BunHandler, { server, admits }: HandlerContext): (request: Request) => unknown {
+function adaptHandler(handler: BunHandler, { server, admits, ends }: HandlerContext): (request: Request) => unknown {
+  if (ends) {
+    const answer = adaptHandler(handler, { server, admits } as HandlerContext);
+    return (request) => {
+      const response = answer(request);
+      return ends(request) ? closeAfter(response) : response;
+    };
+  }
   if (!admits) return (request) => handler.call(server, request, server);
   return (request) => {
     if (!admits(request)) return new Response(null, { status: MISDIRECTED });
@@ -64,10 +76,16 @@ function adaptRoute(route: unknown, context: HandlerContext): unknown {
 }
 
 /** Bun's `publish()` of a WebSocket reaches the subscribers of its own server only. */
-function adaptWebSocket({ open, ...rest }: BunWebSocketOptions<never>, context: HandlerContext): object {
-  const { publishElsewhere, upgradingAddress } = context;
+function adaptWebSocket({ open, close, ...rest }: BunWebSocketOptions<never>, context: HandlerContext): object {
+  const { publishElsewhere, upgradingAddress, webSockets } = context;
   return {
     ...rest,
+    ...((close || webSockets) && {
+      close(socket: BunWebSocket, code: number, reason: string) {
+        webSockets?.delete(socket);
+        return close?.(socket as never, code, reason);
+      },
+    }),
     open(socket: BunWebSocket & Record<"publishText" | "publishBinary", BunWebSocket["publish"]>) {
       const publishesEverywhere = (own: BunWebSocket["publish"]) => ({
         value: (topic: string, message: BunMessage, compress?: boolean) =>
@@ -83,6 +101,7 @@ function adaptWebSocket({ open, ...rest }: BunWebSocketOptions<never>, context: 
         publishText: publishesEverywhere(socket.publishText),
         publishBinary: publishesEverywhere(socket.publishBinary),
       });
+      webSockets?.add(socket);
       return open?.(socket as never);
     },
   };

@@ -25,19 +25,21 @@ export class HttpServer implements BunServer {
   readonly #requests = new Requests(() => this.#servers);
   /** The last native server, once all have ended. */
   #lastServers: readonly BunGeneration[] = [];
+  readonly #tracksWebSockets: boolean;
   /** Whether requests reach the native servers from clients directly, with nothing to check. */
   #isDirect = true;
 
-  private constructor(options: BunServeOptions<never>) {
-    const { fetch, routes, websocket, error, drainTimeoutMs: _, mechanism: __, onTlsError: ___, ...rest } = options;
-    const { port: ____, hostname, reusePort: _____, ipv6Only: ______, ...settings } = rest;
+  private constructor(state: TlsState, options: BunServeOptions<never>) {
+    this.#tracksWebSockets = sharedBy(state).drain.when !== "never";
+    const { fetch, routes, websocket, error, mechanism: _, onTlsError: __, ...rest } = options;
+    const { port: ___, hostname, reusePort: ____, ipv6Only: _____, ...settings } = rest;
     this.#handlers = { fetch, routes, websocket, error } as BunHandlers<never>;
     this.#settings = settings;
     this.#hostname = hostname;
   }
 
   static async open(state: TlsState, options: BunServeOptions<never>, address: BunAddress): Promise<HttpServer> {
-    const server = new HttpServer(options);
+    const server = new HttpServer(state, options);
     const runtime = new BunRuntime(
       (generation) => server.#optionsFor(generation),
       sharedBy(state).allowClient !== undefined,
@@ -183,7 +185,9 @@ export class HttpServer implements BunServer {
     const handlers = handlersFor(this.#handlers, {
       server: this,
       admits: this.#isDirect ? undefined : (request) => requests.admit(request, generation),
-      admitsStaticRoutes: generation.isRefusingDirectConnections,
+      ends: generation.drain && ((request) => generation.drain!.ends(request)),
+      webSockets: this.#tracksWebSockets ? generation.webSockets : undefined,
+      admitsStaticRoutes: generation.isRefusingDirectConnections || generation.drain !== undefined,
       upgradingAddress: () => requests.upgradingAddress,
       publishElsewhere: (topic, message, compress) =>
         publishTo(this.#servers.filter((each) => each !== generation), topic, message, compress),

@@ -1,3 +1,4 @@
+import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "../native/native_server.ts";
@@ -6,7 +7,8 @@ import { proveServer } from "../native/proof.ts";
 import { startError } from "../native/start_error.ts";
 import { unsupported } from "../unsupported.ts";
 import { tlsOptions } from "./tls_options.ts";
-import type { BunNativeServer } from "./types.ts";
+import { BunDrain } from "./drain.ts";
+import type { BunNativeServer, BunWebSocket } from "./types.ts";
 
 declare const Bun: { serve(options: object): BunNativeServer };
 
@@ -25,17 +27,24 @@ export class BunGeneration implements NativeServer {
   readonly native: BunNativeServer;
   /** Whether requests that do not come through the front are refused. */
   isRefusingDirectConnections = false;
+  /** The WebSockets that are open, as far as a drain may close them. */
+  readonly webSockets = new Set<BunWebSocket>();
+  /** How its connections are being ended, once they are. */
+  drain: BunDrain | undefined;
   /** Closes relayed connections that have sent nothing; set by a front. */
   closeSilentClients: (() => void) | undefined;
+  readonly #options: (generation: BunGeneration) => object;
   readonly #ended = Promise.withResolvers<void>();
 
   /**
    * Starts the server.
    *
-   * @param options The options of `Bun.serve`, made for this generation.
+   * @param start The options of `Bun.serve`, made for this generation.
+   * @param options Those of its `reload()`.
    */
-  constructor(options: (generation: BunGeneration) => object) {
-    this.native = started(options(this));
+  constructor(start: (generation: BunGeneration) => object, options: (generation: BunGeneration) => object) {
+    this.#options = options;
+    this.native = started(start(this));
   }
 
   get port(): number {
@@ -45,6 +54,11 @@ export class BunGeneration implements NativeServer {
   /** Bun's server never ends by itself. */
   get ended(): Promise<void> {
     return this.#ended.promise;
+  }
+
+  endConnections(limits: DrainLimits): void {
+    this.drain = new BunDrain(this, limits);
+    this.native.reload(this.#options(this));
   }
 
   stop(): void {
@@ -97,7 +111,10 @@ export class BunRuntime implements NativeRuntime<BunGeneration> {
       ...(ipv6Only && { ipv6Only }),
     };
     // Without `id: null` and under `--hot`, Bun takes two servers on port 0 for one, and reloads the running one.
-    return new BunGeneration((generation) => ({ ...this.#options(generation), ...address, tls, id: null }));
+    return new BunGeneration(
+      (generation) => ({ ...this.#options(generation), ...address, tls, id: null }),
+      this.#options,
+    );
   }
 
   prove(server: BunGeneration, acceptor: TlsAcceptor): Promise<void> {

@@ -5,7 +5,7 @@ import { HttpServer } from "./http_server.ts";
 import type { BunServeOptions, BunServer, BunWebSocket } from "./types.ts";
 
 /** Options of `Bun.serve` that the state decides, or that this module does. */
-const REFUSED_OPTIONS = ["tls", "unix", "id"];
+const REFUSED_OPTIONS = ["tls", "unix", "id", "drainTimeoutMs"];
 
 /**
  * Serves like `Bun.serve`, with the certificate of a state. A swap closes nothing: connections continue as they began,

@@ -42,15 +42,19 @@ export async function openDenoFront(
   try {
     const front: Front<DenoHttpGeneration> = await Front.open<DenoHttpGeneration>(state, {
       listen: listenOn(address),
-      async start({ config }) {
-        await proveTlsConfig(config);
-        const accept = (client: Socket) => handshakes.accept(client, config);
+      async start(acceptor) {
+        await proveTlsConfig(acceptor.config);
+        const accept = (client: Socket) => handshakes.accept(client, acceptor);
         return new Handshakes<DenoHttpGeneration>({ server, accept, onSecure, onClientError: options.onClientError });
       },
     }, options);
-    void front.finished.then(() => server.stop());
+    void front.finished.then(() => {
+      handshakes[Symbol.dispose]();
+      server.stop();
+    });
     return front;
   } catch (error) {
+    handshakes[Symbol.dispose]();
     server.stop();
     throw error;
   }

@@ -1,12 +1,11 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
-import { RecentServers } from "../accept/recent_servers.ts";
-import { sharedBy, type TlsState } from "../accept/tls_state.ts";
-import { VerifiedClients } from "../accept/verified_clients.ts";
+import { createLineage } from "../accept/lineage.ts";
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { encodeProtocols } from "../config/options.ts";
 import { serverOptions } from "../config/server_options.ts";
-import type { TlsConfig } from "../config/tls_config.ts";
 import { type Peer, peerOf } from "../native/peers.ts";
 import type { Backend } from "../native/running_generations.ts";
 import type { DenoAcceptOptions, DenoNetAddr } from "./types.ts";
@@ -29,6 +28,7 @@ export interface HandshakesSetup<Server> {
 /** The backend of one generation that makes the handshakes itself. */
 export class Handshakes<Server> implements Backend<Server> {
   readonly server: Server;
+  readonly knowsClients = true;
   readonly #setup: HandshakesSetup<Server>;
 
   constructor(setup: HandshakesSetup<Server>) {
@@ -56,37 +56,41 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 /** Makes the handshakes of an HTTP server: as the acceptors of a state do, with the protocols of HTTP by default. */
 export class HttpHandshakes {
   readonly #lineage: Lineage;
-  readonly #servers = new WeakMap<TlsConfig, HandshakeServer>();
+  readonly #servers = new WeakMap<TlsAcceptor, HandshakeServer>();
   readonly #timeoutMs: number;
+  readonly #following: Disposable;
 
   constructor(state: TlsState, handshakeTimeoutMs = DEFAULT_TIMEOUT_MS) {
-    const { allowClient, challenges, maxContexts } = sharedBy(state);
-    this.#lineage = {
-      verifiedClients: new VerifiedClients(),
-      allowClient,
-      challenges,
-      servers: new RecentServers(maxContexts),
-      current: () => this.#serverOf(state.current()),
-    };
+    const shared = sharedBy(state);
+    // Only the front knows how to end what is relayed.
+    const drain = { ...shared.drain, when: shared.drain.when === "never" ? "never" : "trust" } as const;
+    this.#lineage = createLineage(() => this.#serverOf(state.acceptor()), { ...shared, drain });
+    const { connections } = this.#lineage;
+    this.#following = addFollower(state, { requireServable: () => {}, follow: () => connections.swapped() });
     this.#timeoutMs = handshakeTimeoutMs;
   }
 
-  accept(client: Socket, config: TlsConfig): Promise<TLSSocket> {
+  /** No client is accepted any more. */
+  [Symbol.dispose](): void {
+    this.#following[Symbol.dispose]();
+  }
+
+  accept(client: Socket, acceptor: TlsAcceptor): Promise<TLSSocket> {
     return new Promise((resolve, reject) => {
       const options = { handshakeTimeoutMs: this.#timeoutMs, noDelay: true };
-      this.#serverOf(config).begin(client, options, { succeed: resolve, fail: reject });
+      this.#serverOf(acceptor).begin(client, options, { succeed: resolve, fail: reject });
     });
   }
 
-  #serverOf(config: TlsConfig): HandshakeServer {
-    const known = this.#servers.get(config);
+  #serverOf(acceptor: TlsAcceptor): HandshakeServer {
+    const known = this.#servers.get(acceptor);
     if (known) return known;
-    const server = new HandshakeServer(config, this.#lineage, {
+    const server = new HandshakeServer(acceptor.config, acceptor.generation, this.#lineage, {
       options: (config, certifiedKey) => ({ ALPNProtocols: HTTP_PROTOCOLS, ...serverOptions(config, certifiedKey) }),
       prepare: () => {},
       use: () => {},
     });
-    this.#servers.set(config, server);
+    this.#servers.set(acceptor, server);
     return server;
   }
 }

@@ -1,4 +1,4 @@
-import type { TlsState } from "../accept/tls_state.ts";
+import { sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
 import { openServing } from "../native/serving.ts";
 import { unsupported } from "../unsupported.ts";
@@ -26,11 +26,15 @@ export class HttpServer implements DenoHttpServer {
     handler: DenoServeHandler,
   ): Promise<HttpServer> {
     const { onListen, signal, onError, handshakeTimeoutMs, onClientError, ...rest } = options;
-    const { drainTimeoutMs: _, mechanism: __, onTlsError: ___, hostname: ____, port: _____, ...others } = rest;
-    const { tcpBacklog, reusePort: ______, ...settings } = others;
+    const { mechanism: _, onTlsError: __, hostname: ___, port: ____, ...others } = rest;
+    const { tcpBacklog, reusePort: _____, ...settings } = others;
     const frontOptions = Object.entries({ handshakeTimeoutMs, onClientError });
     const frontOption = frontOptions.find(([, value]) => value !== undefined)?.[0];
-    const runtime = new DenoHttpRuntime({ ...settings, ...(onError && { onError }) }, handler);
+    const runtime = new DenoHttpRuntime(
+      { ...settings, ...(onError && { onError }) },
+      handler,
+      sharedBy(state).drain.when === "always",
+    );
     const serving = await openServing<DenoHttpGeneration>({
       state,
       runtime,

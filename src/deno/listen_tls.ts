@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { TlsState } from "../accept/tls_state.ts";
+import { sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { proveTlsConfig } from "../config/proof.ts";
 import { requireMs } from "../durations.ts";
 import { Front } from "../native/front.ts";
@@ -77,7 +77,10 @@ class TlsListener implements DenoTlsListener {
     const onSecure = ({ secure, peer }: SecureConnection) => listener.#add(new TlsConn(secure, peer));
     listener.#serving = await openServing<DenoTlsGeneration>({
       state,
-      runtime: new DenoTlsRuntime({ ...options, handshakeTimeoutMs }, (conn) => listener.#add(conn)),
+      runtime: new DenoTlsRuntime(
+        { ...options, handshakeTimeoutMs, drains: sharedBy(state).drain.when === "always" },
+        (conn) => listener.#add(conn),
+      ),
       address,
       options,
       needsFront: options.handshakeTimeoutMs === undefined

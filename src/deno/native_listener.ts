@@ -1,5 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { setTimeout as delay } from "node:timers/promises";
+import { Drain, type Drainable } from "../accept/drain.ts";
+import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
@@ -25,9 +27,10 @@ interface NativeTlsListener {
 interface AcceptSettings {
   readonly handshakeTimeoutMs: number;
   readonly onClientError?: DenoAcceptOptions["onClientError"];
-  readonly drainTimeoutMs?: number | undefined;
   /** How many names a listener may be asked for until another one takes its place. */
   readonly maxNames?: number;
+  /** Whether connections of replaced generations end. */
+  readonly drains: boolean;
 }
 
 declare const Deno: {
@@ -56,6 +59,7 @@ class ListenGeneration implements DenoTlsGeneration {
   readonly #onConn: (conn: DenoTlsConn) => void;
   readonly #conns = new Set<WeakRef<DenoTlsConn>>();
   readonly #collected = new FinalizationRegistry((ref: WeakRef<DenoTlsConn>) => this.#conns.delete(ref));
+  readonly #drain = new Drain<RememberedConn>();
   #isStopped = false;
 
   constructor(
@@ -73,6 +77,10 @@ class ListenGeneration implements DenoTlsGeneration {
 
   get port(): number {
     return this.#native.addr.port;
+  }
+
+  endConnections(limits: DrainLimits): void {
+    this.#drain.begin([...this.#conns].map((ref) => new RememberedConn(ref)), limits);
   }
 
   stop(): void {
@@ -104,8 +112,8 @@ class ListenGeneration implements DenoTlsGeneration {
   }
 
   async #shakeHands(conn: DenoTlsConn): Promise<void> {
-    const { handshakeTimeoutMs, onClientError, drainTimeoutMs = Infinity } = this.#settings;
-    if (drainTimeoutMs < Infinity) this.#remember(conn);
+    const { handshakeTimeoutMs, onClientError, drains } = this.#settings;
+    if (drains) this.#remember(conn);
     let hasTimedOut = false;
     const onTimeout = () => {
       hasTimedOut = true;
@@ -139,6 +147,23 @@ class ListenGeneration implements DenoTlsGeneration {
     const ref = new WeakRef(conn);
     this.#conns.add(ref);
     this.#collected.register(conn, ref);
+  }
+}
+
+/** A connection that the application may have forgotten. */
+class RememberedConn implements Drainable {
+  readonly #ref: WeakRef<DenoTlsConn>;
+
+  constructor(ref: WeakRef<DenoTlsConn>) {
+    this.#ref = ref;
+  }
+
+  endGently(): void {
+    this.#ref.deref()?.closeWrite().catch(() => {});
+  }
+
+  destroy(): void {
+    closeQuietly(this.#ref.deref());
   }
 }
 

@@ -1,15 +1,17 @@
+import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { TlsReloadError } from "../errors.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
+import { closeAfter, spreadOf } from "../native/spread.ts";
 import { startError } from "../native/start_error.ts";
 import { unsupported } from "../unsupported.ts";
 import { namedServing } from "./internals.ts";
 import { requireNative } from "./listen_tls_options.ts";
 import { askForAllNames, choosesByName } from "./named_keys.ts";
 import { nativeTlsOf } from "./native_tls.ts";
-import type { DenoNativeServer, DenoServeHandler } from "./types.ts";
+import type { DenoNativeServer, DenoServeHandler, DenoServeHandlerInfo } from "./types.ts";
 
 declare const Deno: {
   serve(options: object, handler: DenoServeHandler): DenoNativeServer;
@@ -35,11 +37,18 @@ export interface DenoAddress extends ListenAddress {
   readonly reusePort?: boolean | undefined;
 }
 
+/** What a handler asks, because Deno can change no handler later. */
+interface Ending {
+  /** Whether the response to a request is the last one of its connection, once connections end. */
+  ends: ((info: DenoServeHandlerInfo) => boolean) | undefined;
+}
+
 /** One `Deno.serve`. */
 export class ServeGeneration implements DenoHttpGeneration {
   readonly ended: Promise<void>;
   readonly exhausted: Promise<void> | undefined;
   readonly #native: DenoNativeServer;
+  readonly #ending: Ending | undefined;
   /** Undefined once the server is ending: Deno throws at an abort then, where no code can catch it. */
   #abort: AbortController | undefined = new AbortController();
   #shutdown: Promise<void> | undefined;
@@ -48,9 +57,11 @@ export class ServeGeneration implements DenoHttpGeneration {
    * Starts the server.
    *
    * @param start Calls `Deno.serve`, or what does the same.
+   * @param ending What its handler asks, if it does.
    * @param exhausted When another server must take the place of this one.
    */
-  constructor(start: (signal: AbortSignal) => DenoNativeServer, exhausted?: Promise<void>) {
+  constructor(start: (signal: AbortSignal) => DenoNativeServer, ending?: Ending, exhausted?: Promise<void>) {
+    this.#ending = ending;
     this.#native = started(() => start(this.#abort!.signal));
     this.exhausted = exhausted;
     this.ended = this.#native.finished.finally(() => this.#abort = undefined);
@@ -66,6 +77,13 @@ export class ServeGeneration implements DenoHttpGeneration {
     this.#abort = undefined;
     this.#shutdown = this.#native.shutdown();
     return this.#shutdown;
+  }
+
+  endConnections({ gentleMs }: DrainLimits): void {
+    if (!this.#ending) return;
+    const [begin, salt] = [performance.now(), Math.random()];
+    this.#ending.ends = ({ remoteAddr: { hostname, port } }) =>
+      performance.now() - begin >= gentleMs * spreadOf(`${hostname} ${port}`, salt);
   }
 
   stop(): void {
@@ -93,26 +111,31 @@ export class DenoHttpRuntime implements NativeRuntime<DenoHttpGeneration> {
   readonly #settings: DenoHttpSettings;
   readonly #handler: DenoServeHandler;
   #isRef = true;
+  readonly #drains: boolean;
 
   /**
    * Makes a runtime.
    *
    * @param settings The options of `Deno.serve`.
    * @param handler Answers requests, called by Deno itself.
+   * @param drains Whether connections of replaced generations end.
    */
-  constructor(settings: DenoHttpSettings, handler: DenoServeHandler) {
+  constructor(settings: DenoHttpSettings, handler: DenoServeHandler, drains = false) {
     this.#settings = settings;
     this.#handler = handler;
+    this.#drains = drains;
   }
 
   start({ config }: TlsAcceptor, address: DenoAddress): DenoHttpGeneration {
     const { options, exhausted } = nativeTlsOf(config);
+    const ending: Ending = { ends: undefined };
+    const handler = this.#drains ? endingHandler(this.#handler, ending) : this.#handler;
     if (choosesByName(config)) {
       const tls = { alpnProtocols: HTTP_PROTOCOLS, ...address, ...options };
-      return new ServeGeneration((signal) => this.#startNamed(tls, signal), exhausted);
+      return new ServeGeneration((signal) => this.#startNamed(tls, handler, signal), ending, exhausted);
     }
     const all = { ...this.#settings, ...address, ...options, onListen: () => {} };
-    return new ServeGeneration((signal) => Deno.serve({ ...all, signal }, this.#handler));
+    return new ServeGeneration((signal) => Deno.serve({ ...all, signal }, handler), ending);
   }
 
   async prove(server: DenoHttpGeneration, acceptor: TlsAcceptor): Promise<void> {
@@ -144,19 +167,26 @@ export class DenoHttpRuntime implements NativeRuntime<DenoHttpGeneration> {
     this.#isRef = false;
   }
 
-  #startNamed(options: object, signal: AbortSignal): DenoNativeServer {
+  #startNamed(options: object, handler: DenoServeHandler, signal: AbortSignal): DenoNativeServer {
     const { onError = internalServerError, automaticCompression } = this.#settings;
     const listener = Deno.listenTls(options);
     const onListen = () => {};
     return namedServing()!.serveHttpOnListener(
       listener,
       signal,
-      this.#handler,
+      handler,
       onError,
       onListen,
       automaticCompression,
     );
   }
+}
+
+function endingHandler(handler: DenoServeHandler, ending: Ending): DenoServeHandler {
+  return (request, info) => {
+    const response = handler(request, info);
+    return ending.ends?.(info) ? closeAfter(response) as Promise<Response> : response;
+  };
 }
 
 function noUnref(): TlsReloadError {

@@ -4,7 +4,7 @@ import { requireDeno, requireNet } from "./permissions.ts";
 import type { DenoHttpServer, DenoServeHandler, DenoServeOptions } from "./types.ts";
 
 /** Options of `Deno.serve` that the state decides, and that of a listener whose server would not have TLS. */
-const REFUSED_OPTIONS = ["cert", "key", "path"];
+const REFUSED_OPTIONS = ["cert", "key", "path", "drainTimeoutMs"];
 
 /**
  * Serves like `Deno.serve`, with the certificate of a state. A swap closes nothing: connections continue as they began,

@@ -1,14 +1,13 @@
 import type { Socket } from "node:net";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import { addFollower, type TlsState } from "../accept/tls_state.ts";
+import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { requireMs } from "../durations.ts";
 import type { Generation } from "./native_server.ts";
 import type { Listen, PublicListener } from "./public_listener.ts";
 import { Retry } from "./retry.ts";
 import { type Backend, destroyAll, RunningGeneration, RunningGenerations } from "./running_generations.ts";
 import { errorReporter, type ServingOptions } from "./serving_options.ts";
-import { takesTrustAway } from "./trust.ts";
+import { takesTrustAway } from "../accept/trust.ts";
 
 /** The parts of a front that differ between the runtimes. */
 export interface FrontDriver<Server> {
@@ -65,7 +64,7 @@ export class Front<Server> {
     this.#state = state;
     this.#driver = driver;
     this.#report = errorReporter(options);
-    this.#running = new RunningGenerations(first, options.drainTimeoutMs ?? Infinity, () => this.#finish());
+    this.#running = new RunningGenerations(first, sharedBy(state).drain, () => this.#finish());
     this.#tried = first.generation;
   }
 
@@ -81,9 +80,8 @@ export class Front<Server> {
     driver: FrontDriver<Server>,
     options: ServingOptions & { readonly mechanismReason?: string } = {},
   ): Promise<Front<Server>> {
-    requireMs("drainTimeoutMs", options.drainTimeoutMs ?? Infinity);
     const acceptor = state.acceptor();
-    const first = new RunningGeneration(acceptor.generation, await driver.start(acceptor));
+    const first = new RunningGeneration(acceptor, await driver.start(acceptor));
     const front = new Front(state, driver, options, first, acceptor.config);
     try {
       front.#listener = await driver.listen({
@@ -193,6 +191,7 @@ export class Front<Server> {
   #advance(): void {
     if (this.#isClosed || this.#tried >= this.#state.generation) return;
     this.#retry.reset();
+    this.#running.drainUntrusted(this.#state.current());
     this.#try();
     this.#running.serving.backend.refuseDirectConnections?.();
   }
@@ -209,7 +208,7 @@ export class Front<Server> {
     const acceptor = this.#state.acceptor();
     try {
       const backend = await this.#driver.start(acceptor);
-      this.#running.replaceServing(new RunningGeneration(acceptor.generation, backend));
+      this.#running.replaceServing(new RunningGeneration(acceptor, backend));
       this.#servingConfig = acceptor.config;
     } catch (error) {
       if (this.#tried < acceptor.generation) this.#report(error);

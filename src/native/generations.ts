@@ -1,7 +1,9 @@
 import { clearTimeout, setTimeout } from "node:timers";
+import { drainLimits, type DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { takesTrustAway } from "../accept/trust.ts";
+import { warn } from "../warnings.ts";
 import { ConnectionCount, connectionMark, type CountedSockets, type Marked } from "./connection_count.ts";
-import type { Drain } from "./drain.ts";
 import type { Listener } from "./listener.ts";
 import type { Generation, NativeServer } from "./native_server.ts";
 import type { HandoffTools, PublicSocket } from "./public_socket.ts";
@@ -14,8 +16,8 @@ export class RunningGeneration<Server extends NativeServer> {
   /** The port on which the server started: its first connections have it. */
   readonly port: number;
   readonly marks: Set<number>;
-  /** When a newer generation got the public socket. */
-  replacedAt: number | undefined;
+  /** When its connections end by force, once a newer generation has the public socket. */
+  forcedAt = Infinity;
   /** Whether the server may go on accepting; "gave up" has ended by itself, but not closed its listener. */
   phase: "running" | "exhausted" | "gave up" | "ended" = "running";
   connections = 0;
@@ -28,6 +30,14 @@ export class RunningGeneration<Server extends NativeServer> {
     this.listener = listener;
     this.port = server.port;
     this.marks = new Set([mark]);
+  }
+
+  /** Its connections end, unless they are ending earlier. */
+  drain(policy: DrainPolicy, newest: TlsAcceptor): void {
+    const limits = drainLimits(policy, takesTrustAway(this.acceptor.config, newest.config));
+    if (!limits) return;
+    if (this.forcedAt === Infinity) guarded(() => this.server.endConnections?.(limits));
+    this.forcedAt = Math.min(this.forcedAt, performance.now() + limits.forceMs);
   }
 
   /** It may get connections that carry these marks. */
@@ -55,9 +65,10 @@ export class Generations<Server extends NativeServer> {
   readonly #tools: HandoffTools;
   readonly #report: (error: unknown) => void;
   readonly #list: RunningGeneration<Server>[] = [];
+  /** Which connections of older generations end. */
+  policy: DrainPolicy;
   readonly #empty = Promise.withResolvers<void>();
   readonly #ending = new Set<Promise<void>>();
-  #drain: Drain;
   #public: PublicSocket | undefined;
   #count: ConnectionCount | undefined;
   /** The generations that got no connections when the count began: of others it may miss some. */
@@ -67,15 +78,21 @@ export class Generations<Server extends NativeServer> {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
 
-  constructor(tools: HandoffTools, drain: Drain, report: (error: unknown) => void) {
+  constructor(tools: HandoffTools, policy: DrainPolicy, report: (error: unknown) => void) {
     this.#tools = tools;
-    this.#drain = drain;
+    this.policy = policy;
     this.#report = report;
   }
 
-  /** Changes how generations end from now on. */
-  set drain(drain: Drain) {
-    this.#drain = drain;
+  /**
+   * The state has another configuration. Generations whose clients may be refused by it end; the last one by force only
+   * when another server has taken its place.
+   */
+  drainUntrusted(newest: TlsAcceptor): void {
+    for (const generation of this.#list) {
+      if (takesTrustAway(generation.acceptor.config, newest.config)) generation.drain(this.policy, newest);
+    }
+    this.#look(LOOK_EVERY_MS);
   }
 
   /** All of them. */
@@ -91,8 +108,9 @@ export class Generations<Server extends NativeServer> {
   /** Adds a generation that has the public socket now. The last one is replaced. */
   add(generation: RunningGeneration<Server>, publicSocket: PublicSocket): void {
     this.#public = publicSocket;
-    const last = this.#list.at(-1);
-    if (last) last.replacedAt = performance.now();
+    for (const each of this.#list) {
+      if (each.acceptor !== generation.acceptor) each.drain(this.policy, generation.acceptor);
+    }
     generation.own(publicSocket.queued.all);
     this.#list.push(generation);
     this.#look(LOOK_EVERY_MS);
@@ -137,7 +155,7 @@ export class Generations<Server extends NativeServer> {
     this.#public?.settle();
     const now = performance.now();
     for (const generation of this.#leaving) {
-      if (this.#drain.msLeft(generation, now) === 0) this.#end(generation);
+      if (generation.forcedAt <= now) this.#end(generation);
     }
     const sockets = this.#sockets;
     const isIn = (generation: RunningGeneration<Server>) => (descriptor: number) => {
@@ -149,8 +167,8 @@ export class Generations<Server extends NativeServer> {
       this.#count ??= this.#newCount();
       this.#advance();
     }
-    const untilForce = Math.min(...this.#leaving.map((generation) => this.#drain.msLeft(generation, now)));
-    this.#look(this.#count ? PAUSE_MS : Math.min(LOOK_EVERY_MS, untilForce));
+    const untilForce = Math.min(...this.#leaving.map(({ forcedAt }) => forcedAt - now));
+    this.#look(this.#count ? PAUSE_MS : Math.max(0, Math.min(LOOK_EVERY_MS, untilForce)));
   }
 
   get #sockets(): CountedSockets {
@@ -197,7 +215,7 @@ export class Generations<Server extends NativeServer> {
     const ended = generation.server.ended.then(() => {}, () => {});
     this.#ending.add(ended);
     try {
-      if (generation.phase !== "ended") this.#drain.end(generation);
+      if (generation.phase !== "ended") generation.server.stop();
     } catch (error) {
       this.#report(error);
     }
@@ -211,5 +229,14 @@ export class Generations<Server extends NativeServer> {
     if (!this.#isClosed || this.#list.length > 0) return;
     for (const mark of this.#public?.queued.all ?? []) this.#tools.marks.release(mark);
     if (this.#ending.size === 0) this.#empty.resolve();
+  }
+}
+
+/** A server that cannot end its connections gently ends them by force. */
+function guarded(end: () => void): void {
+  try {
+    end();
+  } catch (error) {
+    warn(error);
   }
 }

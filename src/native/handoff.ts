@@ -1,5 +1,5 @@
 import process from "node:process";
-import { addFollower, type TlsState } from "../accept/tls_state.ts";
+import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { unsupported } from "../unsupported.ts";
 import { messageOf } from "../warnings.ts";
 import { Handoff, type HandoffOptions, type HandoffSetting } from "./handoff_generations.ts";
@@ -96,7 +96,8 @@ export async function openHandoff<Server extends NativeServer>(
   address: ListenAddress,
   options: HandoffOptions = {},
 ): Promise<ServingGenerations<Server>> {
-  return await openHandoffOf({ state, runtime, options, follow: addFollower.bind(undefined, state) }, address);
+  const { drain } = sharedBy(state);
+  return await openHandoffOf({ state, runtime, options, drain, follow: addFollower.bind(undefined, state) }, address);
 }
 
 /** The same with a setting, for servers that follow one state after the other. */

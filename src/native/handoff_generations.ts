@@ -1,9 +1,7 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { requireMs } from "../durations.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
-import { Drain } from "./drain.ts";
 import { Generations } from "./generations.ts";
 import type { HandoffFollower, HandoffOptions, HandoffSetting } from "./handoff_setting.ts";
 import type { Generation, ListenAddress, NativeServer, ServingGenerations } from "./native_server.ts";
@@ -44,7 +42,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     this.mechanismReason = reason;
     this.#setting = setting;
     const report = (error: unknown) => this.#report(error);
-    const generations = new Generations<Server>(tools, drainOf(setting), report);
+    const generations = new Generations<Server>(tools, setting.drain, report);
     const starter = new ServerStarter(tools, setting.runtime, {
       onEnded: (server, error) => this.#serverEnded(server, error),
       onExhausted: (server) => this.#serverExhausted(server),
@@ -100,7 +98,6 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
 
   /** Serves with another setting from now on, as after a swap. Rejects if that fails, and goes on with the previous. */
   async adopt(setting: HandoffSetting<Server>): Promise<void> {
-    const drain = drainOf(setting);
     await proveCurrent(
       new ServerStarter(this.#tools, setting.runtime, { onEnded: () => {}, onExhausted: () => {} }),
       setting,
@@ -108,7 +105,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     this.#subscription?.[Symbol.dispose]();
     this.#setting = setting;
     this.#starter.runtime = setting.runtime;
-    this.#generations.drain = drain;
+    this.#generations.policy = setting.drain;
     this.#follow();
     this.follow();
     await this.#succession.running;
@@ -166,6 +163,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
 
   follow(): void {
     this.#succession.swapped();
+    this.#generations.drainUntrusted(this.#setting.state.acceptor());
   }
 
   #report(error: unknown): void {
@@ -202,9 +200,4 @@ async function proveCurrent<Server extends NativeServer>(
     starter.discard(await starter.startProved(acceptor));
     if (acceptor === state.acceptor()) return acceptor;
   }
-}
-
-function drainOf({ options: { drainTimeoutMs = Infinity } }: { readonly options: HandoffOptions }): Drain {
-  requireMs("drainTimeoutMs", drainTimeoutMs);
-  return new Drain(drainTimeoutMs);
 }

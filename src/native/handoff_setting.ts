@@ -1,15 +1,10 @@
+import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { Follower } from "../accept/tls_state.ts";
 import type { NativeRuntime, NativeServer } from "./native_server.ts";
 
 /** What a handoff takes beside where to listen. */
 export interface HandoffOptions {
-  /**
-   * How long the connections of a replaced generation may continue. Connections that are still open then are closed.
-   *
-   * @default {Infinity}
-   */
-  readonly drainTimeoutMs?: number | undefined;
   /**
    * Called with the error of a configuration that cannot serve. It is retried, with growing pauses, until it serves or
    * is replaced.
@@ -32,6 +27,8 @@ export interface HandoffSetting<Server extends NativeServer> {
   readonly follow: (follower: HandoffFollower) => Disposable;
   /** The runtime that starts the servers. */
   readonly runtime: NativeRuntime<Server>;
-  /** What to do with old generations and with those that do not start. */
+  /** Which connections of older generations end. */
+  readonly drain: DrainPolicy;
+  /** What to do with generations that do not start. */
   readonly options: HandoffOptions;
 }

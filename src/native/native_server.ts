@@ -1,3 +1,5 @@
+import type { DrainLimits } from "../accept/drain_options.ts";
+import type { Generation } from "../accept/live_connections.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 
@@ -23,6 +25,11 @@ export interface NativeServer {
    * Its connections continue.
    */
   readonly exhausted?: Promise<void> | undefined;
+  /**
+   * Begins to end its connections gently, spread over `gentleMs`, as far as the runtime can. Called once, when they are
+   * to end; {@linkcode NativeServer.stop} follows.
+   */
+  endConnections?(limits: DrainLimits): void;
   /** Ends it at once. Called when its last connection has ended, or when its drain is over. */
   stop(): void;
   /** Keeps the process running. */
@@ -48,13 +55,7 @@ export interface NativeRuntime<Server extends NativeServer> {
   requireServable(config: TlsConfig): void;
 }
 
-/** A generation that still serves connections. */
-export interface Generation {
-  /** Its number in the state. */
-  readonly generation: number;
-  /** How many connections it holds. */
-  readonly connections: number;
-}
+export type { Generation } from "../accept/live_connections.ts";
 
 /** The native servers of all generations behind one public address, whatever the mechanism. */
 export interface ServingGenerations<Server extends NativeServer> {

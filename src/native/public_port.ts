@@ -5,7 +5,7 @@ import type { ListenAddress, NativeServer } from "./native_server.ts";
 import { type HandoffTools, PublicSocket } from "./public_socket.ts";
 import { LOOPBACK, type ServerStarter } from "./server_starter.ts";
 import { servingError, typedError } from "./serving_error.ts";
-import { takesTrustAway } from "./trust.ts";
+import { takesTrustAway } from "../accept/trust.ts";
 
 /** What a {@linkcode PublicPort} works with. */
 export interface PublicPortParts<Server extends NativeServer> {

@@ -1,5 +1,9 @@
 import type { Socket } from "node:net";
-import { clearTimeout, setTimeout } from "node:timers";
+import { Drain, type Drainable } from "../accept/drain.ts";
+import { type DrainLimits, drainLimits, type DrainPolicy } from "../accept/drain_options.ts";
+import type { UsedConfig } from "../accept/live_connections.ts";
+import { takesTrustAway } from "../accept/trust.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
 import type { Generation } from "./native_server.ts";
 
 /** Serves the connections of one generation behind a front. */
@@ -10,18 +14,24 @@ export interface Backend<Server> {
   serve(client: Socket): void;
   /** Refuses connections that do not come through the front. Called when the state holds a newer configuration. */
   refuseDirectConnections?(): void;
+  /** Whether the backend judges its clients itself, so that a swap that takes trust away ends no others. */
+  readonly knowsClients?: boolean | undefined;
+  /** Begins to end its connections gently, as far as it can. Called once. Those that are left are destroyed. */
+  endConnections?(limits: DrainLimits): void;
   /** Called when newer connections go to another generation and the last one of this generation has ended. */
   stop?(): void;
 }
 
 /** One backend and its connections. */
 export class RunningGeneration<Server> implements Generation {
+  readonly config: TlsConfig;
   readonly generation: number;
   readonly backend: Backend<Server>;
   readonly clients = new Set<Socket>();
-  drainTimer: ReturnType<typeof setTimeout> | undefined;
+  isDraining = false;
 
-  constructor(generation: number, backend: Backend<Server>) {
+  constructor({ config, generation }: UsedConfig, backend: Backend<Server>) {
+    this.config = config;
     this.generation = generation;
     this.backend = backend;
   }
@@ -37,15 +47,16 @@ export class RunningGeneration<Server> implements Generation {
  */
 export class RunningGenerations<Server> {
   readonly #running = new Set<RunningGeneration<Server>>();
-  readonly #drainTimeoutMs: number;
+  readonly #policy: DrainPolicy;
+  readonly #drain = new Drain<RelayedClient>();
   readonly #onStopped: () => void;
   #serving: RunningGeneration<Server>;
   #isClosed = false;
 
-  constructor(first: RunningGeneration<Server>, drainTimeoutMs: number, onStopped: () => void) {
+  constructor(first: RunningGeneration<Server>, policy: DrainPolicy, onStopped: () => void) {
     this.#serving = first;
     this.#running.add(first);
-    this.#drainTimeoutMs = drainTimeoutMs;
+    this.#policy = policy;
     this.#onStopped = onStopped;
   }
 
@@ -66,11 +77,14 @@ export class RunningGenerations<Server> {
     const previous = this.#serving;
     this.#serving = next;
     this.#running.add(next);
-    if (previous.clients.size > 0 && this.#drainTimeoutMs < Infinity) {
-      previous.drainTimer = setTimeout(() => destroyAll(previous.clients), this.#drainTimeoutMs).unref();
-    }
+    this.#drainReplaced(previous, next.config);
     this.#stopIfUnused(previous);
     this.#stopIfUnused(next);
+  }
+
+  /** The state has another configuration, by which clients of these generations may be refused. */
+  drainUntrusted(config: TlsConfig): void {
+    for (const running of this.#running) if (isUntrusted(running, config)) this.#drainReplaced(running, config);
   }
 
   /** Forgets a connection that was closed. */
@@ -91,13 +105,40 @@ export class RunningGenerations<Server> {
     for (const { clients } of this.#running) destroyAll(clients);
   }
 
+  #drainReplaced(running: RunningGeneration<Server>, config: TlsConfig): void {
+    const limits = drainLimits(this.#policy, isUntrusted(running, config));
+    if (!limits || running.isDraining) return;
+    running.isDraining = true;
+    running.backend.endConnections?.(limits);
+    this.#drain.begin([...running.clients].map((client) => new RelayedClient(client, this.#drain)), limits);
+  }
+
   #stopIfUnused(running: RunningGeneration<Server>): void {
     const isServing = running === this.#serving && !this.#isClosed;
     if (isServing || running.clients.size > 0 || !this.#running.delete(running)) return;
-    clearTimeout(running.drainTimer);
     running.backend.stop?.();
     this.#onStopped();
   }
+}
+
+/** A client of a front, to which the front itself says nothing. */
+class RelayedClient implements Drainable {
+  readonly #client: Socket;
+
+  constructor(client: Socket, drain: Drain<RelayedClient>) {
+    this.#client = client;
+    client.once("close", () => drain.forget(this));
+  }
+
+  endGently(): void {}
+
+  destroy(): void {
+    this.#client.destroy();
+  }
+}
+
+function isUntrusted<Server>({ config, backend }: RunningGeneration<Server>, next: TlsConfig): boolean {
+  return !backend.knowsClients && takesTrustAway(config, next);
 }
 
 /** Destroys sockets. */

@@ -1,5 +1,4 @@
 import type { TlsState } from "../accept/tls_state.ts";
-import { requireMs } from "../durations.ts";
 import { unsupported } from "../unsupported.ts";
 import { handoffSupport, openHandoff } from "./handoff.ts";
 import type { ListenAddress, NativeRuntime, NativeServer, ServingGenerations } from "./native_server.ts";
@@ -37,8 +36,7 @@ export interface ServingPlan<Server extends NativeServer> {
 export async function openServing<Server extends NativeServer>(
   plan: ServingPlan<Server>,
 ): Promise<ServingGenerations<Server>> {
-  const { mechanism, drainTimeoutMs = Infinity } = plan.options;
-  requireMs("drainTimeoutMs", drainTimeoutMs);
+  const { mechanism } = plan.options;
   if (mechanism !== undefined && mechanism !== "handoff" && mechanism !== "front") {
     throw new TypeError(`Cannot serve: 'mechanism' must be "handoff" or "front": ${mechanism}`);
   }

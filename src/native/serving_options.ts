@@ -4,12 +4,6 @@ import { warn } from "../warnings.ts";
 /** What every server of this module that follows a state takes beside its own options. */
 export interface ServingOptions {
   /**
-   * How long the connections of a replaced generation may continue. Connections that are still open then are closed.
-   *
-   * @default {Infinity}
-   */
-  readonly drainTimeoutMs?: number | undefined;
-  /**
    * Forces the mechanism by which connections reach the newest native server. By default the handoff is used where it
    * works, and the front elsewhere; `mechanismReason` of the server says why.
    */

@@ -67,7 +67,7 @@ export const FRONT_RULES = [
 export interface FrontBounds {
   readonly swaps: number;
   readonly clients: number;
-  /** The connections of a generation are cut as soon as it is replaced, as `drainTimeoutMs` does after a while. */
+  /** The connections of a generation are cut as soon as it is replaced, as `graceMs` does after a while. */
   readonly drains?: boolean;
   /** What has failed is tried again. */
   readonly retries?: boolean;

@@ -64,7 +64,7 @@ const config = new TlsConfig(await issuePair("model"));
 
 /** A real front on a real port, which takes the steps of the machine. The only part that knows how a front is used. */
 class RealFront {
-  readonly #state = new TlsState(config);
+  readonly #state: TlsState;
   readonly #accepted = new EventEmitter();
   readonly #failed = new Set<number>();
   readonly #starts = new Map<number, PromiseWithResolvers<void>>();
@@ -79,7 +79,8 @@ class RealFront {
   #isFinished = false;
 
   constructor(drains: boolean) {
-    this.#options = { onTlsError: (error) => this.#errors.push(error), ...(drains && { drainTimeoutMs: 1 }) };
+    this.#options = { onTlsError: (error) => this.#errors.push(error) };
+    this.#state = new TlsState(config, drains ? { drain: { when: "always", graceMs: 1 } } : {});
   }
 
   async open(): Promise<void> {

@@ -139,10 +139,9 @@ test("Front makes the serving generation refuse direct connections as soon as th
   await front.finished;
 });
 
-test("Front closes the connections of a replaced generation after drainTimeoutMs, and no others", async () => {
-  const state = new TlsState(await newConfig());
-  const options: ServingOptions = { drainTimeoutMs: 1 };
-  const front = await openFront(state, ({ generation }) => echo(generation), options);
+test("Front closes the connections of a replaced generation after graceMs, and no others", async () => {
+  const state = new TlsState(await newConfig(), { drain: { when: "always", graceMs: 1 } });
+  const front = await openFront(state, ({ generation }) => echo(generation));
   const first = await connected(front.address.port);
   await first.hears("0\n");
   state.swap(await newConfig());

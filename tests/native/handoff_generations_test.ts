@@ -1,3 +1,4 @@
+import type { DrainOptions } from "../../mod.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -5,9 +6,9 @@ import { TlsReloadError } from "../../mod.ts";
 import type { FakeServer } from "../support/fake_kernel.ts";
 import { SECOND, SECOND_WITHOUT_TRUST, THIRD, World } from "../support/handoff_world.ts";
 
-async function opened(options?: Parameters<World["open"]>[0]): Promise<World> {
-  const world = new World();
-  await world.open(options);
+async function opened(drain?: DrainOptions): Promise<World> {
+  const world = new World(drain);
+  await world.open();
   return world;
 }
 
@@ -227,8 +228,8 @@ test("Handoff does not count sockets that are not connections of the server", as
   await close(world);
 });
 
-test("Handoff ends a replaced generation by force when drainTimeoutMs is over, the serving one never", async () => {
-  const world = await opened({ drainTimeoutMs: 300 });
+test("Handoff ends a replaced generation by force when graceMs is over, the serving one never", async () => {
+  const world = await opened({ when: "always", graceMs: 300 });
   const old = world.connect();
   world.runtime.acceptAll();
   const begin = performance.now();

@@ -6,8 +6,8 @@ import process from "node:process";
 import nodeTest from "node:test";
 import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
-import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
-import { addFollower } from "../../src/accept/tls_state.ts";
+import { type DrainOptions, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { addFollower, sharedBy } from "../../src/accept/tls_state.ts";
 import { handoffSupport, openHandoff } from "../../src/native/handoff.ts";
 import { Handoff, type HandoffOptions } from "../../src/native/handoff_generations.ts";
 import { type Kernel, KernelError } from "../../src/native/kernel.ts";
@@ -78,17 +78,25 @@ async function tools(): Promise<HandoffTools> {
   return tools;
 }
 
+interface OpenSetting {
+  readonly address?: ListenAddress;
+  readonly tools?: HandoffTools;
+  readonly drain?: DrainOptions;
+}
+
 async function open(
   make: (options?: DriverOptions) => TestRuntime,
-  setting: HandoffOptions & DriverOptions & { readonly address?: ListenAddress; readonly tools?: HandoffTools } = {},
+  setting: HandoffOptions & DriverOptions & OpenSetting = {},
 ): Promise<Opened> {
-  const state = new TlsState(configOf(0));
+  const state = new TlsState(configOf(0), { drain: setting.drain });
   const runtime = make(setting);
   const errors: unknown[] = [];
   const shared = setting.tools ?? await tools();
   const options = { onTlsError: (error: unknown) => errors.push(error), ...setting };
   const follow = addFollower.bind(undefined, state);
-  const handoff = await Handoff.open(shared, "test", setting.address ?? LOOPBACK, { state, runtime, options, follow });
+  const { drain } = sharedBy(state);
+  const served = { state, runtime, options, drain, follow };
+  const handoff = await Handoff.open(shared, "test", setting.address ?? LOOPBACK, served);
   const { port } = handoff.address;
   const server: Opened = {
     state,
@@ -319,8 +327,8 @@ for (const make of NATIVE_RUNTIMES) {
     plain.close();
   });
 
-  test(`handoff of ${name}: drainTimeoutMs ends the connections of a replaced generation`, async () => {
-    const server = await open(make, { drainTimeoutMs: 200 });
+  test(`handoff of ${name}: graceMs ends the connections of a replaced generation`, async () => {
+    const server = await open(make, { drain: { when: "always", graceMs: 200, spreadMs: 0 } });
     const old = await server.dial();
     server.swap();
     const fresh = await server.dial();

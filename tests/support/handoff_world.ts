@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { TlsState } from "../../mod.ts";
-import { addFollower } from "../../src/accept/tls_state.ts";
+import { type DrainOptions, TlsState } from "../../mod.ts";
+import { addFollower, sharedBy } from "../../src/accept/tls_state.ts";
 import { Handoff, type HandoffOptions } from "../../src/native/handoff_generations.ts";
 import { Marks } from "../../src/native/marks.ts";
 import { issueCa, issueServer } from "./certificates.ts";
@@ -28,7 +28,7 @@ export class World {
   readonly runtime = new FakeRuntime(this.kernel);
   readonly dummy = this.kernel.openDummy();
   readonly marks = new Marks(this.dummy);
-  readonly state = new TlsState(FIRST);
+  readonly state: TlsState;
   readonly errors: unknown[] = [];
   readonly flaws: string[] = [];
   handoff!: Handoff<FakeServer>;
@@ -36,12 +36,17 @@ export class World {
   /** A socket that got the descriptor number of a server that died. */
   reused: number | undefined;
 
+  constructor(drain?: DrainOptions) {
+    this.state = new TlsState(FIRST, { drain });
+  }
+
   async open(options: HandoffOptions = {}): Promise<void> {
     const tools = { kernel: this.kernel, marks: this.marks, dummy: this.dummy, publicCookies: new Set<bigint>() };
     this.handoff = await Handoff.open(tools, "fake", { port: 443 }, {
       state: this.state,
       runtime: this.runtime,
       options: { onTlsError: (error) => this.errors.push(error), ...options },
+      drain: sharedBy(this.state).drain,
       follow: addFollower.bind(undefined, this.state),
     });
   }

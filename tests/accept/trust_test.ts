@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import test from "node:test";
-import { takesTrustAway } from "../../src/native/trust.ts";
+import { takesTrustAway } from "../../src/accept/trust.ts";
 import { issueCa, issueServer } from "../support/certificates.ts";
 import { configOf as issuedConfig } from "../support/peers.ts";
 

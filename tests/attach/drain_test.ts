@@ -1,0 +1,146 @@
+import { assert, assertEquals } from "@std/assert";
+import { once } from "node:events";
+import { connect as connectHttp2, createSecureServer } from "node:http2";
+import { createServer as createHttpsServer } from "node:https";
+import process from "node:process";
+import test from "node:test";
+import { type ConnectionOptions, createServer as createTlsServer, type Server, type TLSSocket } from "node:tls";
+import { TlsState } from "../../mod.ts";
+import { attach } from "../../src/node.ts";
+import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
+import { HttpConnection } from "../support/http.ts";
+import { closed, configOf, dial, portOf } from "../support/peers.ts";
+import { until } from "../support/tcp.ts";
+
+const isBun = process.versions["bun"] !== undefined;
+const server = await issueServer("drain");
+const [kept, removed] = [await issueCa("kept"), await issueCa("removed")];
+const clientOf = async (name: string, issuer: typeof kept) => {
+  const { cert, key } = await issueClient(name, { issuer });
+  return { cert, key };
+};
+const [stays, leaves] = [await clientOf("stays", kept), await clientOf("leaves", removed)];
+const both = configOf(server, { clientAuth: { ca: kept.cert + removed.cert, mode: "required" } });
+const one = configOf(server, { clientAuth: { ca: kept.cert, mode: "required" } });
+
+const SERVERS = {
+  tls: (state: TlsState): Server =>
+    createTlsServer(state.tls, (socket) => {
+      // Not by pipe(), which stops to read when the server has ended its side.
+      socket.on("error", () => {}).on("data", (chunk) => socket.write(chunk));
+    }),
+  https: (state: TlsState): Server => createHttpsServer(state.tls, (_request, response) => response.end("pong")),
+  http2: (state: TlsState): Server =>
+    createSecureServer({ ...state.tls, allowHTTP1: true }, (_request, response) => response.end("pong")),
+};
+const KINDS = isBun ? ["tls", "http2"] as const : ["tls", "https", "http2"] as const;
+
+async function start(kind: keyof typeof SERVERS, state: TlsState) {
+  const server = SERVERS[kind](state);
+  const attachment = attach(state, server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const stop = async () => {
+    attachment[Symbol.dispose]();
+    (server as { closeAllConnections?: () => void }).closeAllConnections?.();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  };
+  return { server, attachment, port: portOf(server), stop };
+}
+
+/** Whether a connection still answers. */
+async function answers(client: TLSSocket): Promise<boolean> {
+  const data = once(client, "data");
+  client.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  await data;
+  return true;
+}
+
+for (const kind of KINDS) {
+  test(`attach(): a ${kind} server disconnects the live client of a removed authority within a second, no other`, async () => {
+    const state = new TlsState(both);
+    const { attachment, port, stop } = await start(kind, state);
+    const options: ConnectionOptions = { ALPNProtocols: ["http/1.1"] };
+    const staying = await dial(port, { ...options, ...stays });
+    const leaving = await dial(port, { ...options, ...leaves });
+    for (const client of [staying, leaving]) assert(await answers(client));
+    assertEquals(attachment.generations, [{ generation: 0, connections: 2 }]);
+    const begin = performance.now();
+    state.swap(one);
+    await closed(leaving);
+    assert(performance.now() - begin < 1_000);
+    assert(await answers(staying));
+    assertEquals(attachment.generations, [{ generation: 0, connections: 1 }, { generation: 1, connections: 0 }]);
+    staying.destroy();
+    await until(() => attachment.generations.length === 1);
+    await stop();
+  });
+
+  test(`attach(): a ${kind} server drains the connections of a replaced generation with "always"`, async () => {
+    const state = new TlsState(both, { drain: { when: "always", spreadMs: 50 } });
+    const { attachment, port, stop } = await start(kind, state);
+    const old = await dial(port, { ALPNProtocols: ["http/1.1"], ...stays });
+    assert(await answers(old));
+    state.swap(both);
+    await closed(old);
+    const fresh = await dial(port, { ALPNProtocols: ["http/1.1"], ...stays });
+    assert(await answers(fresh));
+    fresh.destroy();
+    await until(() => attachment.generations.every(({ connections }) => connections === 0));
+    await stop();
+  });
+}
+
+test("attach(): an http2 server sends GOAWAY, and finishes the streams that are open", async () => {
+  const state = new TlsState(both, { drain: { when: "always", spreadMs: 50 } });
+  const release = Promise.withResolvers<void>();
+  const server = createSecureServer(state.tls, async (_request, response) => {
+    response.write("first ");
+    await release.promise;
+    response.end("last");
+  });
+  const attachment = attach(state, server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const client = connectHttp2(`https://localhost:${portOf(server)}`, { rejectUnauthorized: false, ...stays });
+  const request = client.request({ ":path": "/" });
+  let body = "";
+  request.on("data", (chunk) => body += chunk);
+  await once(request, "data");
+  const goaway = once(client, "goaway");
+  const [end, close] = [once(request, "end"), once(client, "close")];
+  state.swap(both);
+  await goaway;
+  release.resolve();
+  await end;
+  assertEquals(body, "first last");
+  await close;
+  attachment[Symbol.dispose]();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+});
+
+test(
+  "attach(): an https server finishes the response that it is at, and says that it is the last",
+  { skip: isBun && "https servers of Bun cannot be attached" },
+  async () => {
+    const state = new TlsState(both, { drain: { when: "always", spreadMs: 50 } });
+    const release = Promise.withResolvers<void>();
+    const server = createHttpsServer(async (_request, response) => {
+      await release.promise;
+      response.end("done");
+    });
+    const attachment = attach(state, server);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const connection = await HttpConnection.open(portOf(server), stays);
+    connection.send("/");
+    await once(server, "request");
+    state.swap(both);
+    setTimeout(() => release.resolve(), 200);
+    const { headers, text } = await connection.answer();
+    assertEquals([headers.get("connection"), text], ["close", "done"]);
+    await closed(connection.socket);
+    attachment[Symbol.dispose]();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  },
+);

@@ -1,0 +1,113 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { once } from "node:events";
+import process from "node:process";
+import test from "node:test";
+import { type DrainOptions, TlsState } from "../../mod.ts";
+import { serve } from "../../src/bun.ts";
+import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
+import { HttpConnection } from "../support/http.ts";
+import { closed, configOf } from "../support/peers.ts";
+import { ON_LINUX } from "../support/ports.ts";
+
+const isBun = process.versions["bun"] !== undefined;
+const ON_BUN = { skip: isBun ? false : "needs Bun" };
+const ON = { handoff: isBun ? ON_LINUX : ON_BUN, front: ON_BUN };
+const LOOPBACK = { hostname: "127.0.0.1", port: 0, idleTimeout: 255 };
+const issued = await issueServer("drain");
+const [kept, removed] = [await issueCa("kept"), await issueCa("removed")];
+const { cert, key } = await issueClient("client", { issuer: kept });
+const both = configOf(issued, { clientAuth: { ca: kept.cert + removed.cert, mode: "required" } });
+const one = configOf(issued, { clientAuth: { ca: kept.cert, mode: "required" } });
+
+for (const mechanism of ["handoff", "front"] as const) {
+  const open = async (drain: DrainOptions, release = Promise.resolve()) => {
+    const state = new TlsState(both, { drain });
+    const shared = new Response(null, { status: 204 });
+    const server = await serve(state, {
+      ...LOOPBACK,
+      mechanism,
+      routes: { "/static": new Response("static") },
+      async fetch(request) {
+        const { pathname } = new URL(request.url);
+        if (pathname === "/socket") return void server.upgrade(request);
+        if (pathname === "/slow") await release;
+        return pathname === "/shared" ? shared : new Response("fresh");
+      },
+      websocket: { message: (socket, message) => void socket.send(message) },
+    });
+    assertEquals(server.mechanism, mechanism);
+    return { state, server, dial: () => HttpConnection.open(server.port, { cert, key }) };
+  };
+
+  test(
+    `serve() of ./bun ends the older generations gently when an authority is removed (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      const release = Promise.withResolvers<void>();
+      const { state, server, dial } = await open({ spreadMs: 2_000 }, release.promise);
+      const [idle, slow, asking, routed, socket] = await Promise.all([0, 1, 2, 3, 4].map(dial));
+      for (const connection of [idle!, slow!, asking!, routed!]) await connection.ask("/");
+      await socket!.upgrade("/socket");
+      slow!.send("/slow");
+      const begin = performance.now();
+      state.swap(one);
+      const goodbye = socket!.read(4);
+      // Each answers until its moment has come, and says so then.
+      for (const [connection, path] of [[asking!, "/shared"], [routed!, "/static"]] as const) {
+        let answer = await connection.ask(path);
+        while (answer.headers.get("connection") !== "close") {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          answer = await connection.ask(path);
+        }
+        assert(answer.status === 200 || answer.status === 204);
+        await closed(connection.socket);
+      }
+      assert(performance.now() - begin < 1_800, "before the end by force");
+      assertEquals([...await goodbye], [0x88, 2, 1001 >> 8, 1001 & 0xff]);
+      await closed(idle!.socket);
+      release.resolve();
+      const answer = await slow!.answer();
+      assertEquals([answer.headers.get("connection"), answer.text], ["close", "fresh"]);
+      await closed(slow!.socket);
+      const fresh = await dial();
+      await new Promise((resolve) => setTimeout(resolve, 1_100));
+      assertEquals((await fresh.ask("/shared")).headers.get("connection"), undefined);
+      fresh.close();
+      await server.stop(true);
+    },
+  );
+
+  test(
+    `serve() of ./bun ends by force what does not end gently, and nothing with "never" (${mechanism})`,
+    ON[mechanism],
+    async () => {
+      for (const when of ["always", "never"] as const) {
+        const release = Promise.withResolvers<void>();
+        const { state, server, dial } = await open({ when, spreadMs: 100, graceMs: 400 }, release.promise);
+        const slow = await dial();
+        slow.send("/slow");
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        const begin = performance.now();
+        state.swap(when === "always" ? both : one);
+        if (when === "always") {
+          await once(slow.socket, "close");
+          assert(performance.now() - begin >= 299);
+        } else {
+          await new Promise((resolve) => setTimeout(resolve, 800));
+          release.resolve();
+          assertEquals((await slow.answer()).text, "fresh");
+          slow.close();
+        }
+        release.resolve();
+        await server.stop(true);
+      }
+    },
+  );
+}
+
+test("serve() of ./bun refuses drainTimeoutMs, which was an option before", ON_BUN, async () => {
+  await assertRejects(
+    () => serve(new TlsState(one), { ...LOOPBACK, drainTimeoutMs: 1, fetch: () => new Response() }),
+    TypeError,
+  );
+});
