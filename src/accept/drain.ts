@@ -45,14 +45,18 @@ export class Drain<T extends Drainable> {
 
   /** Begins to end connections. Those that are ending already are left to it. */
   begin(connections: Iterable<T>, limits: DrainLimits): void {
-    const isEnding = (connection: T) => [...this.#batches].some((batch) => batch.has(connection));
-    const chosen = [...connections].filter((connection) => !isEnding(connection));
+    const chosen = [...connections].filter((connection) => !this.#isEnding(connection));
     if (chosen.length > 0) this.#batches.add(new Batch(chosen, limits, (batch) => this.#batches.delete(batch)));
   }
 
   /** A connection has ended. */
   forget(connection: T): void {
     for (const batch of this.#batches) batch.forget(connection);
+  }
+
+  #isEnding(connection: T): boolean {
+    for (const batch of this.#batches) if (batch.has(connection)) return true;
+    return false;
   }
 }
 

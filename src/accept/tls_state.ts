@@ -86,7 +86,7 @@ export let addFollower: (state: TlsState, follower: Follower) => Disposable;
  * The current TLS configuration of a server: one reference, replaced whole.
  *
  * A server keeps one state for its life and takes {@linkcode TlsState.acceptor} for each connection that it accepts;
- * the renewal hook calls {@linkcode TlsState.swap}. A swap closes nothing: connections and handshakes that have begun
+ * the renewal hook calls {@linkcode TlsState.swap}. A swap closes nothing but what the option `drain` says: connections and handshakes that have begun
  * keep their configuration, and every connection accepted later gets the new one. A client whose handshake spans a swap
  * must satisfy the client authentication of both.
  *

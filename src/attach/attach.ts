@@ -22,7 +22,7 @@ const attachments = new WeakMap<Server, Attachment>();
 
 /**
  * Makes a server of `node:tls`, `node:https` or `node:http2` follow a state: it serves each connection with the
- * configuration that is current when the connection is accepted. A swap closes nothing.
+ * configuration that is current when the connection is accepted. A swap closes nothing but what `drain` of the state says.
  *
  * The server needs no certificate of its own. The configuration decides about certificate, key, client authentication,
  * ALPN, versions, cipher suites and groups. What the configuration leaves open stays as the server was created, as far

@@ -8,7 +8,7 @@ import type { BunServeOptions, BunServer, BunWebSocket } from "./types.ts";
 const REFUSED_OPTIONS = ["tls", "unix", "id", "drainTimeoutMs"];
 
 /**
- * Serves like `Bun.serve`, with the certificate of a state. A swap closes nothing: connections continue as they began,
+ * Serves like `Bun.serve`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they began,
  * and each connection that is accepted after it gets the new certificate.
  *
  * Takes the options of `Bun.serve` except `tls`, `unix`, `id` and `http3`; handlers are called with the server returned

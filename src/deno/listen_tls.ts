@@ -14,7 +14,7 @@ import { closedError, TlsConn } from "./tls_conn.ts";
 import type { DenoListenTlsOptions, DenoNetAddr, DenoTlsConn, DenoTlsListener } from "./types.ts";
 
 /**
- * Listens like `Deno.listenTls`, with the certificate of a state. A swap closes nothing: connections continue as they
+ * Listens like `Deno.listenTls`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they
  * began, and each connection that is accepted after it gets the new certificate.
  *
  * Connections arrive with their handshake complete, so that one bad or slow client neither ends nor holds up the loop.

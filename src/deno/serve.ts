@@ -7,7 +7,7 @@ import type { DenoHttpServer, DenoServeHandler, DenoServeOptions } from "./types
 const REFUSED_OPTIONS = ["cert", "key", "path", "drainTimeoutMs"];
 
 /**
- * Serves like `Deno.serve`, with the certificate of a state. A swap closes nothing: connections continue as they began,
+ * Serves like `Deno.serve`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they began,
  * and each connection that is accepted after it gets the new certificate.
  *
  * | mechanism | where | how |
