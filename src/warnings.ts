@@ -5,6 +5,16 @@ export function warn(error: unknown): void {
   process.emitWarning(isPrintable(error) ? error : messageOf(error));
 }
 
+/** Calls a function of the user. What it throws, or its promise rejects with, becomes a warning and ends nothing. */
+export function guarded(call: () => unknown): void {
+  try {
+    const result = call();
+    if (result instanceof Promise) result.catch(warn);
+  } catch (error) {
+    warn(error);
+  }
+}
+
 /** The runtime prints the warning later. An error whose properties throw would end the process then. */
 function isPrintable(error: unknown): error is Error {
   try {

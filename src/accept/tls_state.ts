@@ -2,7 +2,7 @@ import { kindOf, requireOptions } from "../arguments.ts";
 import { tlsOptions, type TlsServerOptions } from "../config/server_options.ts";
 import type { CertifiedKeyInit } from "../config/certified_key.ts";
 import { requireOneKey, TlsConfig } from "../config/tls_config.ts";
-import { warn } from "../warnings.ts";
+import { guarded } from "../warnings.ts";
 import { AlpnChallenges } from "./alpn_challenges.ts";
 import type { AllowClient } from "./client_identity.ts";
 import { type DrainOptions, drainPolicyOf } from "./drain_options.ts";
@@ -251,16 +251,6 @@ export class TlsState {
     const subscription = { notify: (swap: TlsSwap) => guarded(() => listener(swap)) };
     this.#listeners.add(subscription);
     return { [Symbol.dispose]: () => void this.#listeners.delete(subscription) };
-  }
-}
-
-/** Reports an error as a process warning, so that it stops neither the swap nor another listener. */
-function guarded(call: () => unknown): void {
-  try {
-    const result = call();
-    if (result instanceof Promise) result.catch(warn);
-  } catch (error) {
-    warn(error);
   }
 }
 

@@ -1,12 +1,8 @@
 import type { TlsReloadError } from "../errors.ts";
-import { warn } from "../warnings.ts";
+import { guarded } from "../warnings.ts";
 import type { AttachOptions } from "./attachment.ts";
 
 /** Calls the listener of the user. An error that the listener throws is emitted as a process warning. */
 export function reportTlsError(listener: AttachOptions["onTlsError"], error: TlsReloadError): void {
-  try {
-    listener?.(error);
-  } catch (thrown) {
-    warn(thrown);
-  }
+  guarded(() => listener?.(error));
 }

@@ -8,6 +8,7 @@ import { encodeProtocols } from "../config/options.ts";
 import { serverOptions } from "../config/server_options.ts";
 import { type Peer, peerOf } from "../native/peers.ts";
 import type { Backend } from "../native/running_generations.ts";
+import { guarded } from "../warnings.ts";
 import type { DenoAcceptOptions, DenoNetAddr } from "./types.ts";
 
 /** A connection whose handshake is complete. */
@@ -45,7 +46,7 @@ export class Handshakes<Server> implements Backend<Server> {
       client.allowHalfOpen = true;
       secure.allowHalfOpen = true;
       onSecure({ secure, peer });
-    }).catch((error) => onClientError?.(error));
+    }).catch((error) => guarded(() => onClientError?.(error)));
   }
 }
 

@@ -11,6 +11,7 @@ import { startError } from "../native/start_error.ts";
 import { requireNative } from "./listen_tls_options.ts";
 import { type NativeTls, nativeTlsOf } from "./native_tls.ts";
 import { askForAllNames } from "./named_keys.ts";
+import { guarded } from "../warnings.ts";
 import type { DenoAddress } from "./native_server.ts";
 import type { DenoAcceptOptions, DenoNetAddr, DenoTlsConn } from "./types.ts";
 
@@ -125,11 +126,10 @@ class ListenGeneration implements DenoTlsGeneration {
     } catch (cause) {
       closeQuietly(conn);
       if (this.#isProof(conn)) return;
-      onClientError?.(
-        hasTimedOut
-          ? refusal("HANDSHAKE_TIMEOUT", `no handshake within ${handshakeTimeoutMs} ms`, cause)
-          : refusal("HANDSHAKE_FAILED", cause instanceof Error ? cause.message : String(cause), cause),
-      );
+      const error = hasTimedOut
+        ? refusal("HANDSHAKE_TIMEOUT", `no handshake within ${handshakeTimeoutMs} ms`, cause)
+        : refusal("HANDSHAKE_FAILED", cause instanceof Error ? cause.message : String(cause), cause);
+      guarded(() => onClientError?.(error));
       return;
     } finally {
       clearTimeout(timer);

@@ -1,7 +1,7 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
-import { warn } from "../warnings.ts";
+import { guarded, warn } from "../warnings.ts";
 import { Generations } from "./generations.ts";
 import type { HandoffFollower, HandoffOptions, HandoffSetting } from "./handoff_setting.ts";
 import type { Generation, ListenAddress, NativeServer, ServingGenerations } from "./native_server.ts";
@@ -168,7 +168,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
 
   #report(error: unknown): void {
     const { onTlsError = warn } = this.#setting.options;
-    queueMicrotask(() => onTlsError(error));
+    queueMicrotask(() => guarded(() => onTlsError(error)));
   }
 
   #follow(): void {

@@ -1,5 +1,5 @@
 import type { Mechanism } from "./native_server.ts";
-import { warn } from "../warnings.ts";
+import { guarded, warn } from "../warnings.ts";
 
 /** What every server of this module that follows a state takes beside its own options. */
 export interface ServingOptions {
@@ -18,12 +18,12 @@ export interface ServingOptions {
 }
 
 /**
- * How a server reports errors: in a microtask, so that an exception of the callback becomes an uncaught exception of
- * its own and holds up no connection.
+ * How a server reports errors: in a microtask, after the swap or the attempt that has failed. An error that the callback
+ * throws is emitted as a process warning, and holds up no connection.
  *
  * @param options The options of the server.
  * @returns Reports one error.
  */
 export function errorReporter({ onTlsError = warn }: ServingOptions): (error: unknown) => void {
-  return (error) => queueMicrotask(() => onTlsError(error));
+  return (error) => queueMicrotask(() => guarded(() => onTlsError(error)));
 }

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { createServer as createHttpsServer } from "node:https";
@@ -241,6 +241,24 @@ test("an attached server reports the runtime's refusals to onTlsError as well", 
   const { code, cause } = await reported.promise;
   assertEquals([code, cause instanceof Error], ["CLIENT_UNAUTHORIZED", true]);
   await stop();
+});
+
+test("an attached server serves on when onTlsError throws or rejects", { skip: ON_BUN }, async () => {
+  const wrong = [
+    () => {
+      throw new Error("onTlsError throws");
+    },
+    () => Promise.reject(new Error("onTlsError rejects")),
+  ];
+  for (const onTlsError of wrong) {
+    const { port, stop } = await start(new TlsState(a), {}, { onTlsError });
+    const warned = once(process, "warning");
+    const garbage = await dialTcp(port);
+    garbage.end("garbage");
+    assertMatch((await warned)[0].message, /^onTlsError (?:throws|rejects)$/);
+    assertEquals((await visit(port)).fingerprint256, first.fingerprint256);
+    await stop();
+  }
 });
 
 test("attach() makes an https server without a certificate serve", { skip: ON_BUN }, async () => {

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -166,6 +166,27 @@ for (const mechanism of ["handoff", "front"] as const) {
       await done;
     },
   );
+
+  test(`listenTls() serves on when onClientError throws or rejects (${mechanism})`, ON[mechanism], async () => {
+    const wrong = [
+      () => {
+        throw new Error("onClientError throws");
+      },
+      () => Promise.reject(new Error("onClientError rejects")),
+    ];
+    for (const onClientError of wrong) {
+      const listener = await listenTls(await newState(), { ...LOOPBACK, mechanism, onClientError });
+      const done = accepts(listener, echo);
+      const warned = once(process, "warning");
+      const garbage = await dialTcp(listener.addr.port);
+      garbage.end("garbage");
+      assertMatch((await warned)[0].message, /^onClientError (?:throws|rejects)$/);
+      await closed(garbage);
+      (await dial(listener.addr.port)).destroy();
+      listener.close();
+      await done;
+    }
+  });
 
   test(`close() of listenTls() ends the loop and a waiting accept() (${mechanism})`, ON[mechanism], async () => {
     const listener = await listenTls(await newState(), { ...LOOPBACK, mechanism });

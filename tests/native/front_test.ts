@@ -1,6 +1,7 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import process from "node:process";
 import test from "node:test";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import { Front, type FrontDriver } from "../../src/native/front.ts";
@@ -174,6 +175,29 @@ test("Front.open() rejects when the port is taken, and stops the backend that it
 test("Front.open() rejects when the first generation does not start", async () => {
   const state = new TlsState(await newConfig());
   await assertRejects(() => openFront(state, () => Promise.reject(new Error("bad"))), Error, "bad");
+});
+
+test("Front serves on when onTlsError throws or rejects", async () => {
+  const wrong = [
+    () => {
+      throw new Error("onTlsError throws");
+    },
+    () => Promise.reject(new Error("onTlsError rejects")),
+  ];
+  for (const onTlsError of wrong) {
+    const state = new TlsState(await newConfig());
+    const front = await openFront(state, ({ generation }) => {
+      if (generation === 1) throw new Error("generation 1 does not start");
+      return echo(generation);
+    }, { onTlsError });
+    const warned = once(process, "warning");
+    state.swap(await newConfig());
+    assertMatch((await warned)[0].message, /^onTlsError (?:throws|rejects)$/);
+    const client = await connected(front.address.port);
+    await client.hears("0\n");
+    front.destroy();
+    await front.finished;
+  }
 });
 
 test("Front retries a generation that could not start, and reports it once", async () => {

@@ -1,8 +1,9 @@
-import type { DrainOptions } from "../../mod.ts";
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { once } from "node:events";
+import process from "node:process";
 import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { TlsReloadError } from "../../mod.ts";
+import { type DrainOptions, TlsReloadError } from "../../mod.ts";
 import type { FakeServer } from "../support/fake_kernel.ts";
 import { SECOND, SECOND_WITHOUT_TRUST, THIRD, World } from "../support/handoff_world.ts";
 
@@ -43,6 +44,27 @@ test("Handoff lets the previous server serve again when a proof fails, and retri
   // Reported once, however often it fails.
   assertEquals([proofs, codes(world)], [3, ["CONFIG_UNUSABLE"]]);
   await close(world);
+});
+
+test("Handoff serves on when onTlsError throws or rejects", async () => {
+  const wrong = [
+    () => {
+      throw new Error("onTlsError throws");
+    },
+    () => Promise.reject(new Error("onTlsError rejects")),
+  ];
+  for (const onTlsError of wrong) {
+    const world = await opened({ onTlsError });
+    let proofs = 0;
+    world.runtime.beforeProof = () => {
+      if (++proofs === 1) throw new TlsReloadError("CONFIG_UNUSABLE", "no");
+    };
+    const warned = once(process, "warning");
+    world.state.swap(SECOND);
+    assertMatch((await warned)[0].message, /^onTlsError (?:throws|rejects)$/);
+    await world.newestServes();
+    await close(world);
+  }
 });
 
 test("Handoff keeps connections waiting while nobody may serve them: an authority was removed", async () => {
