@@ -22,7 +22,7 @@ export interface HandshakeOptions {
   readonly signal?: AbortSignal | undefined;
   readonly handshakeTimeoutMs: number;
   readonly noDelay: boolean;
-  /** Called with the ClientHello before it is answered. An error that it throws refuses the client. */
+  /** Called with the ClientHello before it is answered. An error that it throws, or a promise, refuses the client. */
   readonly onClientHello?: ((hello: ClientHello) => void) | undefined;
 }
 
@@ -161,7 +161,7 @@ export class HandshakeServer {
     }
     readClientHello(socket).then((hello) => {
       if (socket.destroyed) return;
-      options.onClientHello?.(hello);
+      requireNoPromise(options.onClientHello?.(hello));
       this.#answer(socket, pending, hello);
     }).catch((error) => {
       const isOurs = error instanceof TlsReloadError;
@@ -229,6 +229,13 @@ export class HandshakeServer {
     setImmediate(() => pending.fail(failure("CLIENT_UNAUTHORIZED", reason), secure));
     return false;
   }
+}
+
+/** An `async` function has decided nothing yet when it returns: its client must not enter. */
+function requireNoPromise(returned: unknown): void {
+  if (!(returned instanceof Promise)) return;
+  returned.catch(ignore);
+  throw new TypeError("Cannot accept connection: 'onClientHello' must return nothing: a Promise");
 }
 
 /** A peer may end a connection in any way at any time. What follows arrives as `"close"`. */

@@ -25,8 +25,8 @@ export interface AcceptOptions {
    */
   readonly noDelay?: boolean | undefined;
   /**
-   * Called with the ClientHello before the handshake. An error that the callback throws refuses the client. The client
-   * can claim any names and protocols, with any characters.
+   * Called with the ClientHello before the handshake. An error that the callback throws, or a promise that it returns,
+   * refuses the client. The client can claim any names and protocols, with any characters.
    */
   readonly onClientHello?: ((hello: ClientHello) => void) | undefined;
 }

@@ -237,6 +237,11 @@ test("TlsAcceptor.accept() passes the hello to onClientHello, which can refuse t
       throw reason;
     }), TlsReloadError);
   assertEquals([error.code, error.cause], ["HANDSHAKE_FAILED", reason]);
+  // Nobody waits for a promise, so the client must not enter before it decides.
+  for (const late of [() => Promise.resolve(), () => Promise.reject(reason)]) {
+    const { code, cause } = await assertRejects(() => run(late), TlsReloadError);
+    assertEquals([code, cause instanceof TypeError], ["HANDSHAKE_FAILED", true]);
+  }
 });
 
 test("TlsAcceptor.accept() keeps its configuration while the hello arrives", async () => {
