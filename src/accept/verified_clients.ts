@@ -3,6 +3,8 @@ import type { TrustAnchors } from "../x509/trust_anchors.ts";
 
 /** The maximum number of clients, at about 500 bytes each. A client that was removed must make a full handshake. */
 const MAX_REMEMBERED = 10_000;
+/** How large their intermediate certificates may be in all. Parsed, each takes up to eight times as much. */
+const MAX_CERTIFICATE_BYTES = 16 * 1024 ** 2;
 
 /** A path that was found: its validity, and the authorities at its end. */
 export interface Finding {
@@ -30,12 +32,13 @@ export interface Verification {
 /**
  * The clients that full handshakes of one state, or of one attached server, have verified.
  *
- * Invariant: it holds at most 10,000 clients, by the fingerprint of their certificate; the client that was away longest
- * is first and is removed first. Servers never share it, because Deno lets a client resume a session of any server of
+ * Invariant: it holds at most 10,000 clients, by the fingerprint of their certificate, and at most 16 MiB of
+ * certificates that they have sent beside it; the client that was away longest is removed first. Servers never share it, because Deno lets a client resume a session of any server of
  * the process, and the servers may trust different clients.
  */
 export class VerifiedClients {
   readonly #verifications = new Map<string, Verification>();
+  #certificateBytes = 0;
 
   /** The verification of a client, if it is known. */
   get(fingerprint256: string): Verification | undefined {
@@ -44,10 +47,23 @@ export class VerifiedClients {
 
   /** Stores the verification of a client that was accepted. */
   remember(fingerprint256: string, verification: Verification): void {
-    this.#verifications.delete(fingerprint256);
+    this.#forget(fingerprint256);
     this.#verifications.set(fingerprint256, verification);
-    if (this.#verifications.size <= MAX_REMEMBERED) return;
-    const [oldest] = this.#verifications.keys();
-    this.#verifications.delete(oldest!);
+    this.#certificateBytes += certificateBytesOf(verification);
+    while (this.#verifications.size > MAX_REMEMBERED || this.#certificateBytes > MAX_CERTIFICATE_BYTES) {
+      const [oldest] = this.#verifications.keys();
+      this.#forget(oldest!);
+    }
   }
+
+  #forget(fingerprint256: string): void {
+    const verification = this.#verifications.get(fingerprint256);
+    if (!verification) return;
+    this.#verifications.delete(fingerprint256);
+    this.#certificateBytes -= certificateBytesOf(verification);
+  }
+}
+
+function certificateBytesOf({ intermediates = [] }: Verification): number {
+  return intermediates.reduce((sum, { der }) => sum + der.length, 0);
 }
