@@ -238,7 +238,10 @@ test(
 test("a listener that was asked for many names is replaced, and its connections continue", ON.handoff, async () => {
   const state = new TlsState(configOf(named));
   const conns: DenoTlsConn[] = [];
-  const runtime = new DenoTlsRuntime({ handshakeTimeoutMs: 10_000, maxNames: 30 }, (conn) => conns.push(conn));
+  const runtime = new DenoTlsRuntime(
+    { handshakeTimeoutMs: 10_000, maxNames: 30, drains: false },
+    (conn) => conns.push(conn),
+  );
   const serving = await openHandoff(state, runtime, LOOPBACK);
   const { port } = serving.address;
   const kept = connect({ host: "127.0.0.1", port, servername: "x.w.test", rejectUnauthorized: false });

@@ -5,11 +5,12 @@ import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type DrainOptions, TlsReloadError } from "../../mod.ts";
 import type { FakeServer } from "../support/fake_kernel.ts";
+import type { HandoffOptions } from "../../src/native/handoff_setting.ts";
 import { SECOND, SECOND_WITHOUT_TRUST, THIRD, World } from "../support/handoff_world.ts";
 
-async function opened(drain?: DrainOptions): Promise<World> {
+async function opened(drain?: DrainOptions, options: HandoffOptions = {}): Promise<World> {
   const world = new World(drain);
-  await world.open();
+  await world.open(options);
   return world;
 }
 
@@ -54,7 +55,7 @@ test("Handoff serves on when onTlsError throws or rejects", async () => {
     () => Promise.reject(new Error("onTlsError rejects")),
   ];
   for (const onTlsError of wrong) {
-    const world = await opened({ onTlsError });
+    const world = await opened(undefined, { onTlsError });
     let proofs = 0;
     world.runtime.beforeProof = () => {
       if (++proofs === 1) throw new TlsReloadError("CONFIG_UNUSABLE", "no");
