@@ -2,6 +2,24 @@
  * Change the certificate, key or client CA of a TLS server without a restart and without dropping a connection, on
  * Deno, Bun and Node.
  *
+ * ```ts
+ * // Deno, Bun, Node
+ * import net from "node:net";
+ * import process from "node:process";
+ * import { loadTlsConfig, TlsState } from "@x/tls-reload";
+ *
+ * const load = () => loadTlsConfig("fullchain.pem", "privkey.pem");
+ * const state = new TlsState(await load());
+ * process.on("SIGHUP", () => load().then((config) => state.swap(config), console.error));
+ *
+ * net.createServer((socket) => {
+ *   state.acceptor().accept(socket).then((secure) => secure.end("hello\n"), console.warn);
+ * }).listen(8443);
+ * ```
+ *
+ * `@x/tls-reload/reload` reloads by itself when files change. `@x/tls-reload/node`, `@x/tls-reload/deno` and
+ * `@x/tls-reload/bun` serve HTTP.
+ *
  * @module
  */
 export { certificatesIn, type CertificatesInOptions } from "./src/config/certificates_in.ts";

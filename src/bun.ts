@@ -1,6 +1,18 @@
 /**
  * `Bun.serve` with a certificate that can be changed.
  *
+ * ```ts ignore
+ * // Bun
+ * import { serve } from "@x/tls-reload/bun";
+ * import { reloadTls } from "@x/tls-reload/reload";
+ *
+ * const { state } = await reloadTls({ cert: "fullchain.pem", key: "privkey.pem" });
+ * await serve(state, {
+ *   port: 8443,
+ *   fetch: (request, server) => new Response(`hello ${server.requestIP(request)?.address}\n`),
+ * });
+ * ```
+ *
  * @module
  */
 export { serve } from "./bun/serve.ts";

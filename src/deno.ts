@@ -1,6 +1,15 @@
 /**
  * `Deno.listenTls` and `Deno.serve` with a certificate that can be changed.
  *
+ * ```ts ignore
+ * // Deno
+ * import { serve } from "jsr:@x/tls-reload/deno";
+ * import { reloadTls } from "jsr:@x/tls-reload/reload";
+ *
+ * const { state } = await reloadTls({ cert: "fullchain.pem", key: "privkey.pem" });
+ * await serve(state, { port: 8443 }, (_request, info) => new Response(`hello ${info.remoteAddr.hostname}\n`));
+ * ```
+ *
  * @module
  */
 export { listenTls } from "./deno/listen_tls.ts";

@@ -2,6 +2,17 @@
  * Servers of `node:tls`, `node:https` and `node:http2` that follow a {@linkcode TlsState}, on Node and Deno; on Bun
  * those of `node:tls` and `node:http2`.
  *
+ * ```ts
+ * // Deno, Node
+ * import https from "node:https";
+ * import { attach } from "@x/tls-reload/node";
+ * import { reloadTls } from "@x/tls-reload/reload";
+ *
+ * const { state } = await reloadTls({ cert: "fullchain.pem", key: "privkey.pem" });
+ * const server = https.createServer((_request, response) => response.end("hello\n")).listen(8443);
+ * attach(state, server);
+ * ```
+ *
  * @module
  */
 export { attach } from "./attach/attach.ts";

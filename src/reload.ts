@@ -3,6 +3,17 @@
  * {@linkcode Reloader} loads, compares, proves and swaps when files change, a signal arrives, a timer fires, or on
  * call.
  *
+ * ```ts
+ * // Deno, Bun, Node
+ * import net from "node:net";
+ * import { reloadTls } from "@x/tls-reload/reload";
+ *
+ * const { state } = await reloadTls({ cert: "fullchain.pem", key: "privkey.pem", logger: console });
+ * net.createServer((socket) => {
+ *   state.acceptor().accept(socket).then((secure) => secure.end("hello\n"), console.warn);
+ * }).listen(8443);
+ * ```
+ *
  * | renewed by | reload by |
  * | --- | --- |
  * | certbot | watch `live/NAME/fullchain.pem` and `privkey.pem`; or `onSignal("SIGHUP")` and `--deploy-hook 'kill -HUP PID'` |

@@ -2,6 +2,16 @@
  * The trusted root certificates of the system, read once for the process. Each root is listed once. Each file that
  * cannot be read is a warning.
  *
+ * ```ts
+ * // Deno, Bun, Node
+ * import https from "node:https";
+ * import { nativeRoots } from "@x/tls-reload/roots";
+ *
+ * const roots = await nativeRoots();
+ * const agent = new https.Agent({ secureContext: roots.secureContext() });
+ * console.log(roots.size, "roots", roots.sources, roots.warnings, agent.maxSockets);
+ * ```
+ *
  * | system | source of the roots |
  * | --- | --- |
  * | any, with `SSL_CERT_FILE` or `SSL_CERT_DIR` set | that file and those directories, in place of the following sources |

@@ -33,9 +33,8 @@ interface Running extends Program {
 type Check = (program: Running) => Promise<void>;
 const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check: Check])[]>> = {
   "README.md": [
-    ["Any server that accepts sockets", greetsAndWatches],
-    ["`https`, `http2` and `tls` servers", greetsAndWatches],
-    ["`Deno.serve` and `Deno.listenTls`", async (program) => {
+    ["Node", greetsAndWatches],
+    ["Deno", async (program) => {
       const [http = 0, echo = 0] = program.ports;
       await listening(http);
       await listening(echo);
@@ -51,38 +50,32 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
       assertEquals(String(await new Promise((resolve) => socket.once("data", resolve))), "echo");
       socket.destroy();
     }],
-    ["`Bun.serve`", async (program) => {
-      const [port = 0] = program.ports;
-      await listening(port);
-      const connection = await HttpConnection.open(port);
-      assertEquals((await connection.ask("/health")).text, "ok\n");
-      assertMatch((await connection.ask("/")).text, /^hello [\d.:a-f]+\n$/);
-      connection.close();
-      await renew(program.files, second);
-      await serves(port, second);
-    }],
-    ["Client certificates", letsInClientsOf("hello somebody")],
-    ["Trusted roots, for clients", async (program) => {
-      await program.line(/^1 roots/);
-      assertEquals(await program.ended(), 0);
-    }],
+    ["Bun", greetsClientAndWatches],
+    ["Any server that accepts sockets", greetsAndWatches],
+    ["Trusted roots, for clients", printsRoots],
   ],
   "MIGRATING.md": [
-    ["From `fs.watch` and `setSecureContext`", ({ ports: [port = 0] }) => greets(port)],
-    ["From `fs.watch` and `setSecureContext`", greetsAndWatches],
+    ["From `setSecureContext()` by hand", ({ ports: [port = 0] }) => greets(port)],
+    ["From `setSecureContext()` by hand", greetsAndWatches],
     ["From restarting at each renewal", async (program) => {
       const [port = 0] = program.ports;
       await greets(port);
       await renew(program.files, { ...second, key: first.key });
       program.kill("SIGHUP");
-      await program.line(/^the old certificate stays: /);
+      await program.line(/^tls-reload reject code=KEY_MISMATCH /);
       await greets(port);
       await renew(program.files, second);
       program.kill("SIGHUP");
       await serves(port, second);
     }],
+    ["From nginx or Caddy in front", async ({ ports: [port = 0] }) => {
+      const headers = { "x-forwarded-for": "192.0.2.1", connection: "close" };
+      const ask = () => fetch(`http://127.0.0.1:${port}/`, { headers }).then((answer) => answer.text(), () => "");
+      await until("the server behind the proxy answers", async () => await ask() === "hello 192.0.2.1\n");
+    }],
+    ["From nginx or Caddy in front", greetsClientAndWatches],
     ["From `tls.Server` with client certificates", letsInClientsOf("hello")],
-    ["From `tls.Server` with client certificates", letsInClientsOf("hello")],
+    ["From `tls.Server` with client certificates", letsInClientsOf("hello CN=somebody")],
   ],
   "docs/operations.md": [
     ["systemd", async (program) => {
@@ -126,6 +119,19 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
     ["Monitoring", showsStatus],
   ],
   "docs/client-certificates.md": [["Client certificates", letsInClientsOf("hello CN=somebody")]],
+  "mod.ts": [["", async (program) => {
+    const [port = 0] = program.ports;
+    await greets(port);
+    await renew(program.files, second);
+    program.kill("SIGHUP");
+    await serves(port, second);
+  }]],
+  "src/bun.ts": [["", greetsClientAndWatches]],
+  "src/deno.ts": [["", greetsClientAndWatches]],
+  "src/node.ts": [["", greetsAndWatches]],
+  "src/reload.ts": [["", greetsAndWatches]],
+  "src/roots.ts": [["", printsRoots]],
+  "src/status.ts": [["", async ({ line }) => void await line(/^tls_reload_generation 0$/)]],
   "docs/handoff.md": [
     ["Which mechanism serves", servesNatively],
     ["Which mechanism serves", servesNatively],
@@ -142,6 +148,11 @@ async function showsStatus({ ports: [port = 0] }: Running): Promise<void> {
   await until("the status is shown", () => ask("/").then(({ ok, body }) => body!.cancel().then(() => ok), () => false));
   assertEquals((await (await ask("/")).json()).fingerprint256, first.fingerprint256);
   assertMatch(await (await ask("/metrics")).text(), /^tls_reload_generation 0$/m);
+}
+
+async function printsRoots(program: Running): Promise<void> {
+  await program.line(/^1 roots/);
+  assertEquals(await program.ended(), 0);
 }
 
 async function servesNatively(program: Running): Promise<void> {
@@ -190,6 +201,17 @@ async function greetsAndWatches({ ports: [port = 0], files }: Running): Promise<
   await serves(port, second);
 }
 
+/** Greets a client by its address, on a connection that outlives a swap. */
+async function greetsClientAndWatches({ ports: [port = 0], files }: Running): Promise<void> {
+  await listening(port);
+  const connection = await HttpConnection.open(port);
+  assertMatch((await connection.ask("/")).text, /^hello [\d.:a-f]+\n$/);
+  await renew(files, second);
+  await serves(port, second);
+  assertEquals((await connection.ask("/")).status, 200);
+  connection.close();
+}
+
 function letsInClientsOf(greeting: string): Check {
   return async ({ ports: [port = 0] }) => {
     const { cert, key } = client;
@@ -207,8 +229,10 @@ interface Block {
   readonly code: string;
 }
 
+/** The blocks of a page, or of the module doc of an entry. */
 function blocksOf(path: string): Block[] {
-  const text = read(path);
+  const [comment = ""] = path.endsWith(".ts") ? /^\/\*\*\n[^]*? \*\/\n/.exec(read(path)) ?? [] : [];
+  const text = comment ? comment.replace(/^ \* ?/gm, "") : read(path);
   return [...text.matchAll(/^```(\S*).*\n([^]*?)^```$/gm)].map(({ index, 1: language = "", 2: code = "" }) => ({
     heading: [...text.slice(0, index).matchAll(/^#+ (.*)$/gm)].at(-1)?.[1] ?? "",
     language,
@@ -224,7 +248,7 @@ function permissionsOf(code: string, ports: readonly number[]): string[] {
   const addresses = ports.map((port) => `${isNative ? "0.0.0.0" : "[::]"}:${port}`);
   return [
     "--allow-read=.",
-    `--allow-net=${[...addresses, ...(isLocal ? ["127.0.0.1"] : [])]}`,
+    ...(ports.length > 0 ? [`--allow-net=${[...addresses, ...(isLocal ? ["127.0.0.1"] : [])]}`] : []),
     ...(code.includes("systemd-notify") ? ["--allow-run=systemd-notify", "--allow-env"] : []),
     ...(code.includes("mechanismReason") ? ["--allow-ffi"] : []),
   ];
@@ -330,6 +354,22 @@ test("docs/monitoring.md names every metric, and no other", () => {
   assertEquals(listed.sort(), [...names].sort());
 });
 
+test("ARCHITECTURE.md: a journey through the code names each file once", () => {
+  for (const journey of read("ARCHITECTURE.md").split(/^## /m).filter((section) => section.startsWith("One "))) {
+    const files = journey.match(/`src\/[\w./]+`/g) ?? [];
+    assert(files.length > 5);
+    assertEquals(files, [...new Set(files)]);
+  }
+});
+
+test("the module doc of each entry begins with an example that is tested here", () => {
+  const { exports } = JSON.parse(read("deno.json"));
+  for (const path of Object.values<string>(exports).map((path) => path.replace("./", ""))) {
+    assert(path in CHECKS, path);
+    assertMatch(read(path), /^\/\*\*\n(?: \* \S.*\n)+ \*\n \* ```ts/, path);
+  }
+});
+
 test("README.md lists every error code, and no other", () => {
   const [, union = ""] = /export type TlsReloadErrorCode =([^;]*);/.exec(read("src/errors.ts")) ?? [];
   const codes = [...union.matchAll(/"(\w+)"/g)].map(([, code = ""]) => code);
@@ -338,6 +378,12 @@ test("README.md lists every error code, and no other", () => {
   assertEquals([...new Set(listed)].sort(), codes.sort());
 });
 
-test("README.md is at most 300 lines long", () => {
-  assert(read("README.md").split("\n").length <= 300);
+test("README.md is at most 250 lines long", () => {
+  assert(read("README.md").trimEnd().split("\n").length <= 250);
+});
+
+test("README.md: each program has at most eight lines", () => {
+  for (const { language, code, heading } of blocksOf("README.md")) {
+    if (language === "ts") assert(code.split("\n").filter(Boolean).length <= 8, heading);
+  }
 });
