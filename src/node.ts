@@ -1,6 +1,6 @@
 /**
  * Servers of `node:tls`, `node:https` and `node:http2` that follow a {@linkcode TlsState}, on Node and Deno; on Bun
- * those of `node:tls` and `node:http2`.
+ * those of `node:tls` and `node:http2`, and on Linux of `node:https` too.
  *
  * ```ts
  * // Deno, Node
