@@ -17,6 +17,7 @@
  * | `PASSPHRASE_WRONG` | the passphrase does not decrypt the key |
  * | `KEY_MISMATCH` | the key does not belong to the first certificate |
  * | `CONFIG_UNUSABLE` | the runtime refuses the configuration, or no handshake succeeds with it |
+ * | `EXPECTATION_FAILED` | a configuration can serve, but is not what `expect` asks for |
  * | `CERTIFICATE_EXPIRED` | an expired certificate would replace a valid one |
  * | `CERTIFICATE_NOT_YET_VALID` | a certificate that is not yet valid would replace a valid one |
  * | `FILES_UNSTABLE` | the files changed at each attempt to read them |
@@ -43,6 +44,7 @@ export type TlsReloadErrorCode =
   | "PASSPHRASE_WRONG"
   | "KEY_MISMATCH"
   | "CONFIG_UNUSABLE"
+  | "EXPECTATION_FAILED"
   | "CERTIFICATE_EXPIRED"
   | "CERTIFICATE_NOT_YET_VALID"
   | "FILES_UNSTABLE"

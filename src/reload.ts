@@ -29,6 +29,7 @@
  *
  * @module
  */
+export { type Change, type SwapChanges } from "./reload/changes.ts";
 export {
   type Disconnect,
   type ExpiryNotice,

@@ -87,7 +87,8 @@ test("src/ has no cycle of imports, not even of types", () => {
 /** The rooms of src/, each with the rooms that it may import from; every room may use the files beside them. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   x509: [],
-  config: ["x509"],
+  findings: ["x509"],
+  config: ["x509", "findings"],
   accept: ["x509", "config"],
   attach: ["x509", "config", "accept", "native"],
   native: ["x509", "config", "accept"],
@@ -95,6 +96,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   deno: ["x509", "config", "accept", "native"],
   reload: ["x509", "config", "accept"],
   roots: ["x509"],
+  check: ["x509", "findings", "config", "roots"],
   status: ["reload"],
 };
 /** The entries, which users import: module doc and re-exports only. */
@@ -116,18 +118,30 @@ test("the arrows between the rooms of src/ point one way", () => {
   }
 });
 
-test("an entry holds its module doc and re-exports, and nothing else", () => {
+/** What the one entry that is also a command holds beside its exports. */
+const COMMAND = `import process from "node:process";
+import { runCheck } from "./check/command.ts";
+
+
+if (import.meta.main) void runCheck(process.argv.slice(2));
+`;
+
+test("an entry holds its module doc and re-exports, and nothing else but the start of a command", () => {
   for (const path of ["../mod.ts", ...ENTRIES.map((entry) => `../src/${entry}`)]) {
     const source = read(`tests/${path}`);
     assertMatch(source, /^\/\*\*\n[^]*? \* @module\n \*\/\n/, path);
     const code = source.replace(/^\/\*\*\n[^]*? \*\/\n/, "");
-    assertEquals(code.replace(/^export (?:type )?\{[^}]*\} from "\.[^"]+\.ts";\n/gm, ""), "", path);
+    assertEquals(
+      code.replace(/^export (?:type )?\{[^}]*\} from "\.[^"]+\.ts";\n/gm, ""),
+      path.endsWith("/check.ts") ? COMMAND : "",
+      path,
+    );
   }
 });
 
-test("only attach, native, bun, deno and roots know which runtime they run on, beside the error that names it", () => {
+test("only attach, native, bun, deno and roots know which runtime they run on, beside the error that names it and the terminal", () => {
   for (const [path, source] of sources) {
-    if (/^(?:attach|native|bun|deno|roots)\/|^unsupported\.ts$/.test(path)) continue;
+    if (/^(?:attach|native|bun|deno|roots)\/|^unsupported\.ts$|^check\/terminal\.ts$/.test(path)) continue;
     const code = source.replace(/"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g, '""');
     assertEquals(code.match(/\b(?:Deno|Bun|globalThis|process\.(?:versions|release|env|platform))\b/g), null, path);
   }

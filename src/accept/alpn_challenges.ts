@@ -3,7 +3,7 @@ import type { Server } from "node:tls";
 import { CertifiedKey, type CertifiedKeyInit } from "../config/certified_key.ts";
 import type { TlsSettings } from "../config/options.ts";
 import { serverOptions } from "../config/server_options.ts";
-import { normalizeName } from "../config/server_names.ts";
+import { normalizeName } from "../x509/server_name.ts";
 import { TlsReloadError } from "../errors.ts";
 import { unsupported } from "../unsupported.ts";
 import type { ClientHello } from "./client_hello.ts";

@@ -22,9 +22,10 @@ export interface CertificatesInOptions {
 }
 
 /** A pair of files. The list is sorted by their name. */
-interface Pair extends CertifiedKeyFiles {
+export interface Pair extends CertifiedKeyFiles {
   readonly name: string;
   readonly cert: string;
+  readonly key: string;
 }
 
 const DEFAULT_NAME = "default";
@@ -82,7 +83,14 @@ export async function certificatesIn(
   return certifiedKeys;
 }
 
-async function pairsIn(folder: string): Promise<Pair[]> {
+/**
+ * The pairs of a folder, in the order of their names. Nothing of them is read.
+ *
+ * @param folder The folder.
+ * @returns The pairs; none if there are none.
+ * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE`.
+ */
+export async function pairsIn(folder: string): Promise<Pair[]> {
   const names = (await namesIn(folder)).filter((name) => !name.startsWith("."));
   const pairs = new Map<string, Pair>();
   for (const each of names) {

@@ -127,3 +127,14 @@ export function keyKindOf(leaf: Certificate): string {
   }
   return kind;
 }
+
+/**
+ * Names the type of the key that a certificate holds, for people.
+ *
+ * @param leaf The certificate.
+ * @returns Such as `prime256v1` or `rsa 2048`.
+ */
+export function keyTypeOf(leaf: Certificate): string {
+  const kind = keyKindOf(leaf);
+  return kind === "rsa" ? `rsa ${leaf.x509.publicKey.asymmetricKeyDetails?.modulusLength}` : kind;
+}

@@ -4,6 +4,7 @@ import type { PemFile } from "../x509/pem.ts";
 import { filePath } from "../x509/pem_file.ts";
 import { readPemSource } from "../x509/pem_source.ts";
 import { CertifiedKey, loadedCertifiedKeyOf } from "./certified_key.ts";
+import { type Expectation, requireExpectation, requireExpected } from "./expectation.ts";
 import { OPTION_HINTS, OPTION_NAMES, requirePassphrase, requireSettings, type TlsConfigOptions } from "./options.ts";
 import { proveTlsConfig } from "./proof.ts";
 import { TlsConfig } from "./tls_config.ts";
@@ -18,12 +19,19 @@ export interface CertifiedKeyFiles {
   readonly passphrase?: string | undefined;
 }
 
+/** The options of {@linkcode loadTlsConfig} for several certified keys. */
+export interface LoadAllOptions extends TlsConfigOptions<string | URL> {
+  /** What the configuration must be, beside able to serve: names, remaining time, findings. */
+  readonly expect?: Expectation | undefined;
+}
+
 /** The options of {@linkcode loadTlsConfig} for one certified key. */
-export interface LoadOptions extends TlsConfigOptions<string | URL> {
+export interface LoadOptions extends LoadAllOptions {
   /** The passphrase of an encrypted private key. */
   readonly passphrase?: string | undefined;
 }
 
+const LOAD_OPTION_NAMES = [...OPTION_NAMES, "expect"];
 const KEY_OPTION_NAMES = ["cert", "key", "passphrase"];
 /**
  * The number of certified keys that are read at once: enough to keep the disk busy, few enough to parse in one turn.
@@ -56,7 +64,7 @@ const READERS = 8;
  */
 export async function loadTlsConfig(
   certifiedKeys: readonly (CertifiedKeyFiles | CertifiedKey)[],
-  options?: TlsConfigOptions<string | URL>,
+  options?: LoadAllOptions,
 ): Promise<TlsConfig>;
 /**
  * Reads a certificate chain and its private key, checks them, and proves by a handshake in memory that they can serve.
@@ -88,13 +96,13 @@ export async function loadTlsConfig(
 ): Promise<TlsConfig>;
 export async function loadTlsConfig(
   first: string | URL | readonly (CertifiedKeyFiles | CertifiedKey)[],
-  second: string | URL | TlsConfigOptions<string | URL> = {},
+  second: string | URL | LoadAllOptions = {},
   third: LoadOptions = {},
 ): Promise<TlsConfig> {
-  if (Array.isArray(first)) return await loadAll(first, second as TlsConfigOptions<string | URL>);
+  if (Array.isArray(first)) return await loadAll(first, second as LoadAllOptions);
   requirePath("loadTlsConfig", "certPath", first);
   requirePath("loadTlsConfig", "keyPath", second);
-  requireOptions("loadTlsConfig", third, ["passphrase", ...OPTION_NAMES], OPTION_HINTS);
+  requireOptions("loadTlsConfig", third, ["passphrase", ...LOAD_OPTION_NAMES], OPTION_HINTS);
   const { passphrase, ...options } = third;
   const files = { cert: first as string | URL, key: second as string | URL, passphrase };
   return await loadAll([files], options);
@@ -102,11 +110,12 @@ export async function loadTlsConfig(
 
 async function loadAll(
   entries: readonly (CertifiedKeyFiles | CertifiedKey)[],
-  options: TlsConfigOptions<string | URL>,
+  options: LoadAllOptions,
 ): Promise<TlsConfig> {
-  requireOptions("loadTlsConfig", options, OPTION_NAMES, OPTION_HINTS);
-  requireSettings(options);
-  const { clientAuth, ...rest } = options;
+  requireOptions("loadTlsConfig", options, LOAD_OPTION_NAMES, OPTION_HINTS);
+  const { clientAuth, expect, ...rest } = options;
+  requireSettings(rest);
+  if (expect !== undefined) requireExpectation(expect);
   if (clientAuth) requirePath("loadTlsConfig", "clientAuth.ca", clientAuth.ca);
   for (const entry of entries) requireFiles(entry);
 
@@ -117,6 +126,7 @@ async function loadAll(
     ...(clientAuth && { clientAuth: { ...clientAuth, ca: await readPemSource(clientAuth.ca) } }),
   });
   await proveTlsConfig(config);
+  if (expect !== undefined) requireExpected(config, expect);
   return config;
 }
 

@@ -6,9 +6,9 @@ import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { location, TlsReloadError } from "../errors.ts";
 import { hideKey } from "../node_internals.ts";
 import { LongTask } from "../long_task.ts";
-import type { Certificate } from "../x509/certificate.ts";
 import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
-import { keyKindOf } from "./key_choice.ts";
+import { keyTypeOf } from "./key_choice.ts";
+import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import { requireOptionsHonored } from "./option_proof.ts";
 import { serverOptions } from "./server_options.ts";
 import type { TlsConfig } from "./tls_config.ts";
@@ -50,14 +50,15 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
 }
 
 async function proveOthers(config: TlsConfig): Promise<void> {
-  const kinds = new Set([proofKindOf(config.leaf)]);
+  // Runtimes refuse RSA keys that are too short, so each size is a kind of its own.
+  const kinds = new Set([keyTypeOf(config.leaf)]);
   const task = new LongTask();
   const isKnown = (certifiedKey: CertifiedKey) => provedKeys.has(certifiedKey);
   const { certifiedKeys } = config;
   // Known keys come last. One of them still makes a handshake if no other key of its kind does: the settings may be
   // new.
   for (const certifiedKey of [...certifiedKeys.filter((each) => !isKnown(each)), ...certifiedKeys.filter(isKnown)]) {
-    const kind = proofKindOf(certifiedKey.leaf);
+    const kind = keyTypeOf(certifiedKey.leaf);
     const isNewKind = !kinds.has(kind);
     if (!isNewKind && isKnown(certifiedKey)) continue;
     await task.pause();
@@ -73,14 +74,13 @@ async function proveOthers(config: TlsConfig): Promise<void> {
   }
 }
 
-/** The kind of key, with the length of an RSA key, because runtimes refuse short RSA keys. */
-function proofKindOf(leaf: Certificate): string {
-  const kind = keyKindOf(leaf);
-  return kind === "rsa" ? `rsa ${leaf.x509.publicKey.asymmetricKeyDetails?.modulusLength}` : kind;
-}
-
 async function proveByHandshake(config: TlsConfig, certifiedKey: CertifiedKey): Promise<void> {
-  const served = await leafServedInMemory(config, certifiedKey);
+  const served = await leafServedInMemory(config, certifiedKey).catch((error) => {
+    // The client has received the certificate and refuses it; other clients do not.
+    if (!isRefusalOfKeyUsage(error)) throw error;
+    proveBySignature(certifiedKey);
+    return certifiedKey.leaf.fingerprint256;
+  });
   if (served !== certifiedKey.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
 }
 

@@ -1,22 +1,10 @@
-import { domainToASCII } from "node:url";
 import type { Certificate } from "../x509/certificate.ts";
+import { normalizeName } from "../x509/server_name.ts";
 
 /** A certificate chain, whose first certificate holds the names. */
 export interface Named {
   /** The chain, the server's own certificate first. */
   readonly chain: readonly Certificate[];
-}
-
-/**
- * Normalizes a name for comparison: lower case, A-labels (RFC 5890), no trailing dot.
- *
- * @param name A DNS name or an address.
- * @returns The normalized name; `""` if the text cannot be a DNS name.
- */
-export function normalizeName(name: string): string {
-  // deno-lint-ignore no-control-regex -- all of ASCII
-  const ascii = /^[\x00-\x7f]*$/.test(name) ? name : domainToASCII(name);
-  return ascii.toLowerCase().replace(/\.$/, "");
 }
 
 /**

@@ -7,6 +7,7 @@ import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import type { CertifiedKey, CertifiedKeyFacts, CertifiedKeyInit } from "./certified_key.ts";
 import { CertifiedKeys, type KeyRequest, parseCertifiedKeys } from "./certified_keys.ts";
+import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import {
   type ClientAuth,
   type ClientAuthMode,
@@ -132,7 +133,8 @@ export class TlsConfig {
       this.#context = showAs(createSecureContext(serverOptions(this, certifiedKeys[0]!)), () => HIDDEN_CONTEXT);
     } catch (cause) {
       const { path } = certifiedKeys[0]!;
-      const message = `Cannot use TLS config${location({ path })}: the runtime refuses it`;
+      const reason = isRefusalOfKeyUsage(cause) ? ": the key usage of its certificate lacks digitalSignature" : "";
+      const message = `Cannot use TLS config${location({ path })}: the runtime refuses it${reason}`;
       throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause, path });
     }
     Object.freeze(this);

@@ -1,5 +1,6 @@
 import { connect } from "node:tls";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { isRefusalOfKeyUsage } from "../config/key_usage.ts";
 import { servedFingerprint } from "../config/proof.ts";
 import { TlsReloadError } from "../errors.ts";
 
@@ -34,6 +35,8 @@ export async function proveServer(
     const served = await servedFingerprint(client, TIMEOUT_MS);
     if (served !== config.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
   } catch (cause) {
+    // The client of Bun has received the certificate and refuses it; other clients do not.
+    if (isRefusalOfKeyUsage(cause)) return;
     throw new TlsReloadError("CONFIG_UNUSABLE", "Cannot serve: no handshake with the native server succeeds", {
       cause,
     });

@@ -1,9 +1,11 @@
 import type { TlsState } from "../accept/tls_state.ts";
+import { type Expectation, requireExpected } from "../config/expectation.ts";
 import { proveTlsConfig } from "../config/proof.ts";
 import { digestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { type Load, PartialFailures } from "./load.ts";
 import { SingleFlight } from "../single_flight.ts";
+import { changesOf } from "./changes.ts";
 import type { FileWatch } from "./file_watch.ts";
 import { ReloadHistory } from "./history.ts";
 import { loadWhole } from "./load_whole.ts";
@@ -18,6 +20,8 @@ type EndListener = (result: ReloadResult, isNews: boolean) => void;
 export interface AttemptOptions {
   /** How far ahead the validity of a certificate may begin. */
   readonly pendingLimitMs: number;
+  /** What a configuration must be to replace the current one. */
+  readonly expect?: Expectation | undefined;
   /** Called when an attempt has ended, after the history has been updated. */
   readonly onEnd: EndListener;
   /** Called with each part of the source that cannot be loaded, before the attempt ends. */
@@ -28,7 +32,7 @@ export interface AttemptOptions {
  * Runs reloads: loads, compares, proves, swaps.
  *
  * Invariant: one attempt runs at a time. The state changes only to a configuration that was loaded from one version of
- * the files, was proved, and differs from the current one. `loadedDigest` is the digest of the last configuration that
+ * the files, was proved, and differs from the current one and is as expected. `loadedDigest` is the digest of the last configuration that
  * was loaded. A pending configuration was proved, and is discarded as soon as the source holds another one.
  */
 export class ReloadAttempts {
@@ -42,6 +46,7 @@ export class ReloadAttempts {
   readonly #onEnd: EndListener;
   readonly #onPartialFailure: (error: unknown) => void;
   readonly #pendingLimitMs: number;
+  readonly #expect: Expectation | undefined;
   readonly #pending = new PendingSwap((config) => this.#swapPending(config));
   readonly #flight = new SingleFlight(() => this.#attempt());
   #replacedLoad: (() => Promise<TlsConfig>) | undefined;
@@ -57,6 +62,7 @@ export class ReloadAttempts {
     this.#state = state;
     this.#load = load;
     this.#pendingLimitMs = options.pendingLimitMs;
+    this.#expect = options.expect;
     this.#onEnd = options.onEnd;
     this.#onPartialFailure = options.onPartialFailure;
   }
@@ -131,6 +137,7 @@ export class ReloadAttempts {
       this.#pending.clear();
       return { outcome: "unchanged", config: current };
     }
+    if (this.#expect !== undefined) requireExpected(config, this.#expect);
     const validFrom = isForced ? undefined : requireReplaceable(config, current, this.#pendingLimitMs);
     if (validFrom !== undefined) {
       this.#pending.set({ config, validFrom });
@@ -138,7 +145,7 @@ export class ReloadAttempts {
     }
     const previous = this.#state.swap(config);
     this.#pending.clear();
-    return { outcome: "swapped", config, previous };
+    return { outcome: "swapped", config, previous, changes: changesOf(previous, config) };
   }
 
   /** Called when the pending configuration becomes valid. It was proved when it was loaded. */
@@ -149,7 +156,7 @@ export class ReloadAttempts {
       requireReplaceable(config, current, this.#pendingLimitMs);
       const previous = this.#state.swap(config);
       this.history.addPendingSwap();
-      this.#onEnd({ outcome: "swapped", config, previous }, true);
+      this.#onEnd({ outcome: "swapped", config, previous, changes: changesOf(previous, config) }, true);
     } catch (error) {
       for (const watch of this.watches) watch.markLoaded(undefined);
       this.#end({ outcome: "rejected", error });

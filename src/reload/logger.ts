@@ -1,4 +1,5 @@
 import { messageOf } from "../warnings.ts";
+import type { Change, SwapChanges } from "./changes.ts";
 import type { EventDetails } from "./events.ts";
 
 /** A logger: `console`, a logger of pino, of LogTape, and many others. */
@@ -29,11 +30,12 @@ const LEVELS = {
 const FIELDS: {
   readonly [Type in keyof EventDetails]: (detail: EventDetails[Type]) => Readonly<Record<string, Value>>;
 } = {
-  swap: ({ config: { leaf }, previous }) => ({
+  swap: ({ config: { leaf }, previous, changes }) => ({
     names: [...leaf.dnsNames, ...leaf.ipAddresses].join(),
     fingerprint256: leaf.fingerprint256,
     notAfter: leaf.notAfter,
     previousNotAfter: previous.leaf.notAfter,
+    ...changeFields(changes),
   }),
   unchanged: ({ config: { leaf } }) => ({ fingerprint256: leaf.fingerprint256 }),
   pending: ({ config: { leaf }, validFrom }) => ({ fingerprint256: leaf.fingerprint256, validFrom }),
@@ -68,6 +70,19 @@ export function logEvent<Type extends keyof EventDetails>(
 function textOf(value: Value): string {
   const text = value instanceof Date ? value.toISOString() : String(value);
   return (/^[\w.:,*-]+$/.test(text) ? text : JSON.stringify(text)).replace(/[{}%]/g, "_");
+}
+
+/** Such as `namesAdded=a.example namesRemoved=b.example`; nothing at a plain renewal. */
+function changeFields(changes: SwapChanges): Record<string, string> {
+  const fields = Object.entries(changes).flatMap(([name, { added, removed }]: [string, Change]) =>
+    [
+      [`${name}Added`, added],
+      [`${name}Removed`, removed],
+    ] as const
+  );
+  return Object.fromEntries(
+    fields.filter(([, values]) => values.length > 0).map(([name, values]) => [name, values.join()]),
+  );
 }
 
 /** The code of an error; `undefined` if a value without a code was thrown. */

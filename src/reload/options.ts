@@ -1,3 +1,4 @@
+import type { Expectation } from "../config/expectation.ts";
 import type { ExpiryLevels } from "./expiry_alarms.ts";
 import type { Logger } from "./logger.ts";
 
@@ -19,6 +20,11 @@ export interface ReloaderOptions {
   readonly pendingLimitMs?: number | undefined;
   /** When the `expiring` event is dispatched. By default at 1/5 and 1/10 of a certificate's life, and at its expiry. */
   readonly expiryAlarms?: ExpiryLevels | undefined;
+  /**
+   * What a configuration must be to replace the current one, beside able to serve. A reload that loads another one is
+   * rejected with `EXPECTATION_FAILED`.
+   */
+  readonly expect?: Expectation | undefined;
 }
 
 /** The options of {@linkcode Reloader.watch}. */
@@ -39,6 +45,12 @@ export interface WatchOptions {
 }
 
 /** The options of a reloader, for `requireOptions()`. */
-export const RELOADER_OPTION_NAMES: readonly string[] = ["signal", "logger", "pendingLimitMs", "expiryAlarms"];
+export const RELOADER_OPTION_NAMES: readonly string[] = [
+  "signal",
+  "logger",
+  "pendingLimitMs",
+  "expiryAlarms",
+  "expect",
+];
 /** The options of a watch, for `requireOptions()`. */
 export const WATCH_OPTION_NAMES: readonly string[] = ["pollIntervalMs", "settleMs"];

@@ -1,4 +1,5 @@
 import type { TlsConfig } from "../config/tls_config.ts";
+import type { SwapChanges } from "./changes.ts";
 
 /** The options of {@linkcode Reloader.reload}. */
 export interface ReloadOptions {
@@ -19,6 +20,8 @@ export type ReloadResult =
     readonly config: TlsConfig;
     /** The previous configuration, to swap back if necessary. */
     readonly previous: TlsConfig;
+    /** What is different, beside validity and serial numbers: names, types of keys, issuers, client authorities. */
+    readonly changes: SwapChanges;
   }
   | {
     /** The source holds the current configuration. */

@@ -1,5 +1,6 @@
 import { TlsState } from "../accept/tls_state.ts";
 import { requireOptions, requirePath } from "../arguments.ts";
+import { requireExpectation, requireExpected } from "../config/expectation.ts";
 import { certificatesIn } from "../config/certificates_in.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { type CertifiedKeyFiles, loadTlsConfig } from "../config/load_tls_config.ts";
@@ -65,7 +66,7 @@ const NAMES = [
 export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls> {
   requireOptions("reloadTls", options, NAMES, OPTION_HINTS);
   const { cert, key, passphrase, certifiedKeys, folder, watch = {}, onSignal, ...rest } = options;
-  const { signal, logger, pendingLimitMs, expiryAlarms, ...configOptions } = rest;
+  const { signal, logger, pendingLimitMs, expiryAlarms, expect, ...configOptions } = rest;
   if (certifiedKeys !== undefined && folder !== undefined) {
     throw new TypeError("Cannot call reloadTls: 'folder' takes the place of 'certifiedKeys'");
   }
@@ -82,8 +83,13 @@ export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls
     const all = folder === undefined ? files : await certificatesIn(folder, { previous, onError });
     return await loadTlsConfig(all, configOptions);
   };
-  const state = new TlsState(await load());
-  const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms });
+  const first = await load();
+  if (expect !== undefined) {
+    requireExpectation(expect);
+    requireExpected(first, expect);
+  }
+  const state = new TlsState(first);
+  const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms, expect });
   try {
     const paths = folder === undefined ? files.flatMap(({ cert, key }) => [cert, key]) : [folder];
     if (configOptions.clientAuth) paths.push(configOptions.clientAuth.ca);

@@ -1,5 +1,6 @@
 import type { TlsState } from "../accept/tls_state.ts";
 import { requireOptions } from "../arguments.ts";
+import { requireExpectation } from "../config/expectation.ts";
 import { requireMs } from "../durations.ts";
 import { filePath } from "../x509/pem_file.ts";
 import { Announcer } from "./announcer.ts";
@@ -100,8 +101,9 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   constructor(state: TlsState, load: Load, options: ReloaderOptions = {}) {
     super();
     requireOptions("Reloader", options, RELOADER_OPTION_NAMES);
-    const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal, logger } = options;
+    const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal, logger, expect } = options;
     requireMs("pendingLimitMs", pendingLimitMs);
+    if (expect !== undefined) requireExpectation(expect);
     this.#state = state;
     this.#announcer = new Announcer(this, logger);
     const onEnd = (result: ReloadResult, isNews: boolean) => {
@@ -109,7 +111,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
       if (isNews) this.#announcer.reload(result);
     };
     const onPartialFailure = (error: unknown) => this.#announcer.partial(error);
-    this.#attempts = new ReloadAttempts(state, load, { pendingLimitMs, onEnd, onPartialFailure });
+    this.#attempts = new ReloadAttempts(state, load, { pendingLimitMs, expect, onEnd, onPartialFailure });
     this.#triggers = new Triggers(this.#attempts);
     this.#watchExpiry(
       new ExpiryAlarms(expiryAlarms, (alarm) => {

@@ -41,6 +41,17 @@ export function isVerified(certificate: PathCertificate, issuer: PathCertificate
 }
 
 /**
+ * Whether a signature is made in a way that can be verified here: with a digest that is not forgeable.
+ *
+ * @param data The signed data.
+ */
+export function isVerifiable(
+  { signatureAlgorithm: { scheme, hash } }: Pick<SignedData, "signatureAlgorithm">,
+): boolean {
+  return scheme === "ed25519" || HASHES.includes(hash ?? "");
+}
+
+/**
  * Verifies that the key of an issuer has made the signature of a certificate.
  *
  * @param certificate The certificate.
@@ -73,11 +84,10 @@ export interface SignedData {
  */
 export function signedDataFault(data: SignedData, issuer: PathCertificate): string | undefined {
   const { structure, signatureAlgorithm } = data;
-  const { scheme, hash } = signatureAlgorithm;
   if (!Buffer.from(structure.algorithm.encoded).equals(structure.signedAlgorithm.encoded)) {
     return "it names two signature algorithms";
   }
-  if (scheme !== "ed25519" && !HASHES.includes(hash ?? "")) return `it is signed with ${hash ?? signatureAlgorithm.id}`;
+  if (!isVerifiable(data)) return `it is signed with ${signatureAlgorithm.hash ?? signatureAlgorithm.id}`;
   if (!fitsKey(signatureAlgorithm, issuer.publicKey)) return "it is signed with another kind of key";
   return verifies(data, issuer) ? undefined : "its signature is not the issuer's";
 }

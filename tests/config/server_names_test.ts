@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { JsonGeneralNames } from "@peculiar/x509";
 import test from "node:test";
-import { normalizeName, ServerNameIndex } from "../../src/config/server_names.ts";
+import { ServerNameIndex } from "../../src/config/server_names.ts";
+import { normalizeName } from "../../src/x509/server_name.ts";
 import { type Certificate, parseCertificates } from "../../mod.ts";
 import { issue } from "../support/certificates.ts";
 

@@ -1,0 +1,195 @@
+import { kindOf, requireOptions, requirePath } from "../arguments.ts";
+import { findingsOf } from "../config/expectation.ts";
+import { requirePassphrase } from "../config/options.ts";
+import { TlsConfig } from "../config/tls_config.ts";
+import { anchorsOf, chainFactsOf } from "../findings/chain_facts.ts";
+import { authorityFindings, chainFindings, crlFindings } from "../findings/findings.ts";
+import { uncoveredNames } from "../findings/names.ts";
+import { LongTask } from "../long_task.ts";
+import type { Certificate } from "../x509/certificate.ts";
+import { filePath } from "../x509/pem_file.ts";
+import { encryptedKeyFinding, keyFileFindings, loadFinding } from "./files.ts";
+import {
+  type CheckFiles,
+  filesAt,
+  loadAuthorities,
+  loadCrls,
+  type LoadedFiles,
+  loadFiles,
+  requireTyped,
+} from "./inputs.ts";
+import { describe, type Report, type ReportCertificate, type ReportFinding } from "./report.ts";
+
+/** The options of {@linkcode check}. */
+export interface CheckOptions {
+  /**
+   * The roots that clients trust, such as those of `nativeRoots()`. With them a missing intermediate is certain; without
+   * them it is a note.
+   */
+  readonly roots?: Iterable<Certificate> | undefined;
+  /** The names that clients ask for: for each one there must be a certificate. */
+  readonly names?: readonly string[] | undefined;
+  /** The authorities of clients: a file. Those of a `TlsConfig` are checked without this option. */
+  readonly clientCa?: string | URL | undefined;
+  /** The revocation lists of these authorities: a file. */
+  readonly crl?: string | URL | undefined;
+  /**
+   * The moment that validity is looked at for.
+   *
+   * @default {new Date()}
+   */
+  readonly at?: Date | undefined;
+}
+
+/** A file that holds a certificate and perhaps its key, a folder as of `certificatesIn()`, or the files of a certificate. */
+export type CheckInput = string | URL | CheckFiles;
+
+const OPTION_NAMES = ["roots", "names", "clientCa", "crl", "at"];
+const FILE_NAMES = ["cert", "key", "passphrase"];
+
+/**
+ * Says what clients will not like about certificates, before a server serves them. Makes no connection, and answers the
+ * same on every runtime. A file that cannot be used is a finding too, with the code of its error.
+ *
+ * @param input A configuration; or a file that holds a certificate and perhaps its key; or a folder, as of
+ * `certificatesIn()`; or the files of one or several certificates.
+ * @param options Names, roots, and the authorities of clients.
+ * @returns What was found.
+ * @throws {TypeError} If the input or an option is none of its allowed values.
+ *
+ * @example
+ * ```ts ignore
+ * import { check } from "@x/tls-reload/check";
+ * import { nativeRoots } from "@x/tls-reload/roots";
+ *
+ * const { findings } = await check({ cert: "fullchain.pem", key: "privkey.pem" }, {
+ *   names: ["www.example.com"],
+ *   roots: await nativeRoots(),
+ * });
+ * for (const { severity, code, message, hint } of findings) console.log(severity, code, message, hint);
+ * ```
+ */
+export async function check(
+  input: TlsConfig | CheckInput | readonly CheckInput[],
+  options: CheckOptions = {},
+): Promise<Report> {
+  requireOptions("check", options, OPTION_NAMES);
+  const { names = [], roots, clientCa, crl, at = new Date() } = options;
+  if (!Array.isArray(names)) throw new TypeError(`Cannot call check: 'names' must be a list: ${kindOf(names)}`);
+  const draft = new Draft(at);
+  if (input instanceof TlsConfig) draft.addConfig(input, { names, roots, at });
+  else await draft.addFiles(input, { names, roots });
+  await draft.addAuthorities(clientCa, crl);
+  return draft.report();
+}
+
+/** A report that is being written. */
+class Draft {
+  readonly #at: Date;
+  readonly #certificates: ReportCertificate[] = [];
+  readonly #findings: ReportFinding[] = [];
+  #isUsable = true;
+
+  constructor(at: Date) {
+    this.#at = at;
+  }
+
+  addConfig(
+    config: TlsConfig,
+    context: { names: readonly string[]; roots: Iterable<Certificate> | undefined; at: Date },
+  ) {
+    for (const { chain, path } of config.certifiedKeys) this.#addChain(chain, path);
+    for (const each of config.clientAuth?.ca ?? []) {
+      this.#certificates.push(describe(each, "client authority", undefined));
+    }
+    this.#findings.push(...findingsOf(config, context));
+  }
+
+  async addFiles(
+    input: CheckInput | readonly CheckInput[],
+    { names, roots }: Pick<CheckOptions, "roots"> & { names: readonly string[] },
+  ): Promise<void> {
+    const loaded = await this.#load(input);
+    const missing = uncoveredNames(loaded.flatMap(({ chain }) => chain.slice(0, 1)), names);
+    const first = loaded.find(({ chain }) => chain.length > 0);
+    const task = new LongTask();
+    for (const files of loaded) {
+      await task.pause();
+      const { path, keyPath, chain, error } = files;
+      if (error !== undefined) this.#addError(files);
+      if (keyPath !== undefined) this.#findings.push(...await keyFileFindings(keyPath));
+      if (chain.length === 0) continue;
+      this.#addChain(chain, path);
+      const context = { names: files === first ? missing : [], roots: roots && anchorsOf(roots), at: +this.#at };
+      this.#findings.push(...chainFindings(chainFactsOf(chain, context), path));
+    }
+  }
+
+  async addAuthorities(clientCa: string | URL | undefined, crl: string | URL | undefined): Promise<void> {
+    const authorities = await this.#attempt(clientCa, loadAuthorities) ?? [];
+    const path = clientCa === undefined ? undefined : filePath(clientCa);
+    for (const each of authorities) this.#certificates.push(describe(each, "client authority", path));
+    this.#findings.push(...authorityFindings({ authorities, at: +this.#at }, path));
+    const crls = await this.#attempt(crl, loadCrls) ?? [];
+    const crlPath = crl === undefined ? undefined : filePath(crl);
+    this.#findings.push(...crlFindings({ authorities, crls, at: +this.#at }, crlPath));
+  }
+
+  report(): Report {
+    return {
+      formatVersion: 1,
+      checkedAt: this.#at,
+      isUsable: this.#isUsable,
+      certificates: this.#certificates,
+      findings: this.#findings,
+    };
+  }
+
+  async #load(input: CheckInput | readonly CheckInput[]): Promise<LoadedFiles[]> {
+    const entries: CheckFiles[] = [];
+    for (const each of Array.isArray(input) ? input as readonly CheckInput[] : [input as CheckInput]) {
+      if (typeof each !== "string" && !(each instanceof URL)) {
+        requireFiles(each);
+        entries.push(each);
+        continue;
+      }
+      requirePath("check", "input", each);
+      entries.push(...await this.#attempt(each, filesAt) ?? []);
+    }
+    return await loadFiles(entries);
+  }
+
+  #addChain(chain: readonly Certificate[], path: string | undefined): void {
+    for (const [index, each] of chain.entries()) {
+      this.#certificates.push(describe(each, index === 0 ? "server" : "intermediate", path));
+    }
+  }
+
+  #addError({ error, path, keyPath, chain }: LoadedFiles): void {
+    if (error!.code === "KEY_ENCRYPTED" && chain.length > 0) {
+      this.#findings.push(encryptedKeyFinding(path, keyPath!));
+      return;
+    }
+    this.#isUsable = false;
+    this.#findings.push(loadFinding(error!, path));
+  }
+
+  /** What a file holds; `undefined` if there is none, or if it cannot be used, which is a finding then. */
+  async #attempt<T>(path: string | URL | undefined, load: (path: string) => Promise<T>): Promise<T | undefined> {
+    if (path === undefined) return undefined;
+    try {
+      return await load(filePath(path));
+    } catch (error) {
+      this.#isUsable = false;
+      this.#findings.push(loadFinding(requireTyped(error), filePath(path)));
+      return undefined;
+    }
+  }
+}
+
+function requireFiles(files: CheckFiles): void {
+  requireOptions("check", files, FILE_NAMES);
+  requirePath("check", "cert", files.cert);
+  if (files.key !== undefined) requirePath("check", "key", files.key);
+  requirePassphrase(files.passphrase);
+}

@@ -1,0 +1,56 @@
+import { stat } from "node:fs/promises";
+import process from "node:process";
+import type { TlsReloadError } from "../errors.ts";
+import type { ReportFinding } from "./report.ts";
+
+const READABLE_BY_OTHERS = 0o004;
+
+/**
+ * Finds what is wrong with the file of a private key, whatever it holds.
+ *
+ * @param path The file.
+ * @returns At most one finding.
+ */
+export async function keyFileFindings(path: string): Promise<ReportFinding[]> {
+  // Windows has no users of its processes, and no modes of its files.
+  if (process.getuid === undefined) return [];
+  const mode = await stat(path).then((stats) => stats.isFile() ? stats.mode : 0, () => 0);
+  if ((mode & READABLE_BY_OTHERS) === 0) return [];
+  return [{
+    code: "KEY_FILE_READABLE",
+    severity: "warning",
+    subject: path,
+    message: `every user of this machine can read the private key (mode ${(mode & 0o777).toString(8)})`,
+    hint: "take the permission away: chmod o= FILE",
+    source: path,
+  }];
+}
+
+/**
+ * The error that loading files ends with, as a finding.
+ *
+ * @param error The error.
+ * @param path The file that was to be loaded.
+ */
+export function loadFinding(error: TlsReloadError, path: string): ReportFinding {
+  return {
+    code: error.code,
+    severity: "error",
+    subject: error.path ?? path,
+    message: error.message,
+    hint: "loadTlsConfig() refuses it for the same reason, and a running server keeps what it has",
+    source: path,
+  };
+}
+
+/** An encrypted key is no fault; it only cannot be compared with its certificate. */
+export function encryptedKeyFinding(path: string, keyPath: string): ReportFinding {
+  return {
+    code: "KEY_NOT_CHECKED",
+    severity: "note",
+    subject: keyPath,
+    message: "the private key is encrypted, so that it has not been compared with the certificate",
+    hint: "give its passphrase",
+    source: path,
+  };
+}

@@ -1,0 +1,51 @@
+import process from "node:process";
+import type { Severity } from "../findings/finding.ts";
+
+declare const Deno: { readonly noColor: boolean } | undefined;
+
+/** How text is set off. */
+export type Tone = Severity | "good" | "strong" | "dim";
+
+/** Sets text off by color, or leaves it as it is. */
+export type Paint = (tone: Tone, text: string) => string;
+
+const CODES: Readonly<Record<Tone, readonly [on: number, off: number]>> = {
+  error: [31, 39],
+  warning: [33, 39],
+  note: [36, 39],
+  good: [32, 39],
+  strong: [1, 22],
+  dim: [2, 22],
+};
+
+/** Whether the output is a terminal whose user has not set `NO_COLOR` (https://no-color.org). */
+export function hasColors(): boolean {
+  if (!process.stdout.isTTY) return false;
+  // On Deno the variable cannot be read without a permission, but this can.
+  if (typeof Deno !== "undefined") return !Deno.noColor;
+  return !process.env["NO_COLOR"];
+}
+
+/**
+ * Makes the function that sets text off.
+ *
+ * @param isColored Whether it uses colors.
+ */
+export function painter(isColored: boolean): Paint {
+  if (!isColored) return (_tone, text) => text;
+  return (tone, text) => `\x1b[${CODES[tone][0]}m${text}\x1b[${CODES[tone][1]}m`;
+}
+
+/**
+ * Text that cannot steer a terminal. Names in certificates and of files may hold anything.
+ *
+ * @param text The text.
+ * @returns The same with control characters, and those that change the direction of writing, as escapes.
+ */
+export function printable(text: string): string {
+  return text.replace(
+    // deno-lint-ignore no-control-regex -- these are the characters to escape
+    /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (control) => `\\u{${control.charCodeAt(0).toString(16)}}`,
+  );
+}

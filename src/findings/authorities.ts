@@ -1,0 +1,130 @@
+import type { Certificate } from "../x509/certificate.ts";
+import type { CertificateRevocationList } from "../x509/crl.ts";
+import type { PathCertificate } from "../x509/path_certificate.ts";
+import { weaknessOf } from "../x509/signatures.ts";
+import { parse } from "./chain_facts.ts";
+import { type Rule, type RuleFinding, titleOf } from "./finding.ts";
+import { distance, isExpiring } from "./lifetimes.ts";
+import { strictFaultOf } from "./strict.ts";
+
+/** What the rules about clients look at. */
+export interface AuthorityFacts {
+  /** The authorities of the clients. */
+  readonly authorities: readonly Certificate[];
+  /** The moment, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** What the rules about revocation lists look at. */
+export interface CrlFacts extends AuthorityFacts {
+  /** The revocation lists. */
+  readonly crls: readonly CertificateRevocationList[];
+}
+
+const authorityUnusable: Rule<AuthorityFacts> = ({ authorities }) => {
+  const parsedAuthorities = authorities.map(parse);
+  const subjects = new Set(parsedAuthorities.map((each) => typeof each === "string" ? "" : each.subjectKey));
+  return authorities.flatMap((certificate, index): RuleFinding[] => {
+    const parsed = parsedAuthorities[index]!;
+    const fault = typeof parsed === "string" ? parsed : unusabilityOf(parsed, subjects);
+    return fault === undefined ? [] : [{
+      code: "AUTHORITY_UNUSABLE",
+      severity: "error",
+      subject: titleOf(certificate),
+      message: `every client of it is refused: ${fault}`,
+      hint: "give the root of the authority that issues the clients' certificates",
+    }];
+  });
+};
+
+const authorityOutOfValidity: Rule<AuthorityFacts> = ({ authorities, at }) =>
+  authorities.filter((each) => !each.isValidAt(new Date(at))).map((certificate) => {
+    const { notBefore, notAfter } = certificate;
+    const isExpired = notAfter.getTime() < at;
+    return {
+      code: isExpired ? "AUTHORITY_EXPIRED" : "AUTHORITY_NOT_YET_VALID",
+      severity: "error",
+      subject: titleOf(certificate),
+      message: isExpired
+        ? `it has expired ${distance(at - notAfter.getTime())} ago: every client of it is refused`
+        : `it becomes valid in ${distance(notBefore.getTime() - at)}: until then every client of it is refused`,
+      hint: isExpired
+        ? "put the authority that follows it beside it, then remove it"
+        : "keep its predecessor beside it",
+    };
+  });
+
+const authorityExpiring: Rule<AuthorityFacts> = ({ authorities, at }) =>
+  authorities.filter((each) => isExpiring(each, at)).map((certificate) => ({
+    code: "AUTHORITY_EXPIRING",
+    severity: "warning",
+    subject: titleOf(certificate),
+    message: `it expires in ${distance(certificate.notAfter.getTime() - at)}, and every client of it is refused then`,
+    hint: "put the authority that follows it beside it, and give the clients new certificates",
+  }));
+
+const authorityNotStrict: Rule<AuthorityFacts> = ({ authorities }) =>
+  authorities.flatMap((certificate): RuleFinding[] => {
+    const parsed = parse(certificate);
+    if (typeof parsed === "string") return [];
+    const fault = strictFaultOf(parsed, false);
+    return fault === undefined ? [] : [{
+      code: "AUTHORITY_NOT_STRICT",
+      severity: "warning",
+      subject: titleOf(certificate),
+      message: `openssl -x509_strict refuses it, as do servers of Python 3.13: ${fault}`,
+      hint: "issue it again in the profile of RFC 5280",
+    }];
+  });
+
+const crlStale: Rule<CrlFacts> = ({ crls, at }) =>
+  crls.filter((crl) => !crl.isCurrentAt(new Date(at))).map((crl) => {
+    const sinceMs = at - (crl.nextUpdate?.getTime() ?? at);
+    return {
+      code: "CRL_STALE",
+      severity: "error",
+      subject: crl.issuer,
+      message: sinceMs > 0
+        ? `its nextUpdate was ${distance(sinceMs)} ago: who has been revoked since then is not known`
+        : `it becomes valid in ${distance(crl.thisUpdate.getTime() - at)}`,
+      hint: "fetch the revocation list again, and look why that has not happened",
+    };
+  });
+
+const crlForeign: Rule<CrlFacts> = ({ authorities, crls }) => {
+  if (authorities.length === 0) return [];
+  const issuers = authorities.map(parse).filter((parsed) => typeof parsed !== "string");
+  return crls.flatMap((crl): RuleFinding[] => {
+    const named = issuers.find((issuer) => crl.names(issuer));
+    if (issuers.some((issuer) => crl.faultFor(issuer) === undefined)) return [];
+    const reason = named ? crl.faultFor(named) : "none of the authorities has its name";
+    return [{
+      code: "CRL_FOREIGN",
+      severity: "error",
+      subject: crl.issuer,
+      message: `it revokes no client of this server: ${reason}`,
+      hint: "give the revocation list of an authority that is given",
+    }];
+  });
+};
+
+/** What our verification of clients asks of an anchor, see `findPath()`. */
+function unusabilityOf(authority: PathCertificate, subjects: ReadonlySet<string>): string | undefined {
+  const { structure, extensions: { basicConstraints, keyUsage } } = authority;
+  if (structure.version !== 3) return "it is not of version 3";
+  if (!basicConstraints?.isCa) return "it is not an authority (CA:FALSE)";
+  if (keyUsage && !keyUsage.has("keyCertSign")) return "its keyUsage does not let it sign certificates";
+  if (!authority.isSelfSigned && !subjects.has(authority.issuerKey)) return "its own authority is not given beside it";
+  return weaknessOf(authority);
+}
+
+/** What is wrong with the authorities of the clients. */
+export const AUTHORITY_RULES: readonly Rule<AuthorityFacts>[] = [
+  authorityUnusable,
+  authorityOutOfValidity,
+  authorityExpiring,
+  authorityNotStrict,
+];
+
+/** What is wrong with their revocation lists. Without authorities, nothing can be said of who has issued one. */
+export const CRL_RULES: readonly Rule<CrlFacts>[] = [crlStale, crlForeign];

@@ -1,0 +1,132 @@
+import type { Certificate } from "../x509/certificate.ts";
+import { defectOf } from "../x509/certificate_defects.ts";
+import { findPath, type PathResult } from "../x509/certification_path.ts";
+import { fitsKey, PathCertificate } from "../x509/path_certificate.ts";
+import { signatureFault } from "../x509/signatures.ts";
+import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
+
+/** A certificate, and what path validation sees of it. */
+export interface Link {
+  readonly certificate: Certificate;
+  readonly parsed: PathCertificate;
+}
+
+/** What the rules about a chain look at. */
+export interface ChainFacts {
+  /** The server's own certificate. */
+  readonly leaf: Certificate;
+  /** The certificates, in the order of the file. */
+  readonly chain: readonly Certificate[];
+  /** The certificates that cannot be looked at, with the reason. */
+  readonly defects: ReadonlyMap<Certificate, string>;
+  /** From the leaf upwards, each certificate with its issuer after it; none if the leaf is defective. */
+  readonly path: readonly Link[];
+  /** The certificates that have issued nothing of the chain, and those that are repeated. */
+  readonly unrelated: readonly Certificate[];
+  /** The path from the leaf to one of the roots, or why there is none; `undefined` without roots. */
+  readonly rooted: PathResult | undefined;
+  /** The roots; `undefined` if they are not known. */
+  readonly roots: TrustAnchors | undefined;
+  /** The names that clients ask for. */
+  readonly names: readonly string[];
+  /** The moment, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** What a check knows beside the chain. */
+export interface ChainContext {
+  /** The roots that clients trust. */
+  readonly roots?: TrustAnchors | undefined;
+  /** The names that clients ask for. */
+  readonly names: readonly string[];
+  /** The moment, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+/**
+ * Puts a chain in order, and looks for its end.
+ *
+ * @param chain At least one certificate, the server's own first.
+ * @param context What is known beside it.
+ * @returns The facts.
+ */
+export function chainFactsOf(chain: readonly Certificate[], context: ChainContext): ChainFacts {
+  const defects = new Map<Certificate, string>();
+  const links = new Map<string, Link>();
+  for (const certificate of chain) {
+    const parsed = parse(certificate);
+    if (typeof parsed === "string") defects.set(certificate, parsed);
+    else if (!links.has(parsed.fingerprint256)) links.set(parsed.fingerprint256, { certificate, parsed });
+  }
+  const [leaf] = chain as readonly [Certificate];
+  const first = links.get(leaf.fingerprint256);
+  const all = [...links.values()];
+  const related = first ? relatedTo(first, all) : [];
+  const known = new Set(related.map(({ certificate }) => certificate));
+  return {
+    leaf,
+    chain,
+    defects,
+    path: first ? pathFrom(first, related) : [],
+    unrelated: first ? chain.filter((each) => !known.has(each) && !defects.has(each)) : [],
+    rooted: first && context.roots && rootedPath(first, related, context.roots, context.at),
+    roots: context.roots,
+    names: context.names,
+    at: context.at,
+  };
+}
+
+const anchorsBySource = new WeakMap<Iterable<Certificate>, TrustAnchors>();
+
+/** The roots that clients trust, sorted once for each list or store. */
+export function anchorsOf(roots: Iterable<Certificate>): TrustAnchors {
+  let anchors = anchorsBySource.get(roots);
+  if (!anchors) anchorsBySource.set(roots, anchors = trustAnchorsOf([...roots]));
+  return anchors;
+}
+
+/**
+ * A certificate as path validation looks at it.
+ *
+ * @returns The certificate, or why nothing more can be said about it.
+ */
+export function parse({ x509, fingerprint256 }: Certificate): PathCertificate | string {
+  try {
+    const parsed = new PathCertificate(new Uint8Array(x509.raw), fingerprint256);
+    return defectOf(parsed) ?? parsed;
+  } catch (error) {
+    return (error as RangeError).message;
+  }
+}
+
+/** The issuers of a certificate among others, those first whose signature it bears. */
+function issuersOf({ parsed }: Link, others: readonly Link[]): Link[] {
+  const named = others.filter(({ parsed: other }) =>
+    other !== parsed && other.subjectKey === parsed.issuerKey && parsed.namesIssuer(other) &&
+    fitsKey(parsed.signatureAlgorithm, other.publicKey)
+  );
+  if (named.length < 2) return named;
+  const rank = (each: Link) => signatureFault(parsed, each.parsed) === undefined ? 0 : 1;
+  return named.toSorted((one, other) => rank(one) - rank(other));
+}
+
+/** A certificate with everything that has issued it, or issued an issuer of it, directly or not. */
+function relatedTo(first: Link, all: readonly Link[]): Link[] {
+  const related = new Set([first]);
+  for (const each of related) for (const issuer of issuersOf(each, all)) related.add(issuer);
+  return [...related];
+}
+
+function pathFrom(first: Link, related: readonly Link[]): Link[] {
+  const path = [first];
+  for (;;) {
+    const [issuer] = issuersOf(path.at(-1)!, related.filter((each) => !path.includes(each)));
+    if (!issuer) return path;
+    path.push(issuer);
+  }
+}
+
+function rootedPath(first: Link, related: readonly Link[], roots: TrustAnchors, at: number): PathResult {
+  const intermediates = related.filter((each) => each !== first).map(({ parsed }) => parsed);
+  return findPath(first.parsed, intermediates, roots, { at, purpose: "serverAuth" });
+}

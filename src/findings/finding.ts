@@ -1,0 +1,112 @@
+import type { Certificate } from "../x509/certificate.ts";
+
+/** How bad a finding is: some clients are refused or refuse; some may be, or will be soon; it is good to know. */
+export type Severity = "error" | "warning" | "note";
+
+/**
+ * What was found, as a stable string.
+ *
+ * | code | severity | found when |
+ * | --- | --- | --- |
+ * | `INTERMEDIATE_MISSING` | error with roots, else warning or note | nothing leads from the certificate to a root |
+ * | `AUTHORITY_UNKNOWN` | error | the chain ends at a root that is not among the given ones |
+ * | `PATH_REFUSED` | error | every path to a root breaks a rule of RFC 5280 |
+ * | `SIGNATURE_WRONG` | error | a certificate names an issuer of the chain that has not signed it |
+ * | `CHAIN_DISORDERED` | warning | an issuer stands before what it has issued |
+ * | `CHAIN_UNRELATED` | warning | a certificate has issued nothing of the chain, or is repeated |
+ * | `ROOT_SENT` | note | a root is sent, which clients have or do not trust |
+ * | `CERTIFICATE_DEFECTIVE` | error | an extension is broken, or is critical and not understood |
+ * | `EXPIRED` | error | a certificate has expired (a warning, if a path to a root does without it) |
+ * | `NOT_YET_VALID` | error | the validity of a certificate has not begun |
+ * | `EXPIRING` | warning | less than a fifth of its life remains, and less than 30 days |
+ * | `INTERMEDIATE_EXPIRES_FIRST` | warning | an intermediate expires before the server's own certificate |
+ * | `LIFETIME_TOO_LONG` | warning | it is valid for longer than browsers let public authorities issue for |
+ * | `NO_SAN` | error | it has no subjectAltName with a DNS name or an address |
+ * | `NAME_NOT_COVERED` | error | it is not for a name that was asked for |
+ * | `WILDCARD_NARROW` | note | `*.example.com` is not for `example.com`, and nothing else is |
+ * | `WILDCARD_UNUSABLE` | warning | a wildcard has a form that clients ignore |
+ * | `EKU_WITHOUT_SERVER_AUTH` | error | the extendedKeyUsage lacks serverAuth |
+ * | `LEAF_IS_AUTHORITY` | error | the server's own certificate is that of an authority (`CA:TRUE`) |
+ * | `KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE` | error | the keyUsage lacks digitalSignature |
+ * | `RSA_TOO_SHORT` | error | an RSA key has less than 2048 bits |
+ * | `CURVE_WEAK` | error | a key is on another curve than P-256, P-384 and P-521 |
+ * | `SIGNATURE_WEAK` | error | a certificate is signed with SHA-1 or MD5 |
+ * | `NOT_STRICT` | warning | clients with `-x509_strict` refuse a certificate of the chain |
+ * | `AUTHORITY_UNUSABLE` | error | a client authority cannot issue, so that its clients are refused |
+ * | `AUTHORITY_EXPIRED`, `AUTHORITY_NOT_YET_VALID` | error | a client authority is not valid now |
+ * | `AUTHORITY_EXPIRING` | warning | a client authority comes to its end |
+ * | `AUTHORITY_NOT_STRICT` | warning | `-x509_strict` refuses a client authority |
+ * | `CRL_STALE` | error | a revocation list is past its nextUpdate, or not valid yet |
+ * | `CRL_FOREIGN` | error | no client authority has issued a revocation list |
+ */
+export type FindingCode =
+  | "INTERMEDIATE_MISSING"
+  | "AUTHORITY_UNKNOWN"
+  | "PATH_REFUSED"
+  | "SIGNATURE_WRONG"
+  | "CHAIN_DISORDERED"
+  | "CHAIN_UNRELATED"
+  | "ROOT_SENT"
+  | "CERTIFICATE_DEFECTIVE"
+  | "EXPIRED"
+  | "NOT_YET_VALID"
+  | "EXPIRING"
+  | "INTERMEDIATE_EXPIRES_FIRST"
+  | "LIFETIME_TOO_LONG"
+  | "NO_SAN"
+  | "NAME_NOT_COVERED"
+  | "WILDCARD_NARROW"
+  | "WILDCARD_UNUSABLE"
+  | "EKU_WITHOUT_SERVER_AUTH"
+  | "LEAF_IS_AUTHORITY"
+  | "KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE"
+  | "RSA_TOO_SHORT"
+  | "CURVE_WEAK"
+  | "SIGNATURE_WEAK"
+  | "NOT_STRICT"
+  | "AUTHORITY_UNUSABLE"
+  | "AUTHORITY_EXPIRED"
+  | "AUTHORITY_NOT_YET_VALID"
+  | "AUTHORITY_EXPIRING"
+  | "AUTHORITY_NOT_STRICT"
+  | "CRL_STALE"
+  | "CRL_FOREIGN";
+
+/** Something about a configuration that some clients will not like. */
+export interface Finding<Code extends string = FindingCode> {
+  /** What was found. Match on this and never on the message. */
+  readonly code: Code;
+  /** How bad it is. */
+  readonly severity: Severity;
+  /** The certificate, revocation list or file, by its name. */
+  readonly subject: string;
+  /** What is wrong, and who is concerned. */
+  readonly message: string;
+  /** What to do. */
+  readonly hint: string;
+  /** The file that it was found in; `undefined` if it was not read from a file. */
+  readonly source: string | undefined;
+}
+
+/** A finding of a rule, which does not know about files. */
+export type RuleFinding = Omit<Finding, "source">;
+
+/** One rule: a pure function of facts. */
+export type Rule<Facts> = (facts: Facts) => readonly RuleFinding[];
+
+const RANKS: Readonly<Record<Severity, number>> = { error: 2, warning: 1, note: 0 };
+
+/**
+ * Whether a severity is at or above another one.
+ *
+ * @param severity The severity.
+ * @param threshold The other one.
+ */
+export function isAtLeast(severity: Severity, threshold: Severity): boolean {
+  return RANKS[severity] >= RANKS[threshold];
+}
+
+/** The name of a certificate for people: its subject, else its first name. */
+export function titleOf({ subject, dnsNames, ipAddresses }: Certificate): string {
+  return subject || dnsNames[0] || ipAddresses[0] || "a certificate without a name";
+}

@@ -1,0 +1,51 @@
+import { AUTHORITY_RULES, type AuthorityFacts, CRL_RULES, type CrlFacts } from "./authorities.ts";
+import { CHAIN_RULES } from "./chain.ts";
+import type { ChainFacts } from "./chain_facts.ts";
+import { type Finding, isAtLeast, type Rule, type RuleFinding } from "./finding.ts";
+import { KEY_RULES } from "./keys.ts";
+import { LIFETIME_RULES } from "./lifetimes.ts";
+import { NAME_RULES } from "./names.ts";
+
+const RULES: readonly Rule<ChainFacts>[] = [...CHAIN_RULES, ...LIFETIME_RULES, ...NAME_RULES, ...KEY_RULES];
+
+/**
+ * Finds what clients will not like about a chain.
+ *
+ * @param facts The chain.
+ * @param source The file that it was read from.
+ * @returns The findings, the worst first.
+ */
+export function chainFindings(facts: ChainFacts, source: string | undefined): Finding[] {
+  const findings = RULES.flatMap((rule) => rule(facts));
+  const isExplained = findings.some(({ code, severity }) => severity === "error" && code !== "PATH_REFUSED");
+  // A path is refused for a reason, which mostly is a finding of its own.
+  return sorted(isExplained ? findings.filter(({ code }) => code !== "PATH_REFUSED") : findings, source);
+}
+
+/**
+ * Finds what is wrong with revocation lists.
+ *
+ * @param facts The lists, and the authorities whose lists they should be.
+ * @param source The file that the lists were read from.
+ * @returns The findings, the worst first.
+ */
+export function crlFindings(facts: CrlFacts, source: string | undefined): Finding[] {
+  return sorted(CRL_RULES.flatMap((rule) => rule(facts)), source);
+}
+
+/**
+ * Finds what is wrong with the authorities of clients.
+ *
+ * @param facts The authorities.
+ * @param source The file that they were read from.
+ * @returns The findings, the worst first.
+ */
+export function authorityFindings(facts: AuthorityFacts, source: string | undefined): Finding[] {
+  return sorted(AUTHORITY_RULES.flatMap((rule) => rule(facts)), source);
+}
+
+function sorted(findings: readonly RuleFinding[], source: string | undefined): Finding[] {
+  const rank = ({ severity }: RuleFinding) =>
+    Number(isAtLeast(severity, "error")) + Number(isAtLeast(severity, "warning"));
+  return findings.toSorted((one, other) => rank(other) - rank(one)).map((finding) => ({ ...finding, source }));
+}

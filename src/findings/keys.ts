@@ -1,0 +1,113 @@
+import { KeyPurpose } from "../x509/extensions.ts";
+import type { PathCertificate } from "../x509/path_certificate.ts";
+import type { ChainFacts, Link } from "./chain_facts.ts";
+import { type Rule, titleOf } from "./finding.ts";
+import { strictFaultOf } from "./strict.ts";
+
+/** RFC 8446 section 4.2.3: the curves of certificates that clients offer to verify. */
+const CURVES = ["P-256", "P-384", "P-521"];
+
+/** BoringSSL looks at the keyUsage in every handshake, also with RSA, because key exchange is always ephemeral. */
+const keyUsageWithoutDigitalSignature: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
+  const keyUsage = first?.parsed.extensions.keyUsage;
+  if (!keyUsage || keyUsage.has("digitalSignature")) return [];
+  return [{
+    code: "KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE",
+    severity: "error",
+    subject: titleOf(leaf),
+    message: "its key usage lacks digitalSignature: clients built on BoringSSL (Chrome, Edge, Android, Bun) refuse it",
+    hint: "issue it again with keyUsage = digitalSignature; for RSA, keyEncipherment may stand beside it",
+  }];
+};
+
+const ekuWithoutServerAuth: Rule<ChainFacts> = ({ leaf, path }) =>
+  path.filter(({ parsed: { extensions: { extendedKeyUsage } } }) =>
+    extendedKeyUsage && !extendedKeyUsage.includes(KeyPurpose.serverAuth)
+  ).map(({ certificate, parsed }) => ({
+    code: "EKU_WITHOUT_SERVER_AUTH",
+    severity: "error",
+    subject: titleOf(certificate),
+    message: parsed.extensions.extendedKeyUsage!.includes(KeyPurpose.clientAuth)
+      ? "its extended key usage is that of a client, not of a server: it lacks serverAuth"
+      : "its extended key usage lacks serverAuth",
+    hint: `issue it again with extendedKeyUsage = serverAuth${
+      certificate === leaf ? "" : ", or without the extension"
+    }`,
+  }));
+
+const leafIsAuthority: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
+  if (!first?.parsed.extensions.basicConstraints?.isCa) return [];
+  return [{
+    code: "LEAF_IS_AUTHORITY",
+    severity: "error",
+    subject: titleOf(leaf),
+    message: "it is the certificate of an authority (CA:TRUE): Firefox and clients built on rustls refuse it",
+    hint: "issue a server certificate with basicConstraints = CA:FALSE; openssl req -x509 sets CA:TRUE by default",
+  }];
+};
+
+const rsaTooShort: Rule<ChainFacts> = ({ path }) =>
+  path.filter(({ parsed: { publicKey } }) => publicKey.bits !== undefined && isRsa(publicKey) && publicKey.bits < 2048)
+    .map(({ certificate, parsed }) => ({
+      code: "RSA_TOO_SHORT",
+      severity: "error",
+      subject: titleOf(certificate),
+      message: `its RSA key has ${parsed.publicKey.bits} bits: clients ask for at least 2048`,
+      hint: "issue it again with a key on P-256, or of RSA with 2048 bits",
+    }));
+
+const curveWeak: Rule<ChainFacts> = ({ path }) =>
+  path.filter(({ parsed: { publicKey } }) => publicKey.kind === "ec" && !CURVES.includes(publicKey.curve ?? ""))
+    .map(({ certificate, parsed }) => ({
+      code: "CURVE_WEAK",
+      severity: "error",
+      subject: titleOf(certificate),
+      message: `its key is on the curve ${parsed.publicKey.curve}, which clients do not offer`,
+      hint: "issue it again with a key on P-256",
+    }));
+
+/** The signature of a root on itself says nothing, and no client looks at it. */
+const signatureWeak: Rule<ChainFacts> = ({ path }) =>
+  path.filter(({ parsed }) => isForgeable(parsed) && !parsed.isSelfSigned).map(({ certificate, parsed }) => ({
+    code: "SIGNATURE_WEAK",
+    severity: "error",
+    subject: titleOf(certificate),
+    message: `it is signed with ${parsed.signatureAlgorithm.hash === "md5" ? "MD5" : "SHA-1"}, which can be forged`,
+    hint: "issue it again, signed with SHA-256",
+  }));
+
+const notStrict: Rule<ChainFacts> = ({ path }) =>
+  path.flatMap(({ certificate, parsed }) => {
+    const fault = strictFaultOf(parsed, isLoneLeaf(path));
+    return fault === undefined ? [] : [{
+      code: "NOT_STRICT",
+      severity: "warning",
+      subject: titleOf(certificate),
+      message: `strict clients refuse it, such as Python 3.13 and openssl -x509_strict: ${fault}`,
+      hint: "issue it again in the profile of RFC 5280",
+    }];
+  });
+
+/** RFC 6818 section 2: the profile is not for a certificate of a server that signs itself. */
+function isLoneLeaf(path: readonly Link[]): boolean {
+  return path.length === 1 && path[0]!.parsed.isSelfIssued;
+}
+
+function isRsa({ kind }: PathCertificate["publicKey"]): boolean {
+  return kind === "rsa" || kind === "rsa-pss";
+}
+
+function isForgeable({ signatureAlgorithm: { hash } }: PathCertificate): boolean {
+  return hash === "sha1" || hash === "md5";
+}
+
+/** What is wrong with keys, what they may be used for, and signatures. */
+export const KEY_RULES: readonly Rule<ChainFacts>[] = [
+  keyUsageWithoutDigitalSignature,
+  ekuWithoutServerAuth,
+  leafIsAuthority,
+  rsaTooShort,
+  curveWeak,
+  signatureWeak,
+  notStrict,
+];

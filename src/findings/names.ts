@@ -1,0 +1,74 @@
+import type { Certificate } from "../x509/certificate.ts";
+import { coversName, normalizeName } from "../x509/server_name.ts";
+import type { ChainFacts } from "./chain_facts.ts";
+import { type Rule, titleOf } from "./finding.ts";
+
+const noSan: Rule<ChainFacts> = ({ leaf }) => {
+  if (leaf.dnsNames.length + leaf.ipAddresses.length > 0) return [];
+  return [{
+    code: "NO_SAN",
+    severity: "error",
+    subject: titleOf(leaf),
+    message: "it has no subjectAltName with a DNS name or an address: clients ignore the common name",
+    hint: "issue it again with subjectAltName = DNS:name",
+  }];
+};
+
+const nameNotCovered: Rule<ChainFacts> = ({ leaf, names }) =>
+  names.filter((name) => !coversName(leaf, name)).map((name) => ({
+    code: "NAME_NOT_COVERED",
+    severity: "error",
+    subject: titleOf(leaf),
+    message: `it is not for ${name}`,
+    hint: wildcardAbove(leaf.dnsNames, name) ??
+      `it is for ${
+        [...leaf.dnsNames, ...leaf.ipAddresses].join(", ") || "no name"
+      }; is this another host's certificate?`,
+  }));
+
+const wildcardNarrow: Rule<ChainFacts> = ({ leaf }) =>
+  leaf.dnsNames.map(normalizeName).filter((name) =>
+    isUsableWildcard(name) && !coversName(leaf, name.slice("*.".length))
+  ).map((name) => ({
+    code: "WILDCARD_NARROW",
+    severity: "note",
+    subject: titleOf(leaf),
+    message: `${name} is neither for ${name.slice("*.".length)} nor for ${name.replace("*", "a.b")}`,
+    hint: `add ${name.slice("*.".length)} if clients ask for it`,
+  }));
+
+const wildcardUnusable: Rule<ChainFacts> = ({ leaf }) =>
+  leaf.dnsNames.map(normalizeName).filter((name) => name.includes("*") && !isUsableWildcard(name)).map((name) => ({
+    code: "WILDCARD_UNUSABLE",
+    severity: "warning",
+    subject: titleOf(leaf),
+    message: `clients ignore ${name}: a wildcard is the whole first label, with two labels after it`,
+    hint: "issue it again with a name such as *.example.com",
+  }));
+
+/** RFC 6125 section 6.4.3; browsers ignore wildcards for a whole top-level domain. */
+function isUsableWildcard(name: string): boolean {
+  return /^\*\.[^*.]+(?:\.[^*.]+)+$/.test(name);
+}
+
+/** Explains why a wildcard that looks as if it covered a name does not. */
+function wildcardAbove(dnsNames: readonly string[], name: string): string | undefined {
+  const wanted = normalizeName(name);
+  const wildcard = dnsNames.map(normalizeName).find((each) =>
+    each.startsWith("*.") && `.${wanted}`.endsWith(each.slice("*".length))
+  );
+  return wildcard && `${wildcard} stands for one label: add ${wanted} to the names`;
+}
+
+/**
+ * The names that none of several certificates is for.
+ *
+ * @param leaves The certificates.
+ * @param names The names that clients ask for.
+ */
+export function uncoveredNames(leaves: readonly Certificate[], names: readonly string[]): string[] {
+  return names.filter((name) => !leaves.some((leaf) => coversName(leaf, name)));
+}
+
+/** What is wrong with the names of the server's own certificate. */
+export const NAME_RULES: readonly Rule<ChainFacts>[] = [noSan, nameNotCovered, wildcardNarrow, wildcardUnusable];

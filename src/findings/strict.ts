@@ -1,0 +1,67 @@
+import { Buffer } from "node:buffer";
+import type { PathCertificate } from "../x509/path_certificate.ts";
+
+/** A demand of RFC 5280 on every certificate that an authority issues. */
+type Demand = readonly [isBroken: (certificate: PathCertificate) => boolean | undefined, fault: string];
+
+/**
+ * What OpenSSL checks with `-x509_strict` and not without (`check_extensions()` of crypto/x509/x509_vfy.c, OpenSSL 3.0
+ * to 3.5). Python 3.13 and later sets that flag for every client by default. What OpenSSL refuses without the
+ * flag as well is not here, such as a key identifier that is critical.
+ */
+const DEMANDS: readonly Demand[] = [
+  [({ structure, extensions }) => structure.version !== 3 && extensions.list.length > 0, "it is not of version 3"],
+  [(each) => isPathLimited(each) && !isCa(each), "it has a path length, but is not an authority"],
+  [(each) => isPathLimited(each) && lacks(each, "keyCertSign"), "it has a path length without keyCertSign"],
+  [(each) => isCa(each) && !each.extensions.isCritical("basicConstraints"), "its basicConstraints is not critical"],
+  [(each) => isCa(each) && !each.extensions.keyUsage, "it is an authority without keyUsage"],
+  [
+    (each) => !isCa(each) && each.extensions.keyUsage?.has("keyCertSign"),
+    "it has keyCertSign, but is not an authority",
+  ],
+  [({ issuerKey }) => issuerKey === "", "its issuer has no name"],
+  [
+    ({ subjectKey, extensions: { basicConstraints, subjectAltNames } }) =>
+      subjectKey === "" && (basicConstraints?.isCa || subjectAltNames === undefined),
+    "its subject is empty",
+  ],
+  [
+    ({ subjectKey, extensions }) =>
+      subjectKey === "" && extensions.subjectAltNames && !extensions.isCritical("subjectAltName"),
+    "its subject is empty, but its subjectAltName is not critical",
+  ],
+  [({ extensions }) => extensions.subjectAltNames?.length === 0, "its subjectAltName is empty"],
+  [
+    ({ structure: { algorithm, signedAlgorithm } }) => !Buffer.from(algorithm.encoded).equals(signedAlgorithm.encoded),
+    "it names two signature algorithms",
+  ],
+  [
+    (each) => !each.isSelfSigned && each.extensions.authorityKeyIdentifier?.keyIdentifier === undefined,
+    "it has no authorityKeyIdentifier",
+  ],
+  [(each) => isCa(each) && each.extensions.subjectKeyIdentifier === undefined, "it has no subjectKeyIdentifier"],
+];
+
+/**
+ * Finds why strict clients refuse a certificate that others take.
+ *
+ * @param certificate The certificate.
+ * @param isExempt Whether the profile is not for it.
+ * @returns The first reason, or `undefined` if there is none.
+ */
+export function strictFaultOf(certificate: PathCertificate, isExempt: boolean): string | undefined {
+  if (isExempt) return undefined;
+  return DEMANDS.find(([isBroken]) => isBroken(certificate))?.[1];
+}
+
+function isCa({ extensions: { basicConstraints } }: PathCertificate): boolean {
+  return basicConstraints?.isCa ?? false;
+}
+
+function isPathLimited({ extensions: { basicConstraints } }: PathCertificate): boolean {
+  return basicConstraints?.maxPathLength !== undefined;
+}
+
+function lacks({ extensions: { keyUsage } }: PathCertificate, usage: "keyCertSign"): boolean {
+  return keyUsage !== undefined && !keyUsage.has(usage);
+}

@@ -1,0 +1,50 @@
+import { keyTypeOf } from "../config/key_choice.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+
+/** What came and what went. */
+export interface Change {
+  /** What the previous configuration did not have. */
+  readonly added: readonly string[];
+  /** What the new configuration does not have. */
+  readonly removed: readonly string[];
+}
+
+/**
+ * What a swap has changed beside validity and serial numbers: nothing of this at a plain renewal. Another host's
+ * certificate, or that of a test authority, shows here.
+ */
+export interface SwapChanges {
+  /** The DNS names and addresses that there are certificates for. */
+  readonly names?: Change;
+  /** The types of the keys, such as `rsa 2048` and `prime256v1`. */
+  readonly keyTypes?: Change;
+  /** The issuers of the server certificates. */
+  readonly issuers?: Change;
+  /** The authorities of clients, as subject and fingerprint. */
+  readonly authorities?: Change;
+}
+
+const FACTS: { readonly [Name in keyof SwapChanges]-?: (config: TlsConfig) => string[] } = {
+  names: ({ certifiedKeys }) => certifiedKeys.flatMap(({ leaf }) => [...leaf.dnsNames, ...leaf.ipAddresses]),
+  keyTypes: ({ certifiedKeys }) => certifiedKeys.map(({ leaf }) => keyTypeOf(leaf)),
+  issuers: ({ certifiedKeys }) => certifiedKeys.map(({ leaf }) => leaf.issuer),
+  authorities: ({ clientAuth }) =>
+    clientAuth?.ca.map(({ subject, fingerprint256 }) => `${subject} ${fingerprint256}`) ?? [],
+};
+
+/**
+ * Compares two configurations.
+ *
+ * @param previous The one that was served.
+ * @param next The one that is served now.
+ * @returns The changes; a fact that is the same is absent.
+ */
+export function changesOf(previous: TlsConfig, next: TlsConfig): SwapChanges {
+  const changes = Object.entries(FACTS).flatMap(([name, factOf]) => {
+    const [before, after] = [new Set(factOf(previous)), new Set(factOf(next))];
+    const added = [...after].filter((each) => !before.has(each));
+    const removed = [...before].filter((each) => !after.has(each));
+    return added.length + removed.length > 0 ? [[name, { added, removed }]] : [];
+  });
+  return Object.fromEntries(changes);
+}

@@ -1,0 +1,140 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { chmod, mkdir } from "node:fs/promises";
+import test from "node:test";
+import { TlsConfig } from "../../mod.ts";
+import { check, type Report } from "../../src/check.ts";
+import { makeAuthority, makeLeaf } from "../support/chains.ts";
+import { type TestFiles, withFiles } from "../support/files.ts";
+import { ecKey, general, type Made, rsaKey } from "../support/made_certificates.ts";
+import { NO_FILE_MODES, NO_SPECIAL_FILES } from "../support/platform.ts";
+import { parseCertificates } from "../../mod.ts";
+import { openssl } from "../support/openssl.ts";
+
+const root = makeAuthority("root");
+const intermediate = makeAuthority("intermediate", { issuer: root });
+const good = makeLeaf(intermediate);
+const another = makeLeaf(intermediate, { subject: "mail", names: [general.dns("mail.example.com")] });
+const chainOf = (leaf: Made) => leaf.pem + intermediate.pem;
+const keyOf = ({ key }: Pick<Made, "key">) => key.privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+const codesOf = ({ findings }: Report) => findings.map(({ severity, code }) => `${severity} ${code}`);
+
+async function writeKey(files: TestFiles, name: string, key: string): Promise<string> {
+  const path = await files.write(name, key);
+  await chmod(path, 0o600);
+  return path;
+}
+
+test("check() says nothing of a good pair, by path, by URL, in one file, and in memory", async () => {
+  await withFiles(async (files) => {
+    const cert = await files.write("cert.pem", chainOf(good));
+    const key = await writeKey(files, "key.pem", keyOf(good));
+    const both = await writeKey(files, "both.pem", keyOf(good) + chainOf(good));
+    const config = new TlsConfig({ cert: chainOf(good), key: keyOf(good) });
+    for (const input of [{ cert, key }, [{ cert, key }], both, new URL(`file://${both}`), cert, config]) {
+      const report = await check(input, { names: ["www.example.com"], roots: parseCertificates(root.pem) });
+      assertEquals([codesOf(report), report.isUsable], [[], true]);
+      assertEquals(report.certificates.map(({ role }) => role), ["server", "intermediate"]);
+      assertEquals(report.certificates[0]?.keyType, "prime256v1");
+    }
+  });
+});
+
+test("check() of a configuration says the same as of its files, and looks at its client authorities", async () => {
+  await withFiles(async (files) => {
+    const leaf = makeLeaf(intermediate, { keyUsage: 0x20, key: rsaKey() });
+    const cert = await files.write("cert.pem", chainOf(leaf) + root.pem);
+    const key = await writeKey(files, "key.pem", keyOf(leaf));
+    const clientCa = await files.write("ca.pem", intermediate.pem);
+    const clientAuth = { mode: "required", ca: intermediate.pem } as const;
+    const config = new TlsConfig({ cert: chainOf(leaf) + root.pem, key: keyOf(leaf), clientAuth });
+    const names = ["other.example"];
+    const ofFiles = await check({ cert, key }, { names, clientCa });
+    assertEquals(codesOf(await check(config, { names })), codesOf(ofFiles));
+    assertEquals(codesOf(ofFiles).sort(), [
+      "error AUTHORITY_UNUSABLE",
+      "error KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE",
+      "error NAME_NOT_COVERED",
+      "note ROOT_SENT",
+    ]);
+    assertEquals(ofFiles.findings.map(({ source }) => source), [cert, cert, cert, clientCa]);
+  });
+});
+
+test("check() names what cannot be used by the code of its error, and still looks at the rest", async () => {
+  await withFiles(async (files) => {
+    const cert = await files.write("cert.pem", chainOf(makeLeaf(intermediate, { names: [] })));
+    const key = await writeKey(files, "key.pem", keyOf({ key: ecKey() }));
+    const report = await check([{ cert, key }, { cert: files.path("missing.pem") }]);
+    assertEquals(codesOf(report), ["error KEY_MISMATCH", "error NO_SAN", "error FILE_NOT_FOUND"]);
+    assertEquals([report.isUsable, report.certificates.length], [false, 2]);
+  });
+});
+
+test("check() cannot compare an encrypted key without its passphrase, which is no fault", async () => {
+  await withFiles(async (files) => {
+    const cert = await files.write("cert.pem", chainOf(good));
+    const encrypted = openssl("pkcs8 -topk8 -v2 aes-256-cbc -passout pass:secret -in FILE -out FILE.pem", keyOf(good));
+    const key = await writeKey(files, "key.pem", encrypted.toString());
+    const report = await check({ cert, key });
+    assertEquals([codesOf(report), report.isUsable], [["note KEY_NOT_CHECKED"], true]);
+    assertEquals(codesOf(await check({ cert, key, passphrase: "secret" })), []);
+    assertEquals(codesOf(await check({ cert, key, passphrase: "wrong" })), ["error PASSPHRASE_WRONG"]);
+  });
+});
+
+test("check() finds keys that every user can read, not those of a group", { skip: NO_FILE_MODES }, async () => {
+  await withFiles(async (files) => {
+    const cert = await files.write("cert.pem", chainOf(good));
+    const key = await files.write("key.pem", keyOf(good));
+    await chmod(key, 0o644);
+    assertEquals(codesOf(await check({ cert, key })), ["warning KEY_FILE_READABLE"]);
+    await chmod(key, 0o640);
+    assertEquals(codesOf(await check({ cert, key })), []);
+  });
+});
+
+test("check() takes folders as certificatesIn() does, a folder of certbot too", async () => {
+  await withFiles(async (files) => {
+    await writeKey(files, "a.pem", keyOf(good) + chainOf(good));
+    await files.write("b.crt", chainOf(another));
+    await writeKey(files, "b.key", keyOf(another));
+    await mkdir(files.path("live"));
+    await files.write("live/fullchain.pem", chainOf(good));
+    await files.write("live/cert.pem", good.pem);
+    await files.write("live/chain.pem", intermediate.pem);
+    await writeKey(files, "live/privkey.pem", keyOf(good));
+    const names = ["www.example.com", "mail.example.com"];
+    const report = await check(files.path("."), { names });
+    assertEquals([codesOf(report), report.certificates.length], [[], 6]);
+    assertEquals(codesOf(await check(files.path("."), { names: ["none.example"] })), ["error NAME_NOT_COVERED"]);
+    const live = await check(files.path("live"));
+    assertEquals([codesOf(live), live.certificates.length], [[], 2]);
+    await mkdir(files.path("empty"));
+    const empty = await check(files.path("empty"));
+    assertEquals([codesOf(empty), empty.isUsable], [["error NO_CERTIFICATE"], false]);
+  });
+});
+
+test("check() does not wait for a FIFO that was used up", { skip: NO_SPECIAL_FILES }, async () => {
+  const { execFileSync } = await import("node:child_process");
+  await withFiles(async (files) => {
+    const path = files.path("fifo");
+    execFileSync("mkfifo", [path]);
+    const written = (await import("node:fs/promises")).writeFile(path, chainOf(good));
+    const key = await writeKey(files, "key.pem", keyOf(another));
+    const report = await check({ cert: path, key });
+    assertEquals(codesOf(report), ["error KEY_MISMATCH"]);
+    await written;
+  });
+});
+
+test("check() refuses what is no input with a TypeError, and shows nothing of a key", async () => {
+  const key = keyOf(good);
+  const inputs: readonly unknown[] = [key, { cert: key }, { cert: "a", key }, { certificate: "a" }, {}, 1, undefined];
+  for (const input of inputs) {
+    const error = await assertRejects(() => check(input as string), TypeError);
+    assert(!error.message.includes(key.split("\n")[1]!), error.message);
+  }
+  await assertRejects(() => check("a.pem", { name: ["a"] } as object), TypeError);
+  await assertRejects(() => check("a.pem", { names: "a" } as object), TypeError);
+});

@@ -1,0 +1,129 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import test from "node:test";
+import { type Expectation, loadTlsConfig, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { requireExpected } from "../../src/config/expectation.ts";
+import { Reloader, reloadTls } from "../../src/reload.ts";
+import { issueServer } from "../support/certificates.ts";
+import { makeAuthority, makeLeaf } from "../support/chains.ts";
+import { general, type Made, rsaKey } from "../support/made_certificates.ts";
+import { withFiles } from "../support/files.ts";
+
+const DAY_MS = 86_400_000;
+const root = makeAuthority("root");
+const intermediate = makeAuthority("intermediate", { issuer: root });
+const good = makeLeaf(intermediate);
+const another = makeLeaf(intermediate, { subject: "mail.example.com", names: [general.dns("mail.example.com")] });
+const keyOf = ({ key }: Made) => key.privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+const pairOf = (leaf: Made) => ({ cert: leaf.pem + intermediate.pem, key: keyOf(leaf) });
+const configOf = (leaf: Made) => new TlsConfig(pairOf(leaf));
+const DIGITAL_SIGNATURE_MISSING = makeLeaf(intermediate, { keyUsage: 0x20, key: rsaKey() });
+
+function refusalOf(leaf: Made, expect: Expectation): string {
+  const error = assertThrows(() => requireExpected(configOf(leaf), expect), TlsReloadError);
+  assertEquals(error.code, "EXPECTATION_FAILED");
+  return error.message;
+}
+
+test("requireExpected() refuses what lacks a name, is valid too short, or has worse findings, and names it", () => {
+  requireExpected(configOf(good), { names: ["www.example.com"], minRemainingMs: 79 * DAY_MS, maxSeverity: "note" });
+  assert(refusalOf(another, { names: ["www.example.com"] }).endsWith("no certificate is for www.example.com"));
+  assert(refusalOf(good, { minRemainingMs: 81 * DAY_MS }).includes('"CN=www.example.com" is valid only until'));
+  assert(
+    refusalOf(DIGITAL_SIGNATURE_MISSING, { maxSeverity: "warning" }).includes("KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE"),
+  );
+  requireExpected(configOf(DIGITAL_SIGNATURE_MISSING), { maxSeverity: "error" });
+});
+
+test("requireExpected() looks at all certified keys", () => {
+  const config = new TlsConfig({ certifiedKeys: [pairOf(good), pairOf(another)] });
+  requireExpected(config, { names: ["www.example.com", "mail.example.com"], maxSeverity: "note" });
+});
+
+test("loadTlsConfig() refuses at load, and refuses expectations that are none", async () => {
+  await withFiles(async (files) => {
+    const { cert, key } = pairOf(another);
+    const paths = [await files.write("cert.pem", cert), await files.write("key.pem", key)] as const;
+    const error = await assertRejects(
+      () => loadTlsConfig(...paths, { expect: { names: ["www.example.com"] } }),
+      TlsReloadError,
+    );
+    assertEquals([error.code, error.path], ["EXPECTATION_FAILED", paths[0]]);
+    const list = [{ cert: paths[0], key: paths[1] }];
+    await assertRejects(() => loadTlsConfig(list, { expect: { minRemainingMs: 81 * DAY_MS } }), TlsReloadError);
+    await loadTlsConfig(list, { expect: { names: ["mail.example.com"] } });
+    const bad: readonly unknown[] = [{ name: [] }, { names: "a" }, { minRemainingMs: -1 }, { minRemainingMs: NaN }, {
+      maxSeverity: "none",
+    }, 1];
+    for (const expect of bad) {
+      await assertRejects(() => loadTlsConfig(...paths, { expect: expect as Expectation }), TypeError);
+    }
+  });
+});
+
+test("Reloader rejects what is not expected, keeps what is served, and takes the next one that is", async () => {
+  const state = new TlsState(configOf(good));
+  const first = state.current();
+  let next = configOf(another);
+  const lines: string[] = [];
+  const log = (line: string) => void lines.push(line);
+  const reloader = new Reloader(state, () => Promise.resolve(next), {
+    expect: { names: ["www.example.com"] },
+    logger: { debug: log, info: log, warn: log, error: log },
+  });
+  const result = await reloader.reload();
+  assert(result.outcome === "rejected");
+  assertEquals((result.error as TlsReloadError).code, "EXPECTATION_FAILED");
+  assertEquals(state.current(), first);
+  next = configOf(makeLeaf(intermediate));
+  assertEquals((await reloader.reload()).outcome, "swapped");
+  assert(lines.some((line) => line.includes("code=EXPECTATION_FAILED")));
+  await reloader.close();
+});
+
+test("reloadTls() refuses at its start and at reloads", async () => {
+  await withFiles(async (files) => {
+    const write = async (leaf: Made) => {
+      const { cert, key } = pairOf(leaf);
+      return { cert: await files.write("cert.pem", cert), key: await files.write("key.pem", key) };
+    };
+    const expect = { names: ["www.example.com"] };
+    const wrong = await write(another);
+    await assertRejects(() => reloadTls({ ...wrong, expect, watch: false }), TlsReloadError);
+    const tls = await reloadTls({ ...await write(good), expect, watch: false, logger: silent() });
+    await write(another);
+    assertEquals((await tls.reloader.reload()).outcome, "rejected");
+    assertEquals(tls.state.generation, 0);
+    await tls.close();
+  });
+});
+
+function silent() {
+  const log = () => {};
+  return { debug: log, info: log, warn: log, error: log };
+}
+
+test("a swap says which names, keys, issuers and client authorities are others, and nothing at a renewal", async () => {
+  const state = new TlsState(configOf(good));
+  let next = configOf(makeLeaf(intermediate));
+  const lines: string[] = [];
+  const logger = { debug: () => {}, warn: () => {}, error: () => {}, info: (line: string) => void lines.push(line) };
+  const reloader = new Reloader(state, () => Promise.resolve(next), { logger });
+  const renewed = await reloader.reload();
+  assert(renewed.outcome === "swapped");
+  assertEquals(renewed.changes, {});
+
+  const foreign = await issueServer("foreign", { algorithm: "RSA" });
+  next = new TlsConfig({ cert: foreign.cert, key: foreign.key, clientAuth: { mode: "required", ca: root.pem } });
+  const { fingerprint256 } = next.clientAuth!.ca[0]!;
+  const swapped = await reloader.reload();
+  assert(swapped.outcome === "swapped");
+  assertEquals(swapped.changes, {
+    names: { added: ["localhost", "127.0.0.1"], removed: ["www.example.com"] },
+    keyTypes: { added: ["rsa 2048"], removed: ["prime256v1"] },
+    issuers: { added: ["CN=foreign"], removed: ["CN=intermediate"] },
+    authorities: { added: [`CN=root ${fingerprint256}`], removed: [] },
+  });
+  assert(lines[0] && !/Added|Removed/.test(lines[0]), lines[0]);
+  assert(lines[1]?.includes("namesAdded=localhost,127.0.0.1 namesRemoved=www.example.com"), lines[1]);
+  await reloader.close();
+});
