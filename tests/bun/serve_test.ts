@@ -5,11 +5,13 @@ import { once } from "node:events";
 import process from "node:process";
 import test from "node:test";
 import { isDeepStrictEqual } from "node:util";
-import { TlsReloadError, TlsState } from "../../mod.ts";
+import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { type BunServer, type BunWebSocket, serve, tlsOptions } from "../../src/bun.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
 import { closed, configOf, dialTcp, visit } from "../support/peers.ts";
+import { makeLeaf } from "../support/chains.ts";
+import { rsaKey } from "../support/made_certificates.ts";
 import { connectedFrom, listeningPorts, ON_LINUX } from "../support/ports.ts";
 import { until } from "../support/tcp.ts";
 
@@ -426,6 +428,24 @@ test(
     assertEquals((await twin.ask("/")).status, 421);
     assertEquals((await kept.ask("/")).text, String(kept.socket.localPort));
     for (const connection of [kept, stranger, twin]) connection.close();
+    await server.stop(true);
+  },
+);
+
+test(
+  "serve() of ./bun serves a certificate whose keyUsage lacks digitalSignature, by which Bun's own client is refused",
+  ON_BUN,
+  async () => {
+    const leaf = makeLeaf(undefined, { keyUsage: 0x20, key: rsaKey() });
+    const key = leaf.key.privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+    const state = new TlsState(new TlsConfig({ cert: leaf.pem, key }));
+    const server = await serve(state, { ...LOOPBACK, fetch: () => new Response("hello") });
+    const client = spawn("openssl", ["s_client", "-connect", `127.0.0.1:${server.port}`, "-brief"], { stdio: "pipe" });
+    client.stdin.end();
+    let output = "";
+    client.stderr.on("data", (chunk) => output += chunk);
+    await once(client, "close");
+    assertMatch(output, /Peer certificate: CN ?= ?www\.example\.com/);
     await server.stop(true);
   },
 );

@@ -62,7 +62,7 @@ test("Reloader logs one line for each event, with its fields", async () => {
   const expected = [
     `debug: tls-reload unchanged fingerprint256=${first.fingerprint256}`,
     `info: tls-reload swap names=localhost,127.0.0.1 fingerprint256=${second.fingerprint256} notAfter=${date} ` +
-    `previousNotAfter=${date}`,
+    String.raw`previousNotAfter=${date} issuersAdded="CN=[\w ]+" issuersRemoved="CN=[\w ]+"`,
     `warn: tls-reload pending fingerprint256=${ahead.fingerprint256} validFrom=${date}`,
     `debug: tls-reload unchanged fingerprint256=${second.fingerprint256}`,
     String.raw`error: tls-reload reject code=ENOTDIR error="two\\nlines, 100_s _braces_ and \\"quotes\\""`,
