@@ -3,7 +3,7 @@ import type { TrustAnchors } from "../x509/trust_anchors.ts";
 
 /** The maximum number of clients, at about 500 bytes each. A client that was removed must make a full handshake. */
 const MAX_REMEMBERED = 10_000;
-/** How large their intermediate certificates may be in all. Parsed, each takes up to eight times as much. */
+/** The maximum size of their intermediate certificates, in DER. Parsed, one takes up to eight times as much memory. */
 const MAX_CERTIFICATE_BYTES = 16 * 1024 ** 2;
 
 /** A path that was found: its validity, and the authorities at its end. */
@@ -32,9 +32,9 @@ export interface Verification {
 /**
  * The clients that full handshakes of one state, or of one attached server, have verified.
  *
- * Invariant: it holds at most 10,000 clients, by the fingerprint of their certificate, and at most 16 MiB of
- * certificates that they have sent beside it; the client that was away longest is removed first. Servers never share it, because Deno lets a client resume a session of any server of
- * the process, and the servers may trust different clients.
+ * Invariant: it holds at most 10,000 clients, by the fingerprint of their certificate, and at most 16 MiB of intermediate
+ * certificates; the client that was away longest is first and is removed first. Servers never share it, because Deno lets
+ * a client resume a session of any server of the process, and the servers may trust different clients.
  */
 export class VerifiedClients {
   readonly #verifications = new Map<string, Verification>();
