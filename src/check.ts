@@ -1,7 +1,16 @@
 /**
  * Says what clients will not like about certificates before a server serves them: a missing intermediate, another host's
- * certificate, a client certificate on a server, an authority that expires. As a function, {@linkcode check}, and as a
- * command:
+ * certificate, a client certificate on a server, an authority that expires.
+ *
+ * ```ts
+ * // Deno, Bun, Node
+ * import { check } from "@x/tls-reload/check";
+ *
+ * const { findings } = await check({ cert: "fullchain.pem", key: "privkey.pem" }, { names: ["www.example.com"] });
+ * for (const { severity, message, hint } of findings) console.log(`${severity}: ${message}; ${hint}`);
+ * ```
+ *
+ * As a command:
  *
  * ```sh
  * deno run -R jsr:@x/tls-reload/check fullchain.pem privkey.pem --names www.example.com

@@ -127,6 +127,7 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
     await serves(port, second);
   }]],
   "src/bun.ts": [["", greetsClientAndWatches]],
+  "src/check.ts": [["", async ({ line }) => void await line(/^error: .*www\.example\.com/)]],
   "src/deno.ts": [["", greetsClientAndWatches]],
   "src/node.ts": [["", greetsAndWatches]],
   "src/reload.ts": [["", greetsAndWatches]],

@@ -11,6 +11,7 @@ import { relayToPort } from "../native/relay.ts";
 import type { Backend } from "../native/running_generations.ts";
 import type { ServingOptions } from "../native/serving_options.ts";
 import type { BunGeneration, BunRuntime } from "./native_server.ts";
+import { unsupported } from "../unsupported.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 /** How long `Bun.serve` may take for its first byte to a client that has ended its side. */
@@ -49,6 +50,9 @@ export function openBunFront(
     requireServable(config) {
       options.requireServable(config);
       runtime.requireServable(config);
+    },
+    requireAlpnChallenges() {
+      throw unsupported("answer ALPN challenge", "Bun.serve chooses its certificate by itself; use state.acceptor()");
     },
     async start(acceptor) {
       options.requireServable(acceptor.config);

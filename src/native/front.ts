@@ -17,6 +17,8 @@ export interface FrontDriver<Server> {
   start(acceptor: TlsAcceptor): Backend<Server> | Promise<Backend<Server>>;
   /** Throws `UNSUPPORTED` if no backend can serve this configuration. */
   requireServable?(config: TlsConfig): void;
+  /** Throws `UNSUPPORTED` if the backends cannot answer ACME challenges. */
+  requireAlpnChallenges?(): void;
 }
 
 /** A start that failed because no descriptor or port was free can succeed later. */
@@ -95,6 +97,7 @@ export class Front<Server> {
     }
     front.#following = addFollower(state, {
       requireServable: (next) => driver.requireServable?.(next),
+      requireAlpnChallenges: () => driver.requireAlpnChallenges?.(),
       follow: () => front.#advance(),
     });
     front.#advance();

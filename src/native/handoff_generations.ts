@@ -161,6 +161,13 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     throw unsupported("swap", `it needs ${NEEDED_DESCRIPTORS} free file descriptors; raise the limit of the process`);
   }
 
+  requireAlpnChallenges(): void {
+    throw unsupported(
+      "answer ALPN challenge",
+      "native servers choose their certificate by themselves; use state.acceptor()",
+    );
+  }
+
   follow(): void {
     this.#succession.swapped();
     this.#generations.drainUntrusted(this.#setting.state.acceptor());
