@@ -143,7 +143,9 @@ export class BunGeneration implements NativeServer {
 
   #secured(secure: TLSSocket): void {
     if (this.#hidden.has(secure)) {
-      secure.destroy();
+      // In TLS 1.2 the last message of the handshake is still to be sent. An https server would go on with a request.
+      if (this.native instanceof HttpsServer) secure.destroy();
+      else secure.end(() => secure.destroy());
       return;
     }
     if (!this.#application.admit(secure, this)) return;

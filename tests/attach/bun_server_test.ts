@@ -10,7 +10,13 @@ import process from "node:process";
 import { Duplex } from "node:stream";
 import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { connect, createServer as createTlsServer, type Server, type TLSSocket } from "node:tls";
+import {
+  connect,
+  type ConnectionOptions,
+  createServer as createTlsServer,
+  type Server,
+  type TLSSocket,
+} from "node:tls";
 import { fileURLToPath } from "node:url";
 import express from "express";
 import { WebSocket, WebSocketServer } from "ws";
@@ -258,6 +264,39 @@ test("an attached server emits the error of the system if it cannot listen, and 
   await new Promise<void>((resolve) => server.close(() => resolve()));
   assertEquals(server.listening, false);
 });
+
+test(
+  "an attached server changes versions, cipher suites and groups with the configuration",
+  { skip: NOT_BUN },
+  async () => {
+    const ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384";
+    const clientAuth = { mode: "required", ca: oldCa.cert } as const;
+    const cases: [Parameters<typeof configOf>[1], refused: ConnectionOptions | undefined, protocol: string][] = [
+      [{ maxVersion: "TLSv1.2" }, { minVersion: "TLSv1.3" }, "TLSv1.2"],
+      [{ minVersion: "TLSv1.3" }, { maxVersion: "TLSv1.2" }, "TLSv1.3"],
+      [{ ecdhCurve: "P-384" }, { ecdhCurve: "P-256" }, "TLSv1.3"],
+      [{ ciphers, maxVersion: "TLSv1.2" }, { ciphers: "ECDHE-ECDSA-AES128-GCM-SHA256" }, "TLSv1.2"],
+      [{ maxVersion: "TLSv1.2", clientAuth }, undefined, "TLSv1.2"],
+    ];
+    for (const server of [createHttpsServer(), createTlsServer()]) {
+      const state = new TlsState(configs[0]);
+      const errors: string[] = [];
+      const { cert, key } = client;
+      const { mechanism } = attach(state, server, { onTlsError: ({ code }) => errors.push(code) });
+      assertEquals(mechanism, "handoff");
+      const port = await listening(server);
+      for (const [options, refused, protocol] of cases) {
+        state.swap(configOf(issued[1], options));
+        const admitted = await dial(port, { cert, key });
+        assertEquals(admitted.getProtocol(), protocol, JSON.stringify(options));
+        if (refused) await assertRejects(() => dial(port, refused), Error);
+        admitted.destroy();
+      }
+      assert(!errors.includes("CONFIG_UNUSABLE"), String(errors));
+      await close(server);
+    }
+  },
+);
 
 test("attach() takes over a server that listens, and keeps its connections", { skip: NOT_BUN }, async () => {
   for (const kind of ["https", "tls"] as const) {
