@@ -3,7 +3,7 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
 import { guarded, warn } from "../warnings.ts";
 import { Generations } from "./generations.ts";
-import type { HandoffFollower, HandoffOptions, HandoffSetting } from "./handoff_setting.ts";
+import type { HandoffFollower, HandoffSetting } from "./handoff_setting.ts";
 import type { Generation, ListenAddress, NativeServer, ServingGenerations } from "./native_server.ts";
 import { PublicPort } from "./public_port.ts";
 import type { HandoffTools } from "./public_socket.ts";
