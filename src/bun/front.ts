@@ -92,6 +92,10 @@ class RelayBackend implements Backend<BunGeneration> {
     closeWhenUnanswered(client, inner);
   }
 
+  refuseRequests(): void {
+    this.server.refuseRequests();
+  }
+
   endConnections(limits: DrainLimits): void {
     this.server.endConnections(limits);
   }

@@ -40,6 +40,18 @@ export function handlersFor({ fetch, routes, websocket, error }: BunHandlers<nev
   };
 }
 
+/**
+ * The handlers of a generation whose clients may not be trusted any more, and are not known: each request is refused and
+ * its connection closed, so that the client connects again and meets the current configuration. WebSockets continue.
+ *
+ * @param handlers The handlers of the application.
+ * @returns The handlers as `Bun.serve` takes them.
+ */
+export function refusingHandlers({ websocket }: BunHandlers<never>): object {
+  const fetch = () => new Response(null, { status: MISDIRECTED, headers: { connection: "close" } });
+  return { fetch, routes: { "/*": fetch }, ...(websocket && { websocket }) };
+}
+
 /** Whether a route is an HTML import, for which Bun makes an answer of its own. */
 export function isHtmlImport(route: unknown): boolean {
   if (isMethodMap(route)) return Object.values(route).some(isHtmlImport);

@@ -3,7 +3,7 @@ import type { Generation, Mechanism, ServingGenerations } from "../native/native
 import { openServing } from "../native/serving.ts";
 import { unsupported } from "../unsupported.ts";
 import { openBunFront } from "./front.ts";
-import { handlersFor, isHtmlImport, mergePublished } from "./handlers.ts";
+import { handlersFor, isHtmlImport, mergePublished, refusingHandlers } from "./handlers.ts";
 import { type BunAddress, type BunGeneration, BunRuntime } from "./native_server.ts";
 import { Requests } from "./requests.ts";
 import type {
@@ -181,6 +181,7 @@ export class HttpServer implements BunServer {
   }
 
   #optionsFor(generation: BunGeneration): object {
+    if (generation.isRefusingRequests) return { ...this.#settings, ...refusingHandlers(this.#handlers) };
     const requests = this.#requests;
     const handlers = handlersFor(this.#handlers, {
       server: this,

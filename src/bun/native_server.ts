@@ -27,6 +27,8 @@ export class BunGeneration implements NativeServer {
   readonly native: BunNativeServer;
   /** Whether requests that do not come through the front are refused. */
   isRefusingDirectConnections = false;
+  /** Trust was taken away, and which of its clients are still trusted is not known. */
+  isRefusingRequests = false;
   /** The WebSockets that are open, as far as a drain may close them. */
   readonly webSockets = new Set<BunWebSocket>();
   /** How its connections are being ended, once they are. */
@@ -54,6 +56,12 @@ export class BunGeneration implements NativeServer {
   /** Bun's server never ends by itself. */
   get ended(): Promise<void> {
     return this.#ended.promise;
+  }
+
+  refuseRequests(): void {
+    this.isRefusingRequests = true;
+    this.native.closeIdleConnections();
+    this.native.reload(this.#options(this));
   }
 
   endConnections(limits: DrainLimits): void {

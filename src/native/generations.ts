@@ -90,7 +90,9 @@ export class Generations<Server extends NativeServer> {
    */
   drainUntrusted(newest: TlsAcceptor): void {
     for (const generation of this.#list) {
-      if (takesTrustAway(generation.acceptor.config, newest.config)) generation.drain(this.policy, newest);
+      if (!takesTrustAway(generation.acceptor.config, newest.config)) continue;
+      guarded(() => generation.server.refuseRequests?.());
+      generation.drain(this.policy, newest);
     }
     this.#look(LOOK_EVERY_MS);
   }

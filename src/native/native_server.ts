@@ -30,6 +30,11 @@ export interface NativeServer {
    * to end; {@linkcode NativeServer.stop} follows.
    */
   endConnections?(limits: DrainLimits): void;
+  /**
+   * Refuses every request from now on. Called when a swap takes trust away, if the runtime does not show its clients:
+   * a handshake that ends after the swap must not let in a client that the new configuration refuses.
+   */
+  refuseRequests?(): void;
   /** Ends it at once. Called when its last connection has ended, or when its drain is over. */
   stop(): void;
   /** Keeps the process running. */

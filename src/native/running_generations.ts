@@ -18,6 +18,8 @@ export interface Backend<Server> {
   readonly knowsClients?: boolean | undefined;
   /** Begins to end its connections gently, as far as it can. Called once. Those that are left are destroyed. */
   endConnections?(limits: DrainLimits): void;
+  /** Refuses every request from now on, see {@linkcode NativeServer.refuseRequests}. */
+  refuseRequests?(): void;
   /** Called when newer connections go to another generation and the last one of this generation has ended. */
   stop?(): void;
 }
@@ -84,7 +86,11 @@ export class RunningGenerations<Server> {
 
   /** The state has another configuration, by which clients of these generations may be refused. */
   drainUntrusted(config: TlsConfig): void {
-    for (const running of this.#running) if (isUntrusted(running, config)) this.#drainReplaced(running, config);
+    for (const running of this.#running) {
+      if (!isUntrusted(running, config)) continue;
+      running.backend.refuseRequests?.();
+      this.#drainReplaced(running, config);
+    }
   }
 
   /** Forgets a connection that was closed. */
