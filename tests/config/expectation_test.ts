@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import test from "node:test";
 import { type Expectation, loadTlsConfig, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
-import { requireExpected } from "../../src/config/expectation.ts";
+import { findingsOf, requireExpected } from "../../src/config/expectation.ts";
 import { Reloader, reloadTls } from "../../src/reload.ts";
 import { issueServer } from "../support/certificates.ts";
 import { makeAuthority, makeLeaf } from "../support/chains.ts";
@@ -37,6 +37,10 @@ test("requireExpected() refuses what lacks a name, is valid too short, or has wo
 test("requireExpected() looks at all certified keys", () => {
   const config = new TlsConfig({ certifiedKeys: [pairOf(good), pairOf(another)] });
   requireExpected(config, { names: ["www.example.com", "mail.example.com"], maxSeverity: "note" });
+  // A name that none is for is reported once.
+  assertEquals(findingsOf(config, { names: ["mail.example.com", "none.example"] }).map(({ code }) => code), [
+    "NAME_NOT_COVERED",
+  ]);
 });
 
 test("loadTlsConfig() refuses at load, and refuses expectations that are none", async () => {

@@ -191,7 +191,7 @@ const CASES: readonly Case[] = [
     name: "an intermediate that expires first",
     code: "warning INTERMEDIATE_EXPIRES_FIRST",
     shows: through({ notAfter: at(79) }),
-    hides: through({ notAfter: at(81) }),
+    hides: through({ notAfter: at(80) }, { notAfter: at(80) }),
   },
   lifetime("2020-09-01", 398),
   lifetime("2026-03-15", 200),
@@ -205,6 +205,14 @@ const CASES: readonly Case[] = [
     hides: [good, intermediate],
     showsWith: { names: ["mail.example.com"] },
     hidesWith: { names: ["WWW.example.com."] },
+  },
+  {
+    name: "another address",
+    code: "error NAME_NOT_COVERED",
+    shows: [leaf({ names: [general.ip(...Array(15).fill(0), 1)] }), intermediate],
+    hides: [leaf({ names: [general.ip(...Array(15).fill(0), 1)] }), intermediate],
+    showsWith: { names: ["::2"] },
+    hidesWith: { names: ["0:0::1"] },
   },
   {
     name: "a name two labels under a wildcard",
