@@ -119,6 +119,13 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
     ["Monitoring", showsStatus],
   ],
   "docs/client-certificates.md": [["Client certificates", letsInClientsOf("hello CN=somebody")]],
+  "docs/check.md": [
+    ["Check", printsFindings],
+    ["At load and at reload", async ({ line, ended }) => {
+      await line(/^serving \[ "localhost", "127\.0\.0\.1" \]|^serving \[ 'localhost', '127\.0\.0\.1' \]/);
+      assertEquals(await ended(), 0);
+    }],
+  ],
   "mod.ts": [["", async (program) => {
     const [port = 0] = program.ports;
     await greets(port);
@@ -154,6 +161,11 @@ async function showsStatus({ ports: [port = 0] }: Running): Promise<void> {
 async function printsRoots(program: Running): Promise<void> {
   await program.line(/^1 roots/);
   assertEquals(await program.ended(), 0);
+}
+
+async function printsFindings({ line, ended }: Running): Promise<void> {
+  await line(/^error NAME_NOT_COVERED it is not for www\.example\.com /);
+  assertEquals(await ended(), 0);
 }
 
 async function servesNatively(program: Running): Promise<void> {
@@ -377,6 +389,14 @@ test("README.md lists every error code, and no other", () => {
   const table = /\n## Errors\n([^]*?)\n## /.exec(read("README.md"))?.[1] ?? "";
   const listed = [...table.matchAll(/`([A-Z]+(?:_[A-Z]+)*)`/g)].map(([, code = ""]) => code);
   assertEquals([...new Set(listed)].sort(), codes.sort());
+});
+
+test("docs/check.md lists each finding as its type does", () => {
+  const rowsOf = (text: string) =>
+    [...text.matchAll(/^(?: \* )?\| (`[A-Z_`, ]+`) +\| (.*?) *\| (.*?) *\|$/gm)].map((row) => row.slice(1));
+  const documented = rowsOf(read("docs/check.md"));
+  assert(documented.length > 30);
+  assertEquals(documented, rowsOf(read("src/findings/finding.ts") + read("src/check/report.ts")));
 });
 
 test("README.md is at most 250 lines long", () => {

@@ -42,7 +42,7 @@ NAME/fullchain.pem with NAME/privkey.pem.
   --passphrase-file FILE  passphrase of encrypted keys
   --connect HOST:PORT     compare with what a running server serves
   --fail-on SEVERITY      error (default), warning or note
-  --json                  print JSON, see report.schema.json
+  --json                  print JSON, see docs/check.md
 
 exit code: 0 fine, 1 findings at or above --fail-on, 2 unusable
 `;

@@ -57,7 +57,7 @@ export interface ServedFacts {
   readonly versions: readonly string[];
 }
 
-/** What {@linkcode check} has found. `JSON.stringify()` gives the form of `report.schema.json`. */
+/** What {@linkcode check} has found. `JSON.stringify()` gives the form of `src/check/report.schema.json`. */
 export interface Report {
   /** The form of this report. It changes only when a field goes or gets another meaning. */
   readonly formatVersion: 1;
