@@ -74,6 +74,11 @@ export class BunGeneration implements NativeServer {
     return this.#sockets.size;
   }
 
+  /** `https` servers of Bun do not show the certificates of their clients. */
+  get knowsClients(): boolean {
+    return !(this.#application.server instanceof HttpsServer);
+  }
+
   /** Idle connections end. The others end by themselves, or when the generation is stopped. */
   endConnections(): void {
     this.closeIdleConnections();

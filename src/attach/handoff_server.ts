@@ -1,8 +1,11 @@
+import type { ServerHttp2Session } from "node:http2";
 import { Server as HttpsServer } from "node:https";
 import type { Server, TLSSocket } from "node:tls";
 import type { AllowClient } from "../accept/client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
 import type { DrainPolicy } from "../accept/drain_options.ts";
+import { noteSession } from "../accept/gentle_end.ts";
+import { LiveConnections } from "../accept/live_connections.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, type Follower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { VerifiedClients } from "../accept/verified_clients.ts";
@@ -59,6 +62,10 @@ export class HandoffServer implements Attachment, Follower, BunSource {
   /** What it follows by, if the handoff cannot be used. */
   #fallback: ContextServer | undefined;
   #subscription: Disposable | undefined;
+  /** The connection that was admitted last: its HTTP/2 session is emitted in the same turn. */
+  #entering: TLSSocket | undefined;
+  /** Those of `http2` and `tls` servers, which show the certificates of their clients. */
+  readonly #connections: LiveConnections;
   /** The configuration that goes on serving when the attachment is disposed of. */
   #last: TlsAcceptor | undefined;
   #reason = "the listening socket passes to a server of each configuration";
@@ -81,7 +88,12 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#state = state;
     this.#server = server;
     this.#options = options;
-    this.#allowClient = sharedBy(state).allowClient;
+    const shared = sharedBy(state);
+    this.#allowClient = shared.allowClient;
+    this.#connections = new LiveConnections(shared, () => {
+      const { config, generation } = this.newest;
+      return { config, generation, verification: this.#verificationOf(config) };
+    });
     const hasAllowClient = this.#allowClient !== undefined;
     this.model = { server, inherited: new InheritedOptions(server, config), handshakeTimeoutMs, hasAllowClient };
     requireServableBy(this.model, config);
@@ -89,6 +101,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#bunServer = bunServers.get(server) ?? new BunServer(server, this);
     bunServers.set(server, this.#bunServer);
     this.#bunServer.use(this);
+    server.on("session", this.#onSession);
     this.#subscription = addFollower(state, this);
     this.ready = this.#bunServer.takeOver();
     this.ready.catch((error) => this.#failed(error));
@@ -107,7 +120,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
   }
 
   get generations(): readonly Generation[] {
-    return this.#bunServer.generations;
+    return this.#server instanceof HttpsServer ? this.#bunServer.generations : this.#connections.generations;
   }
 
   requireServable(next: TlsConfig): void {
@@ -123,6 +136,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
 
   follow(): void {
     this.#bunServer.follow();
+    this.#connections.swapped();
   }
 
   [Symbol.dispose](): void {
@@ -131,6 +145,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#last = this.#state.acceptor();
     this.#subscription[Symbol.dispose]();
     this.#subscription = undefined;
+    this.#server.removeListener("session", this.#onSession);
     this.#bunServer.release();
   }
 
@@ -142,9 +157,14 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     return this.#last ?? this.#state.acceptor();
   }
 
-  admit(secure: TLSSocket, { acceptor: { config } }: BunGeneration): boolean {
-    const reason = this.#refusal(secure, config);
-    if (reason === undefined) return true;
+  admit(secure: TLSSocket, { acceptor, knowsClients }: BunGeneration): boolean {
+    const reason = this.#refusal(secure, acceptor.config);
+    if (reason === undefined) {
+      if (!knowsClients) return true;
+      this.#connections.add(secure, acceptor);
+      this.#entering = secure;
+      return true;
+    }
     // An https server would go on with the first request.
     if (this.#server instanceof HttpsServer) secure.destroy();
     else resetConnection(secure);
@@ -174,6 +194,10 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#fallback = new ContextServer(this.#state, this.#server, this.#options);
     this.#reason = `context: ${reason}`;
   }
+
+  readonly #onSession = (session: ServerHttp2Session) => {
+    if (this.#entering) noteSession(this.#entering, session);
+  };
 
   #refusal(secure: TLSSocket, config: TlsConfig): string | undefined {
     const current = this.newest.config;

@@ -34,6 +34,7 @@ export class RunningGeneration<Server extends NativeServer> {
 
   /** Its connections end, unless they are ending earlier. */
   drain(policy: DrainPolicy, newest: TlsAcceptor): void {
+    if (this.server.knowsClients) return;
     const limits = drainLimits(policy, takesTrustAway(this.acceptor.config, newest.config));
     if (!limits) return;
     if (this.forcedAt === Infinity) guarded(() => this.server.endConnections?.(limits));

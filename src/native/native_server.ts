@@ -30,6 +30,8 @@ export interface NativeServer {
    * to end; {@linkcode NativeServer.stop} follows.
    */
   endConnections?(limits: DrainLimits): void;
+  /** Whether each client is judged again after a swap, so that the drain of a whole generation must not end others. */
+  readonly knowsClients?: boolean | undefined;
   /**
    * Refuses every request from now on. Called when a swap takes trust away, if the runtime does not show its clients:
    * a handshake that ends after the swap must not let in a client that the new configuration refuses.
