@@ -22,6 +22,7 @@
  *
  * @module
  */
+export { type AuthorityStatus, type ExpectUnused, type SwapOptions } from "./src/accept/authority_use.ts";
 export { certificatesIn, type CertificatesInOptions } from "./src/config/certificates_in.ts";
 export { Certificate, parseCertificates } from "./src/x509/certificate.ts";
 export { type CertificateFacts } from "./src/x509/certificate_fields.ts";
@@ -55,11 +56,14 @@ export { type CertifiedKey, type CertifiedKeyFacts, type CertifiedKeyInit } from
 export {
   type ClientAuth,
   type ClientAuthMode,
+  type StaleCrl,
   type TlsConfigInit,
   type TlsConfigOptions,
   type TlsVersion,
   type UnknownName,
 } from "./src/config/options.ts";
+export { type ClientAuthFacts } from "./src/config/client_auth.ts";
+export { type CrlFacts } from "./src/x509/crl_facts.ts";
 export { type TlsServerOptions } from "./src/config/server_options.ts";
 export { TlsConfig, type TlsConfigFacts } from "./src/config/tls_config.ts";
 export { TlsState, type TlsStateOptions, type TlsSwap } from "./src/accept/tls_state.ts";

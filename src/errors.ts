@@ -5,7 +5,7 @@
  * | --- | --- |
  * | `FILE_NOT_FOUND` | there is no file at the path |
  * | `FILE_UNREADABLE` | the file cannot be read: no permission, an I/O error, or not a regular file |
- * | `FILE_TOO_LARGE` | the file is larger than any certificate or key (1 MiB) |
+ * | `FILE_TOO_LARGE` | the file is larger than any certificate or key (1 MiB), or a revocation list (64 MiB) |
  * | `PEM_INVALID` | the text is broken PEM, or has another format: UTF-16, DER, PKCS#12, an old form of certificate |
  * | `NO_CERTIFICATE` | the input holds no certificate |
  * | `CERTIFICATE_INVALID` | a `CERTIFICATE` section is not an X.509 certificate |
@@ -25,6 +25,7 @@
  * | `HANDSHAKE_TIMEOUT` | a peer did not complete the TLS handshake in time |
  * | `CLIENT_UNAUTHORIZED` | the certificate of the client is missing or not trusted |
  * | `STALE_CERTIFICATE` | a server cannot serve the current configuration, and serves an older one |
+ * | `AUTHORITY_IN_USE` | a swap removes an authority that clients have used, against its `expectUnused` |
  * | `CHALLENGE_ANSWERED` | the connection was an ACME challenge of `answerAlpnChallenge()`, and has been answered |
  * | `NATIVE_ROOTS_UNAVAILABLE` | the trusted roots of the system cannot be read, or there are none |
  * | `UNSUPPORTED` | the runtime does not support this; the message names the runtime and an alternative |
@@ -52,6 +53,7 @@ export type TlsReloadErrorCode =
   | "HANDSHAKE_TIMEOUT"
   | "CLIENT_UNAUTHORIZED"
   | "STALE_CERTIFICATE"
+  | "AUTHORITY_IN_USE"
   | "CHALLENGE_ANSWERED"
   | "NATIVE_ROOTS_UNAVAILABLE"
   | "UNSUPPORTED";

@@ -38,6 +38,18 @@ export function requireVersion(
   throw unsupported(action, `it needs ${name} ${needed} or later; update, or ${alternative}`);
 }
 
+/**
+ * Refuses an action on a runtime that cannot do it in any version.
+ *
+ * @param runtime The runtime.
+ * @param action What was asked for, such as `give state.tls`.
+ * @param reason What is missing, and what to use instead.
+ * @throws {TlsReloadError} `UNSUPPORTED` on this runtime.
+ */
+export function refuseOn(runtime: Runtime, action: string, reason: string): void {
+  if (currentRuntime().key === runtime) throw unsupported(action, reason);
+}
+
 /** Bun and Deno also report the version of Node that they are compatible with. */
 function currentRuntime(): { readonly key: Runtime; readonly name: string; readonly version: string } {
   const { versions } = process;

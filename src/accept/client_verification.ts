@@ -1,36 +1,52 @@
 import { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { revocationOf } from "../config/client_auth.ts";
 import type { ClientAuth } from "../config/options.ts";
 import { socketUnder } from "../node_internals.ts";
-import { findPath, leafFault, type PathResult } from "../x509/certification_path.ts";
+import { findPath, leafFault } from "../x509/certification_path.ts";
 import { PathCertificate } from "../x509/path_certificate.ts";
+import type { Revocation } from "../x509/revocation.ts";
 import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
+import type { AuthorityUse } from "./authority_use.ts";
 import { sentBeside } from "./client_chain.ts";
 import { type AllowClient, allowRefusal, type ClientCertificate, noteClient } from "./client_identity.ts";
 import type { Finding, Verification, VerifiedClients } from "./verified_clients.ts";
 
+/** A path that was found to hold, or why there is none. */
+type VerifyResult =
+  | { readonly verification: Verification; readonly reason?: undefined }
+  | { readonly verification?: undefined; readonly reason: string };
+
+const UNLIMITED = { notBefore: -Infinity, notAfter: Infinity, reason: undefined };
+const HIDDEN_ISSUER = "this runtime does not show the intermediate of the client, which may be revoked; " +
+  "list it in 'clientAuth.intermediates'";
+
 /**
  * Decides about the clients of one configuration after their handshakes. No other code decides about certificates.
  *
- * Invariant: a client is accepted only if a full handshake has verified its certificate, and a path leads from the
- * certificate to an authority that this configuration trusts now, see {@linkcode findPath}. In a full handshake the
- * runtime verifies the client as well, and must accept it. In a resumed handshake no runtime verifies the client, so
- * the same server must have verified the client before.
+ * Invariant: a client is accepted only if a full handshake has verified its certificate, and a path of which nothing is
+ * revoked leads from the certificate to an authority that this configuration trusts now, see {@linkcode findPath}. In a
+ * full handshake the runtime verifies the client as well, and must accept it. In a resumed handshake no runtime verifies
+ * the client, so the same server must have verified the client before.
  *
  * Node 24.21 and 26.8 to 26.9 show a server only the client's own certificate (nodejs/node#65579). If the issuer of
- * that certificate is not an authority of the configuration, the decision of the runtime replaces the path, and any
- * authority may have been used.
+ * that certificate is neither an authority nor an intermediate of the configuration, the decision of the runtime replaces
+ * the path, and any authority may have been used. With revocation lists such a client is refused, because its issuer may
+ * be revoked.
  */
 export class ClientVerification {
   /** The clients that full handshakes have verified. */
   readonly verifiedClients: VerifiedClients;
   readonly #auth: ClientAuth;
   readonly #anchors: TrustAnchors;
+  readonly #revocation: Revocation | undefined;
+  #configured: readonly PathCertificate[] | undefined;
 
   constructor(auth: ClientAuth, verifiedClients: VerifiedClients) {
     this.#auth = auth;
     this.verifiedClients = verifiedClients;
     this.#anchors = trustAnchorsOf(auth.ca);
+    this.#revocation = revocationOf(auth);
   }
 
   /**
@@ -70,12 +86,15 @@ export class ClientVerification {
   #refusalOfNew(secure: TLSSocket, certificate: ClientCertificate): string | undefined {
     const leaf = new PathCertificate(certificate.raw, certificate.fingerprint256);
     const { certificates, isHidden } = sentBeside(secure, this.#anchors.hasCycle);
-    const { path, reason } = this.#pathFrom(leaf, certificates);
-    if (path) return this.#admit(certificate, this.#verificationBy(path));
+    const { verification, reason } = this.#verify(leaf, isHidden ? this.#intermediates : certificates);
+    if (verification) return this.#admit(certificate, verification);
     const isIssuerHidden = isHidden && !this.#anchors.has(leaf) &&
       this.#anchors.bySubject(leaf.issuerKey).length === 0 &&
       leafFault(leaf, { at: Date.now(), purpose: "clientAuth" }) === undefined;
     if (!isIssuerHidden) return reason;
+    if (this.#revocation) {
+      return this.#intermediates.some((each) => each.subjectKey === leaf.issuerKey) ? reason : HIDDEN_ISSUER;
+    }
     const { notBefore, notAfter } = leaf;
     const finding = { anchors: this.#anchors, notBefore, notAfter, authorities: this.#anchors.fingerprints };
     return this.#admit(certificate, { intermediates: undefined, finding });
@@ -85,12 +104,12 @@ export class ClientVerification {
     const known = this.verifiedClients.get(certificate.fingerprint256) ?? certificate.verification;
     if (!known) return "the resumed session is of a client that this server has not verified";
     if (this.#holds(known.finding)) return this.#admit(certificate, known);
-    const { intermediates, finding } = known;
+    const { intermediates = this.#revocation && this.#intermediates, finding } = known;
     if (!intermediates) return this.#refusalOfHidden(certificate, finding);
     const leaf = new PathCertificate(certificate.raw, certificate.fingerprint256);
-    const { path, reason } = this.#pathFrom(leaf, intermediates);
-    if (!path) return reason;
-    return this.#admit(certificate, { intermediates, finding: this.#verificationBy(path).finding });
+    const { verification, reason } = this.#verify(leaf, intermediates);
+    if (!verification) return reason;
+    return this.#admit(certificate, { intermediates, finding: verification.finding });
   }
 
   /** Only the runtime knows the path, so all authorities at which it may end must still be trusted. */
@@ -102,21 +121,29 @@ export class ClientVerification {
     return this.#admit(certificate, { intermediates: undefined, finding: { ...finding, anchors: this.#anchors } });
   }
 
-  #pathFrom(leaf: PathCertificate, intermediates: readonly PathCertificate[]): PathResult {
-    return findPath(leaf, intermediates, this.#anchors, { at: Date.now(), purpose: "clientAuth" });
+  /** Intermediates of the configuration, for clients whose own are not shown. */
+  get #intermediates(): readonly PathCertificate[] {
+    return this.#configured ??= readCertificates(this.#auth.intermediates);
   }
 
-  #verificationBy(path: readonly PathCertificate[]): Verification {
+  #verify(leaf: PathCertificate, intermediates: readonly PathCertificate[]): VerifyResult {
+    const at = Date.now();
+    const { path, reason } = findPath(leaf, intermediates, this.#anchors, { at, purpose: "clientAuth" });
+    if (!path) return { reason };
+    const limits = this.#revocation?.judge(path, at) ?? UNLIMITED;
+    if (limits.reason !== undefined) return { reason: limits.reason };
     const finding: Finding = {
       anchors: this.#anchors,
-      notBefore: Math.max(...path.map(({ notBefore }) => notBefore)),
-      notAfter: Math.min(...path.map(({ notAfter }) => notAfter)),
+      notBefore: Math.max(limits.notBefore, ...path.map(({ notBefore }) => notBefore)),
+      notAfter: Math.min(limits.notAfter, ...path.map(({ notAfter }) => notAfter)),
       authorities: new Set([path.at(-1)!.fingerprint256]),
     };
-    return { intermediates: path.slice(1).filter((each) => !this.#anchors.has(each)), finding };
+    return { verification: { intermediates: path.slice(1).filter((each) => !this.#anchors.has(each)), finding } };
   }
 
-  /** Whether an earlier path is still valid. If the authorities are the same, only time can end it. */
+  /**
+   * Whether an earlier path is still valid. If the authorities and revocation lists are the same, only time can end it.
+   */
   #holds(finding: Finding): boolean {
     return finding.anchors === this.#anchors && isWithin(finding);
   }
@@ -126,6 +153,17 @@ export class ClientVerification {
     certificate.authorities = verification.finding.authorities;
     certificate.verification = verification;
   }
+}
+
+/** None of those that cannot be parsed, because they can issue for nobody. */
+function readCertificates(certificates: ClientAuth["intermediates"]): PathCertificate[] {
+  return certificates.flatMap(({ x509, fingerprint256 }) => {
+    try {
+      return [new PathCertificate(x509.raw, fingerprint256)];
+    } catch {
+      return [];
+    }
+  });
 }
 
 function isWithin({ notBefore, notAfter }: Finding): boolean {
@@ -141,6 +179,8 @@ export interface Admission {
   readonly current: ClientVerification | undefined;
   /** The callback of the user, which decides last. */
   readonly allowClient: AllowClient | undefined;
+  /** Counts those that enter. */
+  readonly authorityUse: AuthorityUse | undefined;
 }
 
 /**
@@ -151,7 +191,8 @@ export interface Admission {
  * @param admission The conditions.
  * @returns The reason for the refusal; `undefined` if the client is accepted.
  */
-export function admissionRefusal(secure: TLSSocket, { own, current, allowClient }: Admission): string | undefined {
+export function admissionRefusal(secure: TLSSocket, admission: Admission): string | undefined {
+  const { own, current, allowClient, authorityUse } = admission;
   try {
     const certificate = own || current ? certificateOf(secure) : undefined;
     // Deno sets `authorized` although no certificate was requested.
@@ -161,7 +202,10 @@ export function admissionRefusal(secure: TLSSocket, { own, current, allowClient 
     if (reason !== undefined) return reason;
     const verified = own && certificate;
     noteClient(secure, verified);
-    return verified && allowClient ? allowRefusal(verified, allowClient) : undefined;
+    if (!verified) return undefined;
+    const refusal = allowClient && allowRefusal(verified, allowClient);
+    if (refusal === undefined) authorityUse?.note(secure, verified);
+    return refusal;
   } catch (error) {
     // A client may send a certificate that the runtime or this module cannot read.
     return `the certificate of the client cannot be read: ${(error as Error).message}`;

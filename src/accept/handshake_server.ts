@@ -8,6 +8,7 @@ import { serverOptions } from "../config/server_options.ts";
 import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { type AlpnChallenges, createChallengeServer } from "./alpn_challenges.ts";
+import type { AuthorityUse } from "./authority_use.ts";
 import type { ClientHello } from "./client_hello.ts";
 import type { AllowClient } from "./client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "./client_verification.ts";
@@ -43,6 +44,8 @@ export interface HandshakeOutcome {
 export interface Lineage {
   readonly verifiedClients: VerifiedClients;
   readonly challenges: AlpnChallenges;
+  /** Counts clients by their authorities, if anyone asks. */
+  readonly authorityUse: AuthorityUse | undefined;
   /** The servers of several certified keys; with one key, each generation has its own. */
   readonly servers: RecentServers;
   /** The connections whose client has entered. */
@@ -220,9 +223,9 @@ export class HandshakeServer {
   }
 
   #isAdmitted(secure: TLSSocket, pending: Pending): boolean {
-    const { allowClient } = this.#lineage;
+    const { allowClient, authorityUse } = this.#lineage;
     const current = this.#lineage.current().verification;
-    const reason = admissionRefusal(secure, { own: this.verification, current, allowClient });
+    const reason = admissionRefusal(secure, { own: this.verification, current, allowClient, authorityUse });
     if (reason === undefined) return true;
     resetConnection(secure);
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.

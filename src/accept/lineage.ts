@@ -22,14 +22,15 @@ export interface LineageOptions extends Partial<LivePolicy> {
  * @returns The lineage.
  */
 export function createLineage(current: () => HandshakeServer, options: LineageOptions = {}): Lineage {
-  const { challenges = new AlpnChallenges(), allowClient, maxContexts } = options;
+  const { challenges = new AlpnChallenges(), allowClient, authorityUse, maxContexts } = options;
   const { drain = drainPolicyOf(), endWithClientCertificate = false } = options;
   return {
     verifiedClients: new VerifiedClients(),
-    connections: new LiveConnections({ drain, endWithClientCertificate, allowClient }, current),
+    connections: new LiveConnections({ drain, endWithClientCertificate, allowClient, authorityUse }, current),
     challenges,
     servers: new RecentServers(maxContexts),
     allowClient,
+    authorityUse,
     current,
   };
 }

@@ -2,6 +2,7 @@ import { clearTimeout, setImmediate, setTimeout } from "node:timers";
 import type { TLSSocket } from "node:tls";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { MAX_MS } from "../durations.ts";
+import type { AuthorityUse } from "./authority_use.ts";
 import { type AllowClient, allowRefusal, type ClientCertificate, clientOf } from "./client_identity.ts";
 import { type ClientVerification, resetConnection } from "./client_verification.ts";
 import { Drain, type Drainable, inSlices } from "./drain.ts";
@@ -22,6 +23,8 @@ export interface LivePolicy {
   readonly drain: DrainPolicy;
   readonly endWithClientCertificate: boolean;
   readonly allowClient: AllowClient | undefined;
+  /** Counts clients by their authorities; `undefined` for an acceptor without a state. */
+  readonly authorityUse: AuthorityUse | undefined;
 }
 
 /** One configuration, while it is used. */

@@ -1,9 +1,10 @@
 import { kindOf, requireOptions } from "../arguments.ts";
-import { tlsOptions, type TlsServerOptions } from "../config/server_options.ts";
+import { bareOptions, type TlsServerOptions } from "../config/server_options.ts";
 import type { CertifiedKeyInit } from "../config/certified_key.ts";
 import { requireOneKey, TlsConfig } from "../config/tls_config.ts";
 import { guarded } from "../warnings.ts";
 import { AlpnChallenges } from "./alpn_challenges.ts";
+import { type AuthorityStatus, AuthorityUse, type SwapOptions } from "./authority_use.ts";
 import type { AllowClient } from "./client_identity.ts";
 import { type DrainOptions, drainPolicyOf } from "./drain_options.ts";
 import type { Lineage } from "./handshake_server.ts";
@@ -57,6 +58,8 @@ export interface TlsSwap {
 
 /** A server that serves with the configurations of a state. */
 export interface Follower {
+  /** Whether the server asks clients for certificates and does not show them. */
+  readonly hidesClients?: boolean;
   /**
    * Called before a swap changes anything. Throws `UNSUPPORTED` if the server cannot serve the next configuration; then
    * `swap()` throws the same error, and nothing has changed.
@@ -70,6 +73,7 @@ export interface Follower {
 
 /** What a state shares with the servers that follow it. */
 export interface Shared extends LivePolicy {
+  readonly authorityUse: AuthorityUse;
   readonly challenges: AlpnChallenges;
   readonly maxContexts: number;
 }
@@ -152,7 +156,9 @@ export class TlsState {
       throw new TypeError(`Cannot make TlsState: 'endWithClientCertificate' must be a boolean: ${kind}`);
     }
     const challenges = new AlpnChallenges();
-    this.#shared = { challenges, allowClient, drain, endWithClientCertificate, maxContexts };
+    const authorityUse = new AuthorityUse();
+    authorityUse.follow(config);
+    this.#shared = { authorityUse, challenges, allowClient, drain, endWithClientCertificate, maxContexts };
     this.#lineage = createLineage(() => handshakesOf(this.#acceptor), this.#shared);
     this.#acceptor = new TlsAcceptor(config, 0, this.#lineage);
   }
@@ -185,29 +191,40 @@ export class TlsState {
    * key and hides it when it is logged, alone or in a copy, but not from `structuredClone()` and `console.dir()`, which
    * ignore how an object shows itself.
    *
-   * @throws {TlsReloadError} `UNSUPPORTED` if there are several certified keys, or unknown names are to be refused.
+   * With `clientAuth.crl`, Node and Bun check the lists themselves, and refuse every client once one of them is past its
+   * nextUpdate; `attach()` refuses the clients of that authority only.
+   *
+   * @throws {TlsReloadError} `UNSUPPORTED` if there are several certified keys, or unknown names are to be refused; with
+   * `crl` or `requireCrl` on Deno, which ignores lists, for `staleCrl: "accept"`, and if an authority or an intermediate
+   * has no list, because the runtime refuses all of its clients then. Give `attach()` a server without `state.tls` there.
    */
   get tls(): TlsServerOptions {
     const { config } = this.#acceptor;
+    const action = "give state.tls";
     const alternative = "use serve() or attach(), or tlsOptions() of ./bun";
-    return tlsOptions(config, requireOneKey(config, "give state.tls", alternative));
+    return bareOptions(config, requireOneKey(config, action, alternative), action);
   }
 
   /**
    * Makes a configuration current. Connections accepted after this call returns are served with it.
    *
    * @param next The new configuration.
+   * @param options Which authorities must be unused.
    * @returns The previous configuration, so that a caller can swap it back in.
    * @throws {TypeError} If `next` is not a `TlsConfig`.
    * @throws {TlsReloadError} `UNSUPPORTED` if a server that follows the state cannot serve the new configuration; the
-   * state and all of its servers keep the current one.
+   * state and all of its servers keep the current one. With `expectUnused`, `AUTHORITY_IN_USE` if a client has used an
+   * authority that `next` removes, and `UNSUPPORTED` if that cannot be known because a server that follows the state does
+   * not show its clients, as `Bun.serve`. Then, too, nothing has changed.
    */
-  swap(next: TlsConfig): TlsConfig {
+  swap(next: TlsConfig, options: SwapOptions = {}): TlsConfig {
     requireConfig("swap", next);
+    this.#shared.authorityUse.requireExpected(next, options, this.#followers);
     for (const follower of this.#followers) follower.requireServable(next);
     const previous = this.#acceptor.config;
     const acceptor = new TlsAcceptor(next, this.#acceptor.generation + 1, this.#lineage);
     this.#acceptor = acceptor;
+    this.#shared.authorityUse.follow(next);
     this.#lineage.servers.retain(next.certifiedKeys);
     this.#lineage.connections.swapped();
     const swap: TlsSwap = { config: next, previous, generation: acceptor.generation };
@@ -218,6 +235,18 @@ export class TlsState {
       listener.notify(swap);
     }
     return previous;
+  }
+
+  /**
+   * The client authorities of the current configuration, then those that the previous one had beside them, and how
+   * clients use them: on connections of `acceptor()`, of `attach()`, of `listenTls()`, and of `serve()` on Deno. Clients
+   * of `Bun.serve` are not shown, and not counted. What clients did before the state was made is not known.
+   *
+   * Where the runtime hides which authority has verified a client (Node 24.21 and 26.8 to 26.9, if an intermediate has
+   * issued its certificate that is not listed in `clientAuth.intermediates`), the client counts for every authority.
+   */
+  authorities(): readonly AuthorityStatus[] {
+    return this.#shared.authorityUse.status();
   }
 
   /**

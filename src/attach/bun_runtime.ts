@@ -2,6 +2,7 @@ import { createServer as createHttpsServer, Server as HttpsServer } from "node:h
 import type { AddressInfo } from "node:net";
 import { createServer as createTlsServer, type Server } from "node:tls";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { runtimeRevocation } from "../config/runtime_revocation.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import type { ListenAddress, NativeRuntime } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
@@ -83,6 +84,7 @@ export class BunServerRuntime implements NativeRuntime<BunGeneration> {
       ...(handshakeTimeoutMs !== undefined && { handshakeTimeout: handshakeTimeoutMs }),
     };
     if (!(server instanceof HttpsServer)) return createTlsServer(options);
+    Object.assign(options, runtimeRevocation(config.clientAuth, "attach to server"));
     const settings = HTTP_SETTINGS.map((name) => [name, server[name]]);
     return Object.assign(createHttpsServer(options), Object.fromEntries(settings));
   }
@@ -106,4 +108,5 @@ export function requireServableBy({ server, hasAllowClient }: BunServerModel, co
   if (config.alpnProtocols.some((protocol) => protocol !== "http/1.1")) refuse("speaks no protocol but http/1.1");
   if (config.clientAuth?.mode === "optional") refuse("lets in clients with bad certificates if they are optional");
   if (config.clientAuth && hasAllowClient) refuse("does not show the certificate of a client to allowClient");
+  runtimeRevocation(config.clientAuth, "attach to server");
 }

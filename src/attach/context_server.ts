@@ -1,10 +1,9 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { Server, TLSSocket } from "node:tls";
-import type { AllowClient } from "../accept/client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
 import { noteSession } from "../accept/gentle_end.ts";
 import { type CurrentConfig, type Generation, LiveConnections } from "../accept/live_connections.ts";
-import { addFollower, type Follower, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import { addFollower, type Follower, type Shared, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
 import { VerifiedClients } from "../accept/verified_clients.ts";
 import { serverOptions } from "../config/server_options.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
@@ -40,7 +39,7 @@ export class ContextServer implements Attachment, Follower {
   readonly onTlsError: AttachOptions["onTlsError"];
   readonly #server: Server;
   readonly #inherited: InheritedOptions;
-  readonly #allowClient: AllowClient | undefined;
+  readonly #shared: Shared;
   readonly #connections: LiveConnections;
   readonly #verifiedClients = new VerifiedClients();
   /** The configuration that was current when each connection was accepted. */
@@ -64,9 +63,8 @@ export class ContextServer implements Attachment, Follower {
     const config = state.current();
     this.onTlsError = options.onTlsError;
     this.#server = server;
-    const shared = sharedBy(state);
-    this.#allowClient = shared.allowClient;
-    this.#connections = new LiveConnections(shared, () => this.#current);
+    this.#shared = sharedBy(state);
+    this.#connections = new LiveConnections(this.#shared, () => this.#current);
     requireInheritable(server, config);
     this.#inherited = new InheritedOptions(server, config);
     this.requireServable(config);
@@ -159,7 +157,7 @@ export class ContextServer implements Attachment, Follower {
   };
 
   #refusal(secure: TLSSocket, { verification: own }: CurrentConfig): string | undefined {
-    return admissionRefusal(secure, { own, current: this.#current.verification, allowClient: this.#allowClient });
+    return admissionRefusal(secure, { ...this.#shared, own, current: this.#current.verification });
   }
 
   #report(code: "HANDSHAKE_FAILED" | "CLIENT_UNAUTHORIZED", reason: string, cause?: unknown): TlsReloadError {

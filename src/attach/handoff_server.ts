@@ -1,13 +1,12 @@
 import type { ServerHttp2Session } from "node:http2";
 import { Server as HttpsServer } from "node:https";
 import type { Server, TLSSocket } from "node:tls";
-import type { AllowClient } from "../accept/client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
 import type { DrainPolicy } from "../accept/drain_options.ts";
 import { noteSession } from "../accept/gentle_end.ts";
 import { LiveConnections } from "../accept/live_connections.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import { addFollower, type Follower, sharedBy, type TlsState } from "../accept/tls_state.ts";
+import { addFollower, type Follower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { VerifiedClients } from "../accept/verified_clients.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
@@ -55,7 +54,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
   readonly #state: TlsState;
   readonly #server: Server;
   readonly #options: AttachOptions;
-  readonly #allowClient: AllowClient | undefined;
+  readonly #shared: Shared;
   readonly #verifiedClients = new VerifiedClients();
   readonly #verifications = new WeakMap<TlsConfig, ClientVerification>();
   readonly #bunServer: BunServer;
@@ -88,13 +87,12 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#state = state;
     this.#server = server;
     this.#options = options;
-    const shared = sharedBy(state);
-    this.#allowClient = shared.allowClient;
-    this.#connections = new LiveConnections(shared, () => {
+    this.#shared = sharedBy(state);
+    this.#connections = new LiveConnections(this.#shared, () => {
       const { config, generation } = this.newest;
       return { config, generation, verification: this.#verificationOf(config) };
     });
-    const hasAllowClient = this.#allowClient !== undefined;
+    const hasAllowClient = this.#shared.allowClient !== undefined;
     this.model = { server, inherited: new InheritedOptions(server, config), handshakeTimeoutMs, hasAllowClient };
     requireServableBy(this.model, config);
     hideKey(server);
@@ -113,6 +111,11 @@ export class HandoffServer implements Attachment, Follower, BunSource {
 
   get mechanismReason(): string {
     return this.#reason;
+  }
+
+  /** An `https` server of Bun does not show them. */
+  get hidesClients(): boolean {
+    return this.#server instanceof HttpsServer;
   }
 
   get isAttached(): boolean {
@@ -150,7 +153,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
   }
 
   get drain(): DrainPolicy {
-    return sharedBy(this.#state).drain;
+    return this.#shared.drain;
   }
 
   get newest(): TlsAcceptor {
@@ -206,7 +209,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     }
     hideKey(secure);
     const own = this.#verificationOf(config);
-    return admissionRefusal(secure, { own, current: this.#verificationOf(current), allowClient: this.#allowClient });
+    return admissionRefusal(secure, { ...this.#shared, own, current: this.#verificationOf(current) });
   }
 
   #verificationOf(config: TlsConfig): ClientVerification | undefined {

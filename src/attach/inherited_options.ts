@@ -1,5 +1,6 @@
 import type { Server, TlsOptions } from "node:tls";
 import type { CertifiedKey } from "../config/certified_key.ts";
+import { crlPemsOf } from "../config/client_auth.ts";
 import { serverOptions } from "../config/server_options.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { callbacksOf, keptOptions, settingsOf } from "../node_internals.ts";
@@ -21,8 +22,11 @@ export class InheritedOptions {
    * @param config The configuration that is current when the server is attached.
    */
   constructor(server: Server, config: TlsConfig) {
-    const ofConfig: Readonly<Record<string, unknown>> = { ...serverOptions(config, config.certifiedKeys[0]!) };
-    const kept = Object.entries(keptOptions(server)).filter(([name, value]) => value !== ofConfig[name]);
+    const crl = config.clientAuth && crlPemsOf(config.clientAuth);
+    const ofConfig: Readonly<Record<string, unknown>> = { ...serverOptions(config, config.certifiedKeys[0]!), crl };
+    const kept = Object.entries(keptOptions(server)).filter(([name, value]) =>
+      value !== ofConfig[name] && String(value) !== String(ofConfig[name])
+    );
     const { ALPNProtocols } = settingsOf(server);
     this.#kept = { ...Object.fromEntries(kept), ...(ALPNProtocols && { ALPNProtocols }) };
   }

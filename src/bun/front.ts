@@ -46,6 +46,7 @@ export function openBunFront(
   options: BunFrontOptions,
 ): Promise<ServingGenerations<BunGeneration>> {
   return Front.open(state, {
+    hidesClients: true,
     listen: listenOn(address),
     requireServable(config) {
       options.requireServable(config);

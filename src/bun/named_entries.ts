@@ -1,7 +1,7 @@
 import type { Buffer } from "node:buffer";
 import type { CertifiedKey } from "../config/certified_key.ts";
 import { keyKindOf } from "../config/key_choice.ts";
-import { tlsOptions, type TlsServerOptions } from "../config/server_options.ts";
+import { bareOptions, type TlsServerOptions } from "../config/server_options.ts";
 import { ServerNameIndex } from "../config/server_names.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
@@ -40,7 +40,7 @@ export function namedEntries(config: TlsConfig): NamedEntry[] {
 }
 
 function entryOf(config: TlsConfig, keys: readonly CertifiedKey[]): NamedEntry {
-  const all = oneOfEachKind(keys).map((certifiedKey) => tlsOptions(config, certifiedKey));
+  const all = oneOfEachKind(keys).map((certifiedKey) => bareOptions(config, certifiedKey, "serve"));
   const [first] = all as [TlsServerOptions];
   return all.length === 1 ? first : { ...first, cert: all.map(({ cert }) => cert), key: all.map(({ key }) => key) };
 }

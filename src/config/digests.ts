@@ -10,7 +10,8 @@ interface ServedConfig extends TlsSettings {
 /** SHA-256 of everything that a configuration serves, private keys included, to compare two of them. Never shown. */
 export function digestOf(config: ServedConfig): string {
   const { certifiedKeys, unknownName } = config;
-  return sha256([certifiedKeys.map(certifiedKeyDigestOf), unknownName, settingsDigestOf(config)]);
+  const facts = [certifiedKeys.map(certifiedKeyDigestOf), unknownName, settingsDigestOf(config)];
+  return sha256([...facts, revocationFacts(config)]);
 }
 
 /** SHA-256 of everything that a configuration serves except its certified keys and the choice between them. */
@@ -28,12 +29,27 @@ export function sessionDigestOf(config: ServedConfig): string {
 export function configDigestOf(config: ServedConfig): string {
   const { certifiedKeys, unknownName } = config;
   const chains = certifiedKeys.map(({ chain }) => chain.map(({ fingerprint256 }) => fingerprint256));
-  return sha256([chains, unknownName, settingsDigestOf(config)]);
+  return sha256([chains, unknownName, settingsDigestOf(config), revocationFacts(config)]);
 }
 
-/** SHA-256 of the trust in clients: the mode, and the authorities in any order. May be shown. */
-export function trustDigestOf({ clientAuth }: ServedConfig): string {
-  return sha256(clientAuth && [clientAuth.mode, clientAuth.ca.map(({ fingerprint256 }) => fingerprint256).sort()]);
+/** SHA-256 of the trust in clients: the mode, and authorities and revocation lists in any order. May be shown. */
+export function trustDigestOf(config: ServedConfig): string {
+  const { clientAuth } = config;
+  return sha256(clientAuth && [clientAuth.mode, fingerprintsOf(clientAuth.ca), revocationFacts(config)]);
+}
+
+/**
+ * Everything that decides which clients are revoked. Contexts and sessions do not depend on it, because each client is
+ * looked up when it connects or resumes.
+ */
+function revocationFacts({ clientAuth }: ServedConfig): unknown {
+  if (!clientAuth) return undefined;
+  const { crl, requireCrl, staleCrl, intermediates } = clientAuth;
+  return [fingerprintsOf(crl), requireCrl, staleCrl, fingerprintsOf(intermediates)];
+}
+
+function fingerprintsOf(all: readonly { readonly fingerprint256: string }[]): string[] {
+  return all.map(({ fingerprint256 }) => fingerprint256).sort();
 }
 
 /** Trust, ALPN and versions. */

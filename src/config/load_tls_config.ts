@@ -1,8 +1,10 @@
 import { requireOptions, requirePath } from "../arguments.ts";
 import { LongTask } from "../long_task.ts";
-import type { PemFile } from "../x509/pem.ts";
+import { MAX_CRL_BYTES } from "../x509/crl.ts";
+import type { PemFile, PemInput } from "../x509/pem.ts";
 import { filePath } from "../x509/pem_file.ts";
 import { readPemSource } from "../x509/pem_source.ts";
+import { sourcesOf } from "./client_auth.ts";
 import { CertifiedKey, loadedCertifiedKeyOf } from "./certified_key.ts";
 import { type Expectation, requireExpectation, requireExpected } from "./expectation.ts";
 import { OPTION_HINTS, OPTION_NAMES, requirePassphrase, requireSettings, type TlsConfigOptions } from "./options.ts";
@@ -75,8 +77,8 @@ export async function loadTlsConfig(
  *
  * @param certPath The chain in PEM, the server's own certificate first; or one certificate in DER.
  * @param keyPath The private key in PEM or DER: PKCS#8, PKCS#1 or SEC1.
- * @param options Passphrase, ALPN, versions, cipher suites, groups, and client authentication, whose `ca` is a path
- * too.
+ * @param options Passphrase, ALPN, versions, cipher suites, groups, and client authentication, whose `ca`, `crl` and
+ * `intermediates` are paths too.
  * @returns The configuration.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, `FILE_TOO_LARGE`, every error of {@linkcode TlsConfig},
  * with the path, and those of {@linkcode proveTlsConfig}.
@@ -116,14 +118,14 @@ async function loadAll(
   const { clientAuth, expect, ...rest } = options;
   requireSettings(rest);
   if (expect !== undefined) requireExpectation(expect);
-  if (clientAuth) requirePath("loadTlsConfig", "clientAuth.ca", clientAuth.ca);
+  if (clientAuth) requireClientAuthPaths(clientAuth);
   for (const entry of entries) requireFiles(entry);
 
   const certifiedKeys = await loadCertifiedKeys(entries);
   const config = new TlsConfig({
     ...rest,
     certifiedKeys,
-    ...(clientAuth && { clientAuth: { ...clientAuth, ca: await readPemSource(clientAuth.ca) } }),
+    ...(clientAuth && { clientAuth: await readClientAuth(clientAuth) }),
   });
   await proveTlsConfig(config);
   if (expect !== undefined) requireExpected(config, expect);
@@ -167,6 +169,24 @@ export async function loadCertifiedKeys<Entry extends CertifiedKeyFiles | Certif
 async function readPair({ cert, key }: CertifiedKeyFiles): Promise<{ cert: PemFile; key: PemFile }> {
   const chain = await readPemSource(cert);
   return { cert: chain, key: filePath(key) === chain.path ? chain : await readPemSource(key) };
+}
+
+type ClientAuthOptions<Source> = NonNullable<TlsConfigOptions<Source>["clientAuth"]>;
+
+async function readClientAuth(options: ClientAuthOptions<string | URL>): Promise<ClientAuthOptions<PemInput>> {
+  const { ca, crl, intermediates, ...rest } = options;
+  return {
+    ...rest,
+    ca: await readPemSource(ca),
+    crl: await Promise.all(sourcesOf(crl).map((path) => readPemSource(path, { maxBytes: MAX_CRL_BYTES }))),
+    intermediates: await Promise.all(sourcesOf(intermediates).map((path) => readPemSource(path))),
+  };
+}
+
+function requireClientAuthPaths({ ca, crl, intermediates }: ClientAuthOptions<string | URL>): void {
+  requirePath("loadTlsConfig", "clientAuth.ca", ca);
+  for (const path of sourcesOf(crl)) requirePath("loadTlsConfig", "clientAuth.crl", path);
+  for (const path of sourcesOf(intermediates)) requirePath("loadTlsConfig", "clientAuth.intermediates", path);
 }
 
 function requireFiles(entry: CertifiedKeyFiles | CertifiedKey): void {

@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { constants } from "node:crypto";
 import { HIDDEN_KEY, showAs } from "../redaction.ts";
 import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
+import { runtimeRevocation } from "./runtime_revocation.ts";
 import { encodeProtocols, type TlsSettings, type TlsVersion } from "./options.ts";
 
 /** The options of the servers of the runtimes: `node:tls`, `node:https`, `node:http2`, and `Bun.serve({ tls })`. */
@@ -12,6 +13,8 @@ export interface TlsServerOptions {
   readonly key: Buffer;
   /** The client authorities as PEM. */
   readonly ca?: string[];
+  /** The revocation lists as PEM, for a server that checks them itself. */
+  readonly crl?: string[];
   /** Whether the server requests a certificate from clients. */
   readonly requestCert: boolean;
   /** Whether the runtime refuses clients without a valid certificate. */
@@ -31,7 +34,21 @@ export interface TlsServerOptions {
 }
 
 /**
+ * A configuration for a server that judges its clients itself.
+ *
+ * @param settings The configuration.
+ * @param certifiedKey One of its certified keys.
+ * @param action What was asked for.
+ * @returns The options, with the revocation lists.
+ * @throws {TlsReloadError} `UNSUPPORTED` for lists that the runtime would not use as the configuration says.
+ */
+export function bareOptions(settings: TlsSettings, certifiedKey: CertifiedKey, action: string): TlsServerOptions {
+  return { ...tlsOptions(settings, certifiedKey), ...runtimeRevocation(settings.clientAuth, action) };
+}
+
+/**
  * Converts a configuration with one of its certified keys to the options that the servers of all runtimes accept.
+ * Without the revocation lists, because our servers look clients up in them.
  *
  * @param settings The configuration.
  * @param certifiedKey The certified key.

@@ -3,14 +3,14 @@ import { requireOptions } from "../arguments.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { unsupported } from "../unsupported.ts";
 import { HIDDEN_CONTEXT, showAs } from "../redaction.ts";
-import { type Certificate, parseCertificates } from "../x509/certificate.ts";
+import type { Certificate } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import type { CertifiedKey, CertifiedKeyFacts, CertifiedKeyInit } from "./certified_key.ts";
 import { CertifiedKeys, type KeyRequest, parseCertifiedKeys } from "./certified_keys.ts";
+import { type ClientAuthFacts, clientAuthFacts, parseClientAuth, revocationOf } from "./client_auth.ts";
 import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import {
   type ClientAuth,
-  type ClientAuthMode,
   OPTION_HINTS,
   OPTION_NAMES,
   requireSettings,
@@ -19,6 +19,7 @@ import {
   type UnknownName,
 } from "./options.ts";
 import { configDigestOf, trustDigestOf } from "./digests.ts";
+import { runtimeRevocation } from "./runtime_revocation.ts";
 import { serverOptions } from "./server_options.ts";
 
 /** The public facts of a configuration, as {@linkcode TlsConfig.toJSON} returns them. */
@@ -40,7 +41,7 @@ export interface TlsConfigFacts {
   /** The groups for key exchange, if they are limited. */
   readonly ecdhCurve?: string;
   /** The client authentication, if there is one. */
-  readonly clientAuth?: { readonly mode: ClientAuthMode; readonly ca: readonly CertificateFacts[] };
+  readonly clientAuth?: ClientAuthFacts;
 }
 
 let contextOf: (config: TlsConfig) => SecureContext;
@@ -107,8 +108,8 @@ export class TlsConfig {
    *
    * @param init Chain and key in PEM, and the other options.
    * @throws {TlsReloadError} `PEM_INVALID`, `NO_CERTIFICATE`, `CERTIFICATE_INVALID`, `NO_PRIVATE_KEY`,
-   * `MULTIPLE_PRIVATE_KEYS`, `KEY_UNSUPPORTED`, `KEY_ENCRYPTED`, `PASSPHRASE_WRONG`, `KEY_MISMATCH`, or
-   * `CONFIG_UNUSABLE`.
+   * `MULTIPLE_PRIVATE_KEYS`, `KEY_UNSUPPORTED`, `KEY_ENCRYPTED`, `PASSPHRASE_WRONG`, `KEY_MISMATCH`,
+   * `CRL_INVALID`, or `CONFIG_UNUSABLE`.
    * @throws {TypeError} If an option is unknown or invalid.
    */
   constructor(init: TlsConfigInit) {
@@ -127,8 +128,7 @@ export class TlsConfig {
     this.maxVersion = maxVersion;
     this.ciphers = init.ciphers;
     this.ecdhCurve = init.ecdhCurve;
-    this.clientAuth = clientAuth &&
-      Object.freeze({ mode: clientAuth.mode, ca: Object.freeze(parseCertificates(clientAuth.ca)) });
+    this.clientAuth = clientAuth && parseClientAuth(clientAuth);
     try {
       this.#context = showAs(createSecureContext(serverOptions(this, certifiedKeys[0]!)), () => HIDDEN_CONTEXT);
     } catch (cause) {
@@ -182,7 +182,7 @@ export class TlsConfig {
       maxVersion,
       ...(ciphers !== undefined && { ciphers }),
       ...(ecdhCurve !== undefined && { ecdhCurve }),
-      ...(clientAuth && { clientAuth: { mode: clientAuth.mode, ca: clientAuth.ca.map((ca) => ca.toJSON()) } }),
+      ...(clientAuth && { clientAuth: clientAuthFacts(clientAuth) }),
     };
   }
 }
@@ -192,11 +192,15 @@ export class TlsConfig {
  *
  * @param config The configuration.
  * @returns The context.
- * @throws {TlsReloadError} `UNSUPPORTED` if the configuration has several certified keys, because a context holds one.
+ * @throws {TlsReloadError} `UNSUPPORTED` if the configuration has several certified keys, because a context holds one,
+ * and for revocation lists that a runtime would not use as the configuration says, see `TlsState.tls`.
  */
 export function secureContext(config: TlsConfig): SecureContext {
-  requireOneKey(config, "make a context", "use attach(), serve() or state.acceptor()");
-  return contextOf(config);
+  const action = "make a context";
+  const certifiedKey = requireOneKey(config, action, "use attach(), serve() or state.acceptor()");
+  if (!revocationOf(config.clientAuth)) return contextOf(config);
+  const options = { ...serverOptions(config, certifiedKey), ...runtimeRevocation(config.clientAuth, action) };
+  return showAs(createSecureContext(options), () => HIDDEN_CONTEXT);
 }
 
 /**

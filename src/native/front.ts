@@ -11,6 +11,8 @@ import { takesTrustAway } from "../accept/trust.ts";
 
 /** The parts of a front that differ between the runtimes. */
 export interface FrontDriver<Server> {
+  /** Whether its backends ask clients for certificates and do not show them. */
+  readonly hidesClients?: boolean;
   /** Opens the public listener. */
   readonly listen: Listen;
   /** Starts the backend of a generation and proves that it can serve; rejects if it cannot. */
@@ -96,6 +98,7 @@ export class Front<Server> {
       throw error;
     }
     front.#following = addFollower(state, {
+      hidesClients: driver.hidesClients ?? false,
       requireServable: (next) => driver.requireServable?.(next),
       requireAlpnChallenges: () => driver.requireAlpnChallenges?.(),
       follow: () => front.#advance(),

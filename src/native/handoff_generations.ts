@@ -26,6 +26,7 @@ const NEEDED_DESCRIPTORS = 8;
  */
 export class Handoff<Server extends NativeServer> implements ServingGenerations<Server>, HandoffFollower {
   readonly mechanism = "handoff";
+  readonly hidesClients = true;
   readonly mechanismReason: string;
   readonly #tools: HandoffTools;
   readonly #generations: Generations<Server>;

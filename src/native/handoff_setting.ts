@@ -15,7 +15,7 @@ export interface HandoffOptions {
 }
 
 /** What a handoff does at a swap: a {@linkcode Follower} that looks at the state by itself. */
-export interface HandoffFollower extends Pick<Follower, "requireServable" | "requireAlpnChallenges"> {
+export interface HandoffFollower extends Pick<Follower, "requireServable" | "requireAlpnChallenges" | "hidesClients"> {
   follow(): void;
 }
 

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { TlsReloadError } from "../errors.ts";
+import { MAX_CRL_BYTES } from "../x509/crl.ts";
 import { readPemFile } from "../x509/pem_file.ts";
 import { fifoSpot, replacedMountSpot } from "./blind_spots.ts";
 import { lookAtFolder } from "./folder.ts";
@@ -51,7 +52,7 @@ export class FileSet {
       }
       if (stats?.isFile() && stats.nlink === 0) blindSpots.push(replacedMountSpot(path));
       try {
-        const { bytes } = await readPemFile(path);
+        const { bytes } = await readPemFile(path, { maxBytes: MAX_CRL_BYTES });
         hash.update(`${bytes.length} `).update(bytes);
       } catch (error) {
         const { code, message } = error as TlsReloadError;

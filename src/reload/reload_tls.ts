@@ -4,6 +4,7 @@ import { requireExpectation, requireExpected } from "../config/expectation.ts";
 import { certificatesIn } from "../config/certificates_in.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { type CertifiedKeyFiles, loadTlsConfig } from "../config/load_tls_config.ts";
+import { sourcesOf } from "../config/client_auth.ts";
 import { OPTION_HINTS, OPTION_NAMES, type TlsConfigOptions } from "../config/options.ts";
 import { RELOADER_OPTION_NAMES, type ReloaderOptions, type WatchOptions } from "./options.ts";
 import { Reloader } from "./reloader.ts";
@@ -92,7 +93,8 @@ export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls
   const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms, expect });
   try {
     const paths = folder === undefined ? files.flatMap(({ cert, key }) => [cert, key]) : [folder];
-    if (configOptions.clientAuth) paths.push(configOptions.clientAuth.ca);
+    const { ca, crl, intermediates } = configOptions.clientAuth ?? {};
+    paths.push(...[ca, crl, intermediates].flatMap((each) => sourcesOf(each)));
     if (watch !== false) reloader.watch(paths, watch);
     if (onSignal !== undefined) reloader.onSignal(onSignal);
   } catch (error) {

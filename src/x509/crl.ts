@@ -1,15 +1,17 @@
+import { createHash } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
 import { readSignatureAlgorithm } from "./algorithms.ts";
 import { canonicalName } from "./canonical_name.ts";
 import type { Certificate } from "./certificate.ts";
 import { bitString } from "./certificate_structure.ts";
 import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger } from "./der.ts";
+import type { CrlFacts } from "./crl_facts.ts";
 import { distinguishedName } from "./distinguished_name.ts";
 import { type Extension, readExtension } from "./extension.ts";
 import { InvalidField } from "./invalid_field.ts";
 import { hexOf } from "./octets.ts";
 import { PathCertificate } from "./path_certificate.ts";
-import { labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
+import { encodePem, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
 import { RevokedSerials } from "./revoked_serials.ts";
 import { type SignedData, signedDataFault, weaknessOf } from "./signatures.ts";
@@ -36,7 +38,7 @@ const ExtensionId = {
  * certificates are refused. The constructor does not verify the signature; {@linkcode CertificateRevocationList.verify}
  * does.
  */
-export class CertificateRevocationList {
+export class CertificateRevocationList implements CrlFacts {
   /** The issuer, such as `CN=Example CA,O=Example` (RFC 4514). */
   readonly issuer: string;
   /** The canonical issuer: equal strings for Names that are equal by RFC 5280 section 7.1. */
@@ -45,6 +47,9 @@ export class CertificateRevocationList {
   readonly authorityKeyIdentifier: string | undefined;
   /** The number of the list in upper-case hexadecimal (RFC 5280 section 5.2.3); `undefined` if not given. */
   readonly crlNumber: string | undefined;
+  /** SHA-256 of the DER in upper-case hexadecimal with colons. */
+  readonly fingerprint256: string;
+  readonly #der: Uint8Array;
   readonly #thisUpdate: number;
   readonly #nextUpdate: number | undefined;
   readonly #serials: RevokedSerials;
@@ -84,7 +89,14 @@ export class CertificateRevocationList {
     } catch (cause) {
       throw new TlsReloadError("CRL_INVALID", `Cannot read revocation list: ${reasonOf(cause)}`, { cause });
     }
+    this.#der = der;
+    this.fingerprint256 = createHash("sha256").update(der).digest("hex").toUpperCase().match(/../g)!.join(":");
     Object.freeze(this);
+  }
+
+  /** The list as clean PEM. */
+  get pem(): string {
+    return encodePem({ label: LABEL, der: this.#der });
   }
 
   /** The time of its issue. */
@@ -119,6 +131,21 @@ export class CertificateRevocationList {
    */
   isRevoked(serialNumber: string): boolean {
     return this.#serials.has(serialNumber);
+  }
+
+  /**
+   * Whether a serial number is revoked here that is not revoked by any of other lists.
+   *
+   * @param others The other lists.
+   */
+  revokesBeyond(others: readonly CertificateRevocationList[]): boolean {
+    return !this.#serials.isWithin(others.map((other) => other.#serials));
+  }
+
+  /** The facts as a plain object, without the serial numbers. */
+  toJSON(): CrlFacts {
+    const { issuer, crlNumber, thisUpdate, nextUpdate, size, fingerprint256 } = this;
+    return { issuer, crlNumber, thisUpdate, nextUpdate, size, fingerprint256 };
   }
 
   /**

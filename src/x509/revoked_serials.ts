@@ -60,6 +60,22 @@ export class RevokedSerials {
     return this.#slots[this.#slotOf(bytes, 0, bytes.length)] !== 0;
   }
 
+  /**
+   * Whether each number stands in one of other lists, too.
+   *
+   * @param others The other lists.
+   */
+  isWithin(others: readonly RevokedSerials[]): boolean {
+    const value: Cursor = { start: 0, end: 0 };
+    for (const place of this.#slots) {
+      if (place === 0) continue;
+      enterSerial(this.#bytes, place, value);
+      const { start, end } = value;
+      if (!others.some((other) => other.#slots[other.#slotOf(this.#bytes, start, end)] !== 0)) return false;
+    }
+    return true;
+  }
+
   /** The slot that holds a number, otherwise the free slot for it. */
   #slotOf(bytes: Uint8Array, start: number, end: number): number {
     const mask = this.#slots.length - 1;

@@ -97,6 +97,40 @@ export function visit(port: number, options: ConnectionOptions = {}): Promise<Se
   });
 }
 
+/**
+ * Connects, and pauses between the first flight of the client and the rest of its handshake.
+ *
+ * @param port The port.
+ * @param pause Called in the pause, when the server has answered the first flight.
+ * @param options The options of the client.
+ * @returns The first line that the server sent, or `undefined` if it closed before.
+ */
+export async function visitSlowly(
+  port: number,
+  pause: () => void,
+  options: ConnectionOptions,
+): Promise<string | undefined> {
+  const tcp = await dialTcp(port);
+  const [near, far] = duplexPair();
+  const client = connect({ socket: far, rejectUnauthorized: false, ...options });
+  client.on("error", () => {}).once("secureConnect", () => client.write("GET / HTTP/1.0\r\n\r\n"));
+  const [hello] = await once(near, "data");
+  tcp.write(hello);
+  const [answer] = await once(tcp, "data");
+  pause();
+  near.write(answer);
+  near.on("data", (chunk) => tcp.write(chunk));
+  tcp.on("data", (chunk) => near.write(chunk));
+  let text = "";
+  await new Promise<void>((resolve) => {
+    tcp.once("end", resolve).once("close", resolve);
+    client.on("data", (chunk) => (text += chunk).includes("generation ") && resolve());
+  });
+  tcp.destroy();
+  client.destroy();
+  return /generation \d+/.exec(text)?.[0];
+}
+
 /** A connection that stays. */
 export async function dial(port: number, options: ConnectionOptions = {}): Promise<TLSSocket> {
   const client = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...options });

@@ -1,0 +1,150 @@
+import type { TLSSocket } from "node:tls";
+import { requireOptions } from "../arguments.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
+import { requireMs } from "../durations.ts";
+import { TlsReloadError } from "../errors.ts";
+import { unsupported } from "../unsupported.ts";
+import type { Certificate } from "../x509/certificate.ts";
+import type { ClientCertificate } from "./client_identity.ts";
+
+/** A client authority and the clients that it has verified since the state was made. */
+export interface AuthorityStatus {
+  /** The subject, such as `CN=Clients,O=Example` (RFC 4514). */
+  readonly subject: string;
+  /** SHA-256 of the certificate in upper-case hexadecimal with colons. */
+  readonly fingerprint256: string;
+  /** The last moment of its validity. */
+  readonly notAfter: Date;
+  /** Whether the current configuration trusts it; else the previous one did. */
+  readonly isCurrent: boolean;
+  /** How many open connections are of clients that it has verified. */
+  readonly liveConnections: number;
+  /** How many connections there have been, the open ones included. */
+  readonly totalConnections: number;
+  /** When a client last connected, or the last connection ended; now while one is open. `undefined` if there was none. */
+  readonly lastUsed: Date | undefined;
+  /** SHA-256 fingerprint of the certificate of the client that connected last. */
+  readonly lastClient: string | undefined;
+}
+
+/** Which authorities a swap may remove. */
+export interface ExpectUnused {
+  /** For how long no client may have used an authority that is removed. */
+  readonly withinMs: number;
+}
+
+/** The options of a swap. */
+export interface SwapOptions {
+  /**
+   * Refuses to remove a client authority that a client has used within this time, or uses now. What clients did before the
+   * state was made is not known.
+   */
+  readonly expectUnused?: ExpectUnused | undefined;
+}
+
+/** What is counted for one authority. */
+interface Use {
+  live: number;
+  total: number;
+  lastUsedMs: number;
+  lastClient: string;
+}
+
+/**
+ * Which authorities the clients of a state use.
+ *
+ * Invariant: a client counts for each authority that may have verified it, from its admission to the end of its
+ * connection. An authority that was used is never forgotten, so that one that is removed and added again does not count
+ * as unused; it takes about 300 bytes.
+ */
+export class AuthorityUse {
+  readonly #uses = new Map<string, Use>();
+  #authorities: readonly Certificate[] = [];
+  #previous: readonly Certificate[] = [];
+
+  /** Counts a client that has entered, until its connection is closed. */
+  note(secure: TLSSocket, { fingerprint256: client, authorities }: ClientCertificate): void {
+    const uses = [...authorities].map((authority) => this.#useOf(authority));
+    for (const use of uses) {
+      use.live++;
+      use.total++;
+      use.lastUsedMs = Date.now();
+      use.lastClient = client;
+    }
+    const end = () => {
+      for (const use of uses) {
+        use.live--;
+        use.lastUsedMs = Date.now();
+      }
+    };
+    if (secure.closed) end();
+    else secure.once("close", end);
+  }
+
+  /** Another configuration is current. */
+  follow({ clientAuth }: TlsConfig): void {
+    this.#previous = this.#authorities;
+    this.#authorities = clientAuth?.ca ?? [];
+  }
+
+  /** The authorities of the current configuration, then those of the previous one alone. */
+  status(): AuthorityStatus[] {
+    const current = new Set(this.#authorities.map(({ fingerprint256 }) => fingerprint256));
+    const byFingerprint = new Map([...this.#authorities, ...this.#previous].map((each) => [each.fingerprint256, each]));
+    return [...byFingerprint.values()].map(({ subject, fingerprint256, notAfter }) => {
+      const { live = 0, total = 0, lastUsedMs, lastClient } = this.#uses.get(fingerprint256) ?? {};
+      return {
+        subject,
+        fingerprint256,
+        notAfter,
+        isCurrent: current.has(fingerprint256),
+        liveConnections: live,
+        totalConnections: total,
+        lastUsed: live > 0 ? new Date() : lastUsedMs === undefined ? undefined : new Date(lastUsedMs),
+        lastClient,
+      };
+    });
+  }
+
+  /**
+   * Refuses a configuration that removes an authority in use, where a swap does not expect that.
+   *
+   * @param next The next configuration.
+   * @param options The options of the swap.
+   * @param followers The servers that follow the state.
+   * @throws {TlsReloadError} `AUTHORITY_IN_USE`, or `UNSUPPORTED` if one of them does not show its clients.
+   * @throws {TypeError} If an option is unknown or is none of its allowed values.
+   */
+  requireExpected(
+    next: TlsConfig,
+    options: SwapOptions,
+    followers: Iterable<{ readonly hidesClients?: boolean }>,
+  ): void {
+    requireOptions("swap()", options, ["expectUnused"]);
+    if (options.expectUnused === undefined) return;
+    requireOptions("expectUnused of swap()", options.expectUnused, ["withinMs"]);
+    const { withinMs } = options.expectUnused;
+    requireMs("withinMs", withinMs);
+    const kept = new Set(next.clientAuth?.ca.map(({ fingerprint256 }) => fingerprint256));
+    const removed = this.#authorities.filter(({ fingerprint256 }) => !kept.has(fingerprint256));
+    if (removed.length > 0 && [...followers].some(({ hidesClients }) => hidesClients)) {
+      const reason = "a server that follows the state does not show its clients; use state.acceptor() or attach()";
+      throw unsupported("tell whether an authority is unused", reason);
+    }
+    for (const { subject, fingerprint256 } of removed) {
+      const use = this.#uses.get(fingerprint256);
+      if (!use) continue;
+      const unusedMs = Date.now() - use.lastUsedMs;
+      if (use.live === 0 && unusedMs >= withinMs) continue;
+      const since = use.live > 0 ? `${use.live} connections are open` : `${unusedMs} ms ago`;
+      const message = `Cannot swap: clients use the authority "${subject}" (${fingerprint256}), which is removed`;
+      throw new TlsReloadError("AUTHORITY_IN_USE", `${message}; the last one is ${use.lastClient}: ${since}`);
+    }
+  }
+
+  #useOf(fingerprint256: string): Use {
+    let use = this.#uses.get(fingerprint256);
+    if (!use) this.#uses.set(fingerprint256, use = { live: 0, total: 0, lastUsedMs: 0, lastClient: "" });
+    return use;
+  }
+}

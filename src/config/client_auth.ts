@@ -1,0 +1,82 @@
+import { type Certificate, parseCertificates } from "../x509/certificate.ts";
+import type { CertificateFacts } from "../x509/certificate_fields.ts";
+import { type CertificateRevocationList, parseCrls } from "../x509/crl.ts";
+import type { CrlFacts } from "../x509/crl_facts.ts";
+import { Revocation } from "../x509/revocation.ts";
+import { trustAnchorsOf } from "../x509/trust_anchors.ts";
+import type { ClientAuth, ClientAuthMode, StaleCrl, TlsConfigInit } from "./options.ts";
+
+/** The public facts of which clients get in. */
+export interface ClientAuthFacts {
+  /** Whether a client without a certificate is refused. */
+  readonly mode: ClientAuthMode;
+  /** The certificate authorities that are trusted. */
+  readonly ca: readonly CertificateFacts[];
+  /** The revocation lists with the number of their entries, if there are any. */
+  readonly crl?: readonly CrlFacts[];
+  /** Present if clients of an authority without a list are refused. */
+  readonly requireCrl?: true;
+  /** Present if lists may be past their nextUpdate. */
+  readonly staleCrl?: StaleCrl;
+  /** The intermediate certificates, if any were given. */
+  readonly intermediates?: readonly CertificateFacts[];
+}
+
+/** The lists themselves, and what they say. */
+interface Parsed {
+  readonly lists: readonly CertificateRevocationList[];
+  readonly revocation: Revocation | undefined;
+}
+
+const parsed = new WeakMap<ClientAuth, Parsed>();
+
+/**
+ * Reads authorities, intermediates and revocation lists, and verifies the lists.
+ *
+ * @param options Options that were checked by `requireSettings()`.
+ * @returns Which clients get in.
+ * @throws {TlsReloadError} The errors of `parseCertificates()`, and `CRL_INVALID` for a list that is broken, or that none
+ * of the certificates has issued.
+ */
+export function parseClientAuth(options: NonNullable<TlsConfigInit["clientAuth"]>): ClientAuth {
+  const { mode, requireCrl = false, staleCrl = "refuse" } = options;
+  const ca = Object.freeze(parseCertificates(options.ca));
+  const intermediates = Object.freeze(sourcesOf(options.intermediates).flatMap(parseCertificates));
+  const lists = sourcesOf(options.crl).flatMap(parseCrls);
+  const crl = Object.freeze(lists.map((list) => Object.freeze(list.toJSON())));
+  const auth: ClientAuth = Object.freeze({ mode, ca, crl, requireCrl, staleCrl, intermediates });
+  const revocation = lists.length > 0 || requireCrl
+    ? new Revocation(lists, trustAnchorsOf([...ca, ...intermediates]), { requireCrl, staleCrl })
+    : undefined;
+  parsed.set(auth, { lists, revocation });
+  return auth;
+}
+
+/** What the lists of a configuration say; `undefined` if no client is checked. */
+export function revocationOf(auth: ClientAuth | undefined): Revocation | undefined {
+  return auth && parsed.get(auth)?.revocation;
+}
+
+/** The lists of a configuration in PEM. */
+export function crlPemsOf(auth: ClientAuth): string[] {
+  return parsed.get(auth)!.lists.map(({ pem }) => pem);
+}
+
+/** Whether a source or a list of sources was given: each of them. */
+export function sourcesOf<Source>(sources: Source | readonly Source[] | undefined): readonly Source[] {
+  if (sources === undefined) return [];
+  return Array.isArray(sources) ? sources : [sources as Source];
+}
+
+/** The public facts as a plain object. What has its default is left out. */
+export function clientAuthFacts({ mode, ca, crl, requireCrl, staleCrl, intermediates }: ClientAuth): ClientAuthFacts {
+  const factsOf = (certificates: readonly Certificate[]) => certificates.map((each) => each.toJSON());
+  return {
+    mode,
+    ca: factsOf(ca),
+    ...(crl.length > 0 && { crl }),
+    ...(requireCrl && { requireCrl }),
+    ...(staleCrl !== "refuse" && { staleCrl }),
+    ...(intermediates.length > 0 && { intermediates: factsOf(intermediates) }),
+  };
+}
