@@ -1,3 +1,4 @@
+import type { AuthorityStatus } from "../accept/authority_use.ts";
 import type { ReloaderStatus } from "./status.ts";
 
 /** A metric: its name, its type, its help text, and its values by their labels. */
@@ -11,6 +12,16 @@ export function metricsOf(status: ReloaderStatus): string {
   const expiry = status.certificates.map(({ role, subject, fingerprint256, notAfter }) => {
     return [`{role="${role}",subject="${escapeLabel(subject)}",fingerprint256="${fingerprint256}"}`, notAfter] as const;
   });
+  const ofAuthorities = (valueOf: (authority: AuthorityStatus) => Value) =>
+    Object.fromEntries(
+      status.authorities.map((each) => [
+        `{subject="${escapeLabel(each.subject)}",fingerprint256="${each.fingerprint256}"}`,
+        valueOf(each),
+      ]),
+    );
+  const nextUpdates = status.revocationLists.map(({ issuer, fingerprint256, nextUpdate }) => {
+    return [`{issuer="${escapeLabel(issuer)}",fingerprint256="${fingerprint256}"}`, nextUpdate] as const;
+  });
   const labels = `{fingerprint256="${status.fingerprint256}",names="${escapeLabel(status.names.join(","))}"}`;
   const checkedAt = Math.min(...status.watches.map(({ checkedAt }) => Number(checkedAt)));
   const metrics: readonly Metric[] = [
@@ -19,6 +30,18 @@ export function metricsOf(status: ReloaderStatus): string {
     ["certificate_not_after_timestamp_seconds", "gauge", "End of its validity", { "": status.notAfter }],
     ["used_certificate_not_after_timestamp_seconds", "gauge", "End of the validity of each certificate in use", {
       ...Object.fromEntries(expiry),
+    }],
+    ["crl_next_update_timestamp_seconds", "gauge", "When each revocation list becomes stale", {
+      ...Object.fromEntries(nextUpdates),
+    }],
+    ["authority_connections", "gauge", "Open connections of clients that each authority has verified", {
+      ...ofAuthorities(({ liveConnections }) => liveConnections),
+    }],
+    ["authority_connections_total", "counter", "Connections of clients that each authority has verified", {
+      ...ofAuthorities(({ totalConnections }) => totalConnections),
+    }],
+    ["authority_used_timestamp_seconds", "gauge", "When a client last used each authority", {
+      ...ofAuthorities(({ lastUsed }) => lastUsed),
     }],
     ["config_info", "gauge", "What is served and trusted, by digests that are the same in all processes alike", {
       [`{config_digest="${status.configDigest}",trust_digest="${status.trustDigest}"}`]: 1,

@@ -1,3 +1,5 @@
+import type { AuthorityStatus } from "../accept/authority_use.ts";
+import type { CrlFacts } from "../x509/crl_facts.ts";
 import type { CertificateRole } from "./used_certificates.ts";
 
 /** The status of a reloader, as {@linkcode Reloader.status} returns it. Plain data, without a secret. */
@@ -49,6 +51,10 @@ export interface ReloaderStatus {
   readonly inSync: boolean | undefined;
   /** All certificates that are sent or trusted. */
   readonly certificates: readonly CertificateStatus[];
+  /** The client authorities of the current and the previous configuration, and how clients use them. */
+  readonly authorities: readonly AuthorityStatus[];
+  /** The revocation lists in use. */
+  readonly revocationLists: readonly CrlFacts[];
   /** The loaded certificate that is not valid yet. It is swapped in when its validity begins. */
   readonly pending: { readonly fingerprint256: string; readonly validFrom: Date } | undefined;
   /** The watched sets of files. */

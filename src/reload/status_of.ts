@@ -34,6 +34,8 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Tr
     reloads: { ...counts },
     inSync: hasRead ? inSync : undefined,
     certificates: usedCertificates(config).map(certificateStatus),
+    authorities: state.authorities(),
+    revocationLists: config.clientAuth?.crl ?? [],
     pending: pending && { fingerprint256: pending.config.leaf.fingerprint256, validFrom: pending.validFrom },
     watches: watches.map(({ status }) => status),
     streams: triggers.streams,
