@@ -4,7 +4,7 @@ import { type TlsConfigInit, TlsReloadError, TlsState } from "../../mod.ts";
 import { issueCa, issueClient, type Issued, issueServer } from "./certificates.ts";
 import { type GreetingServer, HIDES_CHAIN } from "./client_auth_contract.ts";
 import { makeCrl } from "./crls.ts";
-import { configOf, OpensslClient, visitSlowly } from "./peers.ts";
+import { closed, configOf, dial, OpensslClient, visitSlowly } from "./peers.ts";
 import { until } from "./tcp.ts";
 
 const HOUR_MS = 3_600_000;
@@ -16,8 +16,16 @@ type Run = (resume?: boolean) => Promise<boolean>;
 /**
  * What must hold of revocation, however a connection is accepted, over TLS 1.2 and 1.3. The lists are made by
  * `openssl ca`, and the client is `openssl s_client`.
+ *
+ * @param kind The kind of server.
+ * @param serve Starts a server.
+ * @param options Whether a swap that takes trust away ends every connection of an older generation.
  */
-export async function testRevocation(kind: string, serve: (state: TlsState) => Promise<GreetingServer>): Promise<void> {
+export async function testRevocation(
+  kind: string,
+  serve: (state: TlsState) => Promise<GreetingServer>,
+  options: { readonly endsGenerations?: boolean } = {},
+): Promise<void> {
   const [authority, other] = await Promise.all([issueCa("authority"), issueCa("other")]);
   const intermediate = await issueCa("intermediate", { issuer: authority });
   const clients = {
@@ -123,6 +131,22 @@ export async function testRevocation(kind: string, serve: (state: TlsState) => P
         assertEquals(seen === undefined, isRefused, maxVersion);
       }
     }
+  });
+
+  const others = options.endsGenerations ? "with those of its generation" : "and no other";
+  test(`${kind}: a swap that revokes a client ends its connection, ${others}`, async () => {
+    const state = new TlsState(withAuth({ crl: empty }), { drain: { spreadMs: 100 } });
+    const greeting = await serve(state);
+    const connect = ({ cert, key }: Issued) => dial(greeting.port, { cert, key, ALPNProtocols: ["http/1.1"] });
+    const revoked = await connect(clients.revoked);
+    const others = [await connect(clients.good), await connect(clients.foreign)];
+    await until(() => state.authorities().reduce((sum, { liveConnections }) => sum + liveConnections, 0) === 3);
+    state.swap(withAuth({ crl: list }));
+    await closed(revoked);
+    if (options.endsGenerations) { for (const other of others) await closed(other); }
+    else for (const { destroyed, readableEnded } of others) assertEquals([destroyed, readableEnded], [false, false]);
+    for (const other of others) other.destroy();
+    await greeting[Symbol.asyncDispose]();
   });
 
   test(`${kind}: a list past its nextUpdate refuses the clients of its authority, and no others`, async () => {
