@@ -136,7 +136,7 @@ export class AuthorityUse {
       if (!use) continue;
       const unusedMs = Date.now() - use.lastUsedMs;
       if (use.live === 0 && unusedMs >= withinMs) continue;
-      const since = use.live > 0 ? `${use.live} connections are open` : `${unusedMs} ms ago`;
+      const since = use.live > 0 ? `open connections: ${use.live}` : `${unusedMs} ms ago`;
       const message = `Cannot swap: clients use the authority "${subject}" (${fingerprint256}), which is removed`;
       throw new TlsReloadError("AUTHORITY_IN_USE", `${message}; the last one is ${use.lastClient}: ${since}`);
     }

@@ -76,6 +76,14 @@ for (const [name, serve] of Object.entries(SERVERS)) {
     assertStrictEquals(state.current(), both);
     assertEquals([state.generation, (await visit(port, oldClient)).greeting !== undefined], [1, true]);
 
+    // An open connection is a use, however old it is.
+    await delay(5);
+    assertThrows(
+      () => state.swap(trusting(next), { expectUnused: { withinMs: 1 } }),
+      TlsReloadError,
+      "open connections: 1",
+    );
+
     staying.destroy();
     await until(() => countsOf(state)["old"]![0] === 0);
     assertThrows(() => state.swap(trusting(next), { expectUnused: { withinMs: DAY_MS } }), TlsReloadError);
