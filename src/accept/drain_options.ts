@@ -20,7 +20,7 @@ export type DrainWhen = "never" | "trust" | "always";
  * | server | clients are known | what "gently" means |
  * | --- | --- | --- |
  * | `attach()` to `https` on Node and Deno | yes | `Connection: close` on the response that is being prepared, the end of the connection after a response that is being sent; an idle connection ends |
- * | `attach()` to `https` on Bun | no | idle connections close; the others end by force |
+ * | `attach()` to `https` on Bun | no | `Connection: close` on the next response; idle connections close at half of `spreadMs` (`"always"`: at its end); the others end by force |
  * | `attach()` to `http2` on all runtimes | yes | GOAWAY; streams finish. `allowHTTP1`: as `https` |
  * | `attach()` to `tls` on all runtimes | yes | the server ends its side |
  * | `acceptor()`, given to an `http.Server` | yes | as `https` |

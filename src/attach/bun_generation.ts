@@ -1,8 +1,11 @@
 import { Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
+import { clearTimeout, setTimeout } from "node:timers";
+import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { NativeServer } from "../native/native_server.ts";
+import { spreadOf } from "../native/spread.ts";
 
 /** What a generation tells the server of the user. */
 export interface Application {
@@ -25,6 +28,8 @@ const CONNECTION_EVENTS = new Set(["connection", "secureConnection", "tlsClientE
 /** Events of the one server that listens, which speaks for itself. */
 const OWN_EVENTS = new Set(["listening", "close", "error", "newListener", "removeListener"]);
 
+const CLOSE_IDLE_EVERY_MS = 250;
+
 type Emitter = { on(event: string, listener: (...args: unknown[]) => void): unknown };
 
 /**
@@ -42,6 +47,7 @@ export class BunGeneration implements NativeServer {
   readonly #ended = Promise.withResolvers<void>();
   readonly #sockets = new Set<Socket>();
   readonly #hidden = new WeakSet<object>();
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
   readonly #forwarders = new Map<string, (...args: unknown[]) => void>();
 
   /**
@@ -61,7 +67,10 @@ export class BunGeneration implements NativeServer {
     native.on("secureConnection", (secure) => this.#secured(secure));
     native.on("tlsClientError", (error, secure) => this.#failed(error, secure));
     native.on("error", (error) => application.emit("error", error));
-    native.once("close", () => this.#ended.resolve());
+    native.once("close", () => {
+      clearTimeout(this.#idleTimer);
+      this.#ended.resolve();
+    });
     this.listenFor(application.events);
   }
 
@@ -79,9 +88,14 @@ export class BunGeneration implements NativeServer {
     return !(this.#application.server instanceof HttpsServer);
   }
 
-  /** Idle connections end. The others end by themselves, or when the generation is stopped. */
-  endConnections(): void {
-    this.closeIdleConnections();
+  /** Responses say that they are the last ones, each connection from its own moment on; in the end idle ones close. */
+  endConnections({ gentleMs }: DrainLimits): void {
+    const [begin, salt] = [performance.now(), Math.random()];
+    this.native.prependListener("request", ({ socket }, response) => {
+      const connection = `${socket.remoteAddress} ${socket.remotePort}`;
+      if (performance.now() - begin >= gentleMs * spreadOf(connection, salt)) response.setHeader("connection", "close");
+    });
+    this.#closeIdleAfter(gentleMs);
   }
 
   stop(): void {
@@ -131,6 +145,13 @@ export class BunGeneration implements NativeServer {
       this.#forwarders.set(event, forwarder);
       (this.native as Emitter).on(event, forwarder);
     }
+  }
+
+  #closeIdleAfter(ms: number): void {
+    this.#idleTimer = setTimeout(() => {
+      this.closeIdleConnections();
+      this.#closeIdleAfter(CLOSE_IDLE_EVERY_MS);
+    }, ms).unref();
   }
 
   #connected(socket: Socket): void {

@@ -123,6 +123,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
   }
 
   get generations(): readonly Generation[] {
+    if (this.#fallback) return this.#fallback.generations;
     return this.#server instanceof HttpsServer ? this.#bunServer.generations : this.#connections.generations;
   }
 
