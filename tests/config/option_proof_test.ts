@@ -159,7 +159,7 @@ test("TlsConfig refuses options that it does not have and names the one to use",
       [{ requestCert: true }, "Unknown option 'requestCert' of TlsConfig: use clientAuth"],
       [{ ALPNProtocols: ["h2"] }, "Unknown option 'ALPNProtocols' of TlsConfig: use alpnProtocols"],
       [{ minVersoin: "TLSv1.3" }, "Unknown option 'minVersoin' of TlsConfig: use minVersion"],
-      [{ clientAuth: { ca: "", mode: "required", crl: "" } }, "Unknown option 'crl' of clientAuth: known are ca, mode"],
+      [{ clientAuth: { ca: "", mode: "required", crls: "" } }, "Unknown option 'crls' of clientAuth: use crl"],
     ] as const
   ) {
     assertEquals(assertThrows(() => configOf(ecdsa, options as object), TypeError).message, message);
