@@ -1,6 +1,6 @@
 import { clearTimeout, setImmediate, setTimeout } from "node:timers";
 import { MAX_MS } from "../durations.ts";
-import { warn } from "../warnings.ts";
+import { guarded } from "../warnings.ts";
 import type { DrainLimits } from "./drain_options.ts";
 
 /** A connection that can be ended. */
@@ -140,13 +140,4 @@ class Batch<T extends Drainable> {
 interface Due<T> {
   readonly connection: T;
   readonly atMs: number;
-}
-
-/** One connection that cannot be ended keeps no other one open. */
-function guarded(end: () => void): void {
-  try {
-    end();
-  } catch (error) {
-    warn(error);
-  }
 }

@@ -2,7 +2,7 @@ import { clearTimeout, setTimeout } from "node:timers";
 import { drainLimits, type DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { takesTrustAway } from "../accept/trust.ts";
-import { warn } from "../warnings.ts";
+import { guarded } from "../warnings.ts";
 import { ConnectionCount, connectionMark, type CountedSockets, type Marked } from "./connection_count.ts";
 import type { Listener } from "./listener.ts";
 import type { Generation, NativeServer } from "./native_server.ts";
@@ -232,14 +232,5 @@ export class Generations<Server extends NativeServer> {
     if (!this.#isClosed || this.#list.length > 0) return;
     for (const mark of this.#public?.queued.all ?? []) this.#tools.marks.release(mark);
     if (this.#ending.size === 0) this.#empty.resolve();
-  }
-}
-
-/** A server that cannot end its connections gently ends them by force. */
-function guarded(end: () => void): void {
-  try {
-    end();
-  } catch (error) {
-    warn(error);
   }
 }

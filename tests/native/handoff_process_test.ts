@@ -7,13 +7,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import nodeTest from "node:test";
 import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { issueServer } from "../support/certificates.ts";
 import { type HandoffChildOptions, startHandoffChild } from "../support/handoff_child.ts";
 import { HttpConnection } from "../support/http.ts";
+import { opened, test } from "../support/closing_tests.ts";
 import { NATIVE_RUNTIMES } from "../support/native_runtimes.ts";
 import { installOldRuntimes } from "../support/runtimes.ts";
 
@@ -27,24 +27,6 @@ async function start(init: object = {}, options?: HandoffChildOptions) {
   const child = await startHandoffChild({ certificates, ...init }, options);
   opened.add(child);
   return child;
-}
-
-/** What a test opened: closed when it is over. Node 22 has no `await using`. */
-const opened = new Set<AsyncDisposable>();
-
-function test(
-  name: string,
-  ...rest: [() => Promise<void>] | [{ readonly skip: string | false }, () => Promise<void>]
-): void {
-  const [options, body] = rest.length === 1 ? [{ skip: false as const }, rest[0]] : rest;
-  nodeTest(name, options, async () => {
-    try {
-      await body();
-    } finally {
-      for (const each of opened) await each[Symbol.asyncDispose]();
-      opened.clear();
-    }
-  });
 }
 
 async function ask(port: number): Promise<string> {

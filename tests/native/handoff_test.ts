@@ -3,7 +3,6 @@ import { once } from "node:events";
 import http2 from "node:http2";
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import process from "node:process";
-import nodeTest from "node:test";
 import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { type DrainOptions, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
@@ -15,6 +14,7 @@ import type { ListenAddress } from "../../src/native/native_server.ts";
 import type { HandoffTools } from "../../src/native/public_socket.ts";
 import { issueCa, type Issued, issuePair } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
+import { opened, test } from "../support/closing_tests.ts";
 import { type DriverOptions, NATIVE_RUNTIMES, type TestRuntime, type TestServer } from "../support/native_runtimes.ts";
 
 const configs = await Promise.all(
@@ -25,24 +25,6 @@ const trusting = ({ cert: ca }: Issued) => new TlsConfig({ ...optional, clientAu
 const configOf = (generation: number) => configs[generation % configs.length]!;
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const DEADLINE_MS = 10_000;
-
-/** What a test opened: closed when it is over. Node 22 has no `await using`. */
-const opened = new Set<AsyncDisposable>();
-
-function test(
-  name: string,
-  ...rest: [() => Promise<void>] | [{ readonly skip: string | false }, () => Promise<void>]
-): void {
-  const [options, body] = rest.length === 1 ? [{ skip: false as const }, rest[0]] : rest;
-  nodeTest(name, options, async () => {
-    try {
-      await body();
-    } finally {
-      for (const each of opened) await each[Symbol.asyncDispose]();
-      opened.clear();
-    }
-  });
-}
 
 if (NATIVE_RUNTIMES.length === 0) {
   test("openHandoff() throws UNSUPPORTED on Node, with the reason", async () => {
