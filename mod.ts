@@ -66,4 +66,6 @@ export { type ClientAuthFacts } from "./src/config/client_auth.ts";
 export { type CrlFacts } from "./src/x509/crl_facts.ts";
 export { type TlsServerOptions } from "./src/config/server_options.ts";
 export { TlsConfig, type TlsConfigFacts } from "./src/config/tls_config.ts";
-export { TlsState, type TlsStateOptions, type TlsSwap } from "./src/accept/tls_state.ts";
+export type { TlsSwap } from "./src/accept/follower.ts";
+export { TlsState } from "./src/accept/tls_state.ts";
+export type { TlsStateOptions } from "./src/accept/tls_state_options.ts";

@@ -1,87 +1,25 @@
-import { kindOf, requireOptions } from "../arguments.ts";
+import { kindOf } from "../arguments.ts";
 import { bareOptions, type TlsServerOptions } from "../config/server_options.ts";
 import type { CertifiedKeyInit } from "../config/certified_key.ts";
 import { requireOneKey, TlsConfig } from "../config/tls_config.ts";
 import { guarded } from "../warnings.ts";
 import { AlpnChallenges } from "./alpn_challenges.ts";
 import { type AuthorityStatus, AuthorityUse, type SwapOptions } from "./authority_use.ts";
-import type { AllowClient } from "./client_identity.ts";
-import { type DrainOptions, drainPolicyOf } from "./drain_options.ts";
+import type { Follower, TlsSwap } from "./follower.ts";
 import type { Lineage } from "./handshake_server.ts";
 import { createLineage } from "./lineage.ts";
-import type { Generation, LivePolicy } from "./live_connections.ts";
-import { MAX_CONTEXTS } from "./recent_servers.ts";
+import type { Generation } from "./live_connections.ts";
 import { handshakesOf, TlsAcceptor } from "./tls_acceptor.ts";
-
-/** The options of {@linkcode TlsState}. */
-export interface TlsStateOptions {
-  /**
-   * Decides about each client after its certificate was verified, fresh or resumed, such as by its SPIFFE identity. It
-   * is not asked about clients without a certificate. Only `true` lets a client in. An error or a promise is a refusal,
-   * and emits a process warning.
-   *
-   * @default Every client that was verified may enter.
-   */
-  readonly allowClient?: AllowClient | undefined;
-  /**
-   * Which connections end after a swap, and how.
-   *
-   * @default Where clients are known, those that may not enter any more are disconnected; where they are not, a swap that
-   * takes trust away ends the connections of older generations.
-   */
-  readonly drain?: DrainOptions | undefined;
-  /**
-   * Whether a connection ends when its client's certificate does, or another one of its path. Servers that do not know
-   * their clients ignore it.
-   *
-   * @default {false}
-   */
-  readonly endWithClientCertificate?: boolean | undefined;
-  /**
-   * How many contexts are kept for configurations of several certified keys: one for each key that clients have asked
-   * for, the last ones. Others are made again when a client asks. On Node each takes about 41 KiB.
-   *
-   * @default {1_000}
-   */
-  readonly maxContexts?: number | undefined;
-}
-
-/** A swap, as the listeners of {@linkcode TlsState.subscribe} get it. */
-export interface TlsSwap {
-  /** The configuration that is current now. */
-  readonly config: TlsConfig;
-  /** The configuration that was current before. */
-  readonly previous: TlsConfig;
-  /** The number of the new generation. */
-  readonly generation: number;
-}
-
-/** A server that serves with the configurations of a state. */
-export interface Follower {
-  /** Whether the server asks clients for certificates and does not show them. */
-  readonly hidesClients?: boolean;
-  /**
-   * Called before a swap changes anything. Throws `UNSUPPORTED` if the server cannot serve the next configuration; then
-   * `swap()` throws the same error, and nothing has changed.
-   */
-  requireServable(next: TlsConfig): void;
-  /** Throws `UNSUPPORTED` if the server cannot answer ACME challenges. */
-  requireAlpnChallenges?(): void;
-  /** Called after the state has changed, before `swap()` returns and before the listeners of `subscribe()`. */
-  follow(swap: TlsSwap): void;
-}
+import { type StateSettings, stateSettings, type TlsStateOptions } from "./tls_state_options.ts";
 
 /** What a state shares with the servers that follow it. */
-export interface Shared extends LivePolicy {
+export interface Shared extends StateSettings {
   readonly authorityUse: AuthorityUse;
   readonly challenges: AlpnChallenges;
-  readonly maxContexts: number;
 }
 
 /** What a state shares with the servers that follow it. */
 export let sharedBy: (state: TlsState) => Shared;
-
-const OPTION_NAMES = ["allowClient", "drain", "endWithClientCertificate", "maxContexts"];
 
 /** Makes a server follow a state, until the returned disposer is disposed of. */
 export let addFollower: (state: TlsState, follower: Follower) => Disposable;
@@ -90,9 +28,9 @@ export let addFollower: (state: TlsState, follower: Follower) => Disposable;
  * The current TLS configuration of a server: one reference, replaced whole.
  *
  * A server keeps one state for its life and takes {@linkcode TlsState.acceptor} for each connection that it accepts;
- * the renewal hook calls {@linkcode TlsState.swap}. A swap closes nothing but what the option `drain` says: connections and handshakes that have begun
- * keep their configuration, and every connection accepted later gets the new one. A client whose handshake spans a swap
- * must satisfy the client authentication of both.
+ * the renewal hook calls {@linkcode TlsState.swap}. A swap closes nothing but what the option `drain` says:
+ * connections and handshakes that have begun keep their configuration, and every connection accepted later gets the new
+ * one. A client whose handshake spans a swap must satisfy the client authentication of both.
  *
  * Invariant: a reader sees one whole configuration, never parts of two. When `swap()` throws, nothing has changed.
  *
@@ -142,23 +80,10 @@ export class TlsState {
    */
   constructor(config: TlsConfig, options: TlsStateOptions = {}) {
     requireConfig("make TlsState", config);
-    requireOptions("TlsState", options, OPTION_NAMES);
-    const { allowClient, endWithClientCertificate = false, maxContexts = MAX_CONTEXTS } = options;
-    const drain = drainPolicyOf(options.drain);
-    if (!Number.isInteger(maxContexts) || maxContexts < 1) {
-      throw new TypeError(`Cannot make TlsState: 'maxContexts' must be a positive integer: ${String(maxContexts)}`);
-    }
-    if (allowClient !== undefined && typeof allowClient !== "function") {
-      throw new TypeError(`Cannot make TlsState: 'allowClient' must be a function: ${kindOf(allowClient)}`);
-    }
-    if (typeof endWithClientCertificate !== "boolean") {
-      const kind = kindOf(endWithClientCertificate);
-      throw new TypeError(`Cannot make TlsState: 'endWithClientCertificate' must be a boolean: ${kind}`);
-    }
-    const challenges = new AlpnChallenges();
+    const settings = stateSettings(options);
     const authorityUse = new AuthorityUse();
     authorityUse.follow(config);
-    this.#shared = { authorityUse, challenges, allowClient, drain, endWithClientCertificate, maxContexts };
+    this.#shared = { ...settings, authorityUse, challenges: new AlpnChallenges() };
     this.#lineage = createLineage(() => handshakesOf(this.#acceptor), this.#shared);
     this.#acceptor = new TlsAcceptor(config, 0, this.#lineage);
   }

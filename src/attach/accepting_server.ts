@@ -6,7 +6,8 @@ import { type HandshakeOptions, HandshakeServer, type Lineage } from "../accept/
 import { noteSession } from "../accept/gentle_end.ts";
 import { createLineage } from "../accept/lineage.ts";
 import type { Generation } from "../accept/live_connections.ts";
-import { addFollower, type Follower, sharedBy, type TlsState, type TlsSwap } from "../accept/tls_state.ts";
+import type { Follower, TlsSwap } from "../accept/follower.ts";
+import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { CertifiedKey } from "../config/certified_key.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";

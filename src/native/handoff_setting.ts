@@ -1,6 +1,6 @@
 import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import type { Follower } from "../accept/tls_state.ts";
+import type { Follower } from "../accept/follower.ts";
 import type { NativeRuntime, NativeServer } from "./native_server.ts";
 
 /** What a handoff takes beside where to listen. */
