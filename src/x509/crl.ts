@@ -1,36 +1,19 @@
 import { createHash } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
-import { readSignatureAlgorithm } from "./algorithms.ts";
-import { canonicalName } from "./canonical_name.ts";
 import type { Certificate } from "./certificate.ts";
-import { bitString } from "./certificate_structure.ts";
-import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger } from "./der.ts";
 import type { CrlFacts } from "./crl_facts.ts";
-import { distinguishedName } from "./distinguished_name.ts";
-import { type Extension, readExtension } from "./extension.ts";
+import { type CrlStructure, readCrlStructure } from "./crl_structure.ts";
 import { InvalidField } from "./invalid_field.ts";
-import { hexOf } from "./octets.ts";
 import { PathCertificate } from "./path_certificate.ts";
 import { encodePem, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
-import { RevokedSerials } from "./revoked_serials.ts";
-import { type SignedData, signedDataFault, weaknessOf } from "./signatures.ts";
-import { isTime, readTime } from "./time.ts";
+import { signedDataFault, weaknessOf } from "./signatures.ts";
 
 /** The maximum size of files of revocation lists: about 1,500,000 entries. */
 export const MAX_CRL_BYTES = 64 * 1024 * 1024;
 
 const LABEL = "X509 CRL";
 const LIKE_CRL = /\bCRL$/i;
-/** The context-specific tags of RFC 5280 sections 5.1 and 5.2. */
-const Tag = { extensions: 0xa0, keyIdentifier: 0x80, indirect: 0x84 } as const;
-const ExtensionId = {
-  crlNumber: "2.5.29.20",
-  deltaCrlIndicator: "2.5.29.27",
-  issuingDistributionPoint: "2.5.29.28",
-  authorityKeyIdentifier: "2.5.29.35",
-} as const;
-
 /**
  * A certificate revocation list (RFC 5280 section 5): the serial numbers that an authority has revoked. Immutable.
  *
@@ -50,10 +33,7 @@ export class CertificateRevocationList implements CrlFacts {
   /** SHA-256 of the DER in upper-case hexadecimal with colons. */
   readonly fingerprint256: string;
   readonly #der: Uint8Array;
-  readonly #thisUpdate: number;
-  readonly #nextUpdate: number | undefined;
-  readonly #serials: RevokedSerials;
-  readonly #signed: SignedData;
+  readonly #fields: CrlStructure;
 
   /**
    * Reads one list.
@@ -63,32 +43,14 @@ export class CertificateRevocationList implements CrlFacts {
    */
   constructor(der: Uint8Array) {
     try {
-      const [list, ...rest] = readDer(der);
-      const [tbs, algorithm, signature, ...more] = readChildren(list);
-      if (!tbs || !algorithm || rest.length + more.length > 0) throw new RangeError("it does not have three parts");
-      const fields = readChildren(tbs);
-      const version = fields[0]?.tag === DerTag.integer ? readInteger(fields.shift()) : 0n;
-      if (version > 1n) throw new InvalidField("its version is not 1 or 2");
-      const [signedAlgorithm, issuer, thisUpdate, ...optional] = fields;
-      const nextUpdate = isTime(optional[0]) ? optional.shift() : undefined;
-      const entries = optional[0]?.tag === DerTag.sequence ? optional.shift()!.content : new Uint8Array();
-      const extensions = optional[0]?.tag === Tag.extensions ? readExtensions(optional.shift()!) : new Map();
-      if (!signedAlgorithm || !issuer || optional.length > 0) throw new RangeError("it has unknown fields");
-
-      this.issuer = distinguishedName(issuer);
-      this.issuerKey = canonicalName(issuer).join("");
-      this.#thisUpdate = readTime("thisUpdate", thisUpdate);
-      this.#nextUpdate = nextUpdate && readTime("nextUpdate", nextUpdate);
-      this.authorityKeyIdentifier = keyIdentifier(extensions.get(ExtensionId.authorityKeyIdentifier)?.value);
-      this.crlNumber = number(extensions.get(ExtensionId.crlNumber)?.value);
-      this.#serials = new RevokedSerials(entries);
-      this.#signed = {
-        structure: { signed: tbs.encoded, algorithm, signedAlgorithm, signature: bitString(signature) },
-        signatureAlgorithm: readSignatureAlgorithm(algorithm),
-      };
+      this.#fields = readCrlStructure(der);
     } catch (cause) {
       throw new TlsReloadError("CRL_INVALID", `Cannot read revocation list: ${reasonOf(cause)}`, { cause });
     }
+    this.issuer = this.#fields.issuer;
+    this.issuerKey = this.#fields.issuerKey;
+    this.authorityKeyIdentifier = this.#fields.authorityKeyIdentifier;
+    this.crlNumber = this.#fields.crlNumber;
     this.#der = der;
     this.fingerprint256 = createHash("sha256").update(der).digest("hex").toUpperCase().match(/../g)!.join(":");
     Object.freeze(this);
@@ -101,17 +63,18 @@ export class CertificateRevocationList implements CrlFacts {
 
   /** The time of its issue. */
   get thisUpdate(): Date {
-    return new Date(this.#thisUpdate);
+    return new Date(this.#fields.thisUpdate);
   }
 
   /** The latest time of the next list; `undefined` if the list breaks RFC 5280 and does not have it. */
   get nextUpdate(): Date | undefined {
-    return this.#nextUpdate === undefined ? undefined : new Date(this.#nextUpdate);
+    const { nextUpdate } = this.#fields;
+    return nextUpdate === undefined ? undefined : new Date(nextUpdate);
   }
 
   /** The number of revoked serial numbers. */
   get size(): number {
-    return this.#serials.size;
+    return this.#fields.serials.size;
   }
 
   /**
@@ -121,7 +84,8 @@ export class CertificateRevocationList implements CrlFacts {
    * @default {new Date()}
    */
   isCurrentAt(at: Date = new Date()): boolean {
-    return this.#thisUpdate <= at.getTime() && at.getTime() <= (this.#nextUpdate ?? Infinity);
+    const { thisUpdate, nextUpdate = Infinity } = this.#fields;
+    return thisUpdate <= at.getTime() && at.getTime() <= nextUpdate;
   }
 
   /**
@@ -130,7 +94,7 @@ export class CertificateRevocationList implements CrlFacts {
    * @param serialNumber The number in hexadecimal, like {@linkcode Certificate.serialNumber}.
    */
   isRevoked(serialNumber: string): boolean {
-    return this.#serials.has(serialNumber);
+    return this.#fields.serials.has(serialNumber);
   }
 
   /**
@@ -139,7 +103,7 @@ export class CertificateRevocationList implements CrlFacts {
    * @param others The other lists.
    */
   revokesBeyond(others: readonly CertificateRevocationList[]): boolean {
-    return !this.#serials.isWithin(others.map((other) => other.#serials));
+    return !this.#fields.serials.isWithin(others.map((other) => other.#fields.serials));
   }
 
   /** The facts as a plain object, without the serial numbers. */
@@ -183,7 +147,7 @@ export class CertificateRevocationList implements CrlFacts {
     const { keyUsage } = issuer.extensions;
     // RFC 5280 section 6.3.3 (f).
     if (keyUsage && !keyUsage.has("cRLSign")) return "the key usage of the authority lacks cRLSign";
-    return weaknessOf(issuer) ?? signedDataFault(this.#signed, issuer);
+    return weaknessOf(issuer) ?? signedDataFault(this.#fields.signed, issuer);
   }
 }
 
@@ -221,39 +185,4 @@ export function parseCrls(input: PemInput): CertificateRevocationList[] {
 
 function reasonOf(cause: unknown): string {
   return cause instanceof InvalidField ? cause.message : "it is not a certificate revocation list";
-}
-
-/** RFC 5280 section 5.2. A list with an unknown critical extension must not be used. */
-function readExtensions({ content }: DerValue): Map<string, Extension> {
-  const known: readonly string[] = Object.values(ExtensionId);
-  const extensions = new Map<string, Extension>();
-  for (const extension of readChildren(readDerValue(content)).map(readExtension)) {
-    const { id, isCritical, value } = extension;
-    if (extensions.has(id)) throw new RangeError("an extension is repeated");
-    if (id === ExtensionId.deltaCrlIndicator) {
-      throw new InvalidField("delta CRLs (deltaCRLIndicator) are not supported");
-    }
-    if (id === ExtensionId.issuingDistributionPoint) {
-      const isIndirect = readChildren(readDerValue(value)).some(({ tag, content }) =>
-        tag === Tag.indirect && content[0]
-      );
-      throw new InvalidField(
-        isIndirect
-          ? "indirect CRLs (indirectCRL of issuingDistributionPoint) are not supported"
-          : "CRLs of a part of the certificates (issuingDistributionPoint) are not supported",
-      );
-    }
-    if (isCritical && !known.includes(id)) throw new InvalidField(`its critical extension ${id} is not known`);
-    extensions.set(id, extension);
-  }
-  return extensions;
-}
-
-function keyIdentifier(value: Uint8Array | undefined): string | undefined {
-  const identifier = value && readChildren(readDerValue(value)).find(({ tag }) => tag === Tag.keyIdentifier);
-  return identifier && hexOf(identifier.content);
-}
-
-function number(value: Uint8Array | undefined): string | undefined {
-  return value && hexOf(contentOf(readDerValue(value), DerTag.integer));
 }

@@ -1,0 +1,107 @@
+import { readSignatureAlgorithm } from "./algorithms.ts";
+import { canonicalName } from "./canonical_name.ts";
+import { bitString } from "./certificate_structure.ts";
+import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger } from "./der.ts";
+import { distinguishedName } from "./distinguished_name.ts";
+import { type Extension, readExtension } from "./extension.ts";
+import { InvalidField } from "./invalid_field.ts";
+import { hexOf } from "./octets.ts";
+import { RevokedSerials } from "./revoked_serials.ts";
+import type { SignedData } from "./signatures.ts";
+import { isTime, readTime } from "./time.ts";
+
+/** The context-specific tags of RFC 5280 sections 5.1 and 5.2. */
+const Tag = { extensions: 0xa0, keyIdentifier: 0x80, indirect: 0x84 } as const;
+const ExtensionId = {
+  crlNumber: "2.5.29.20",
+  deltaCrlIndicator: "2.5.29.27",
+  issuingDistributionPoint: "2.5.29.28",
+  authorityKeyIdentifier: "2.5.29.35",
+} as const;
+
+/** The fields of a certificate revocation list (RFC 5280 section 5.1). */
+export interface CrlStructure {
+  /** The issuer, such as `CN=Example CA,O=Example` (RFC 4514). */
+  readonly issuer: string;
+  /** The canonical issuer: equal strings for Names that are equal by RFC 5280 section 7.1. */
+  readonly issuerKey: string;
+  /** Milliseconds since 1970. */
+  readonly thisUpdate: number;
+  /** Milliseconds since 1970; `undefined` if the list breaks RFC 5280 and does not have it. */
+  readonly nextUpdate: number | undefined;
+  /** In upper-case hexadecimal (RFC 5280 section 5.2.1); `undefined` if not given. */
+  readonly authorityKeyIdentifier: string | undefined;
+  /** In upper-case hexadecimal (RFC 5280 section 5.2.3); `undefined` if not given. */
+  readonly crlNumber: string | undefined;
+  readonly serials: RevokedSerials;
+  readonly signed: SignedData;
+}
+
+/**
+ * Reads a list. Refuses lists that are not complete for their issuer.
+ *
+ * @param der The list in DER, with no byte after it.
+ * @throws {InvalidField} If the list is of a kind that is refused.
+ * @throws {RangeError} If the bytes are not a list.
+ */
+export function readCrlStructure(der: Uint8Array): CrlStructure {
+  const [list, ...rest] = readDer(der);
+  const [tbs, algorithm, signature, ...more] = readChildren(list);
+  if (!tbs || !algorithm || rest.length + more.length > 0) throw new RangeError("it does not have three parts");
+  const fields = readChildren(tbs);
+  const version = fields[0]?.tag === DerTag.integer ? readInteger(fields.shift()) : 0n;
+  if (version > 1n) throw new InvalidField("its version is not 1 or 2");
+  const [signedAlgorithm, issuer, thisUpdate, ...optional] = fields;
+  const nextUpdate = isTime(optional[0]) ? optional.shift() : undefined;
+  const entries = optional[0]?.tag === DerTag.sequence ? optional.shift()!.content : new Uint8Array();
+  const extensions = optional[0]?.tag === Tag.extensions ? readExtensions(optional.shift()!) : new Map();
+  if (!signedAlgorithm || !issuer || optional.length > 0) throw new RangeError("it has unknown fields");
+  return {
+    issuer: distinguishedName(issuer),
+    issuerKey: canonicalName(issuer).join(""),
+    thisUpdate: readTime("thisUpdate", thisUpdate),
+    nextUpdate: nextUpdate && readTime("nextUpdate", nextUpdate),
+    authorityKeyIdentifier: keyIdentifier(extensions.get(ExtensionId.authorityKeyIdentifier)?.value),
+    crlNumber: number(extensions.get(ExtensionId.crlNumber)?.value),
+    serials: new RevokedSerials(entries),
+    signed: {
+      structure: { signed: tbs.encoded, algorithm, signedAlgorithm, signature: bitString(signature) },
+      signatureAlgorithm: readSignatureAlgorithm(algorithm),
+    },
+  };
+}
+
+/** RFC 5280 section 5.2. A list with an unknown critical extension must not be used. */
+function readExtensions({ content }: DerValue): Map<string, Extension> {
+  const known: readonly string[] = Object.values(ExtensionId);
+  const extensions = new Map<string, Extension>();
+  for (const extension of readChildren(readDerValue(content)).map(readExtension)) {
+    const { id, isCritical, value } = extension;
+    if (extensions.has(id)) throw new RangeError("an extension is repeated");
+    if (id === ExtensionId.deltaCrlIndicator) {
+      throw new InvalidField("delta CRLs (deltaCRLIndicator) are not supported");
+    }
+    if (id === ExtensionId.issuingDistributionPoint) {
+      const isIndirect = readChildren(readDerValue(value)).some(({ tag, content }) =>
+        tag === Tag.indirect && content[0]
+      );
+      throw new InvalidField(
+        isIndirect
+          ? "indirect CRLs (indirectCRL of issuingDistributionPoint) are not supported"
+          : "CRLs of a part of the certificates (issuingDistributionPoint) are not supported",
+      );
+    }
+    if (isCritical && !known.includes(id)) throw new InvalidField(`its critical extension ${id} is not known`);
+    extensions.set(id, extension);
+  }
+  return extensions;
+}
+
+function keyIdentifier(value: Uint8Array | undefined): string | undefined {
+  const identifier = value && readChildren(readDerValue(value)).find(({ tag }) => tag === Tag.keyIdentifier);
+  return identifier && hexOf(identifier.content);
+}
+
+function number(value: Uint8Array | undefined): string | undefined {
+  return value && hexOf(contentOf(readDerValue(value), DerTag.integer));
+}
