@@ -26,6 +26,8 @@ const HEAVY_FILES = [
 const LONG_ROOMS = ["tests/e2e/", "tests/attach/", "tests/native/", "tests/reload/"];
 /** A firewall that drops packets to JSR would make each attempt wait longer. */
 const JSR_TIMEOUT_MS = 20_000;
+/** Lets Node keep what it compiled, so that the next process starts in half the time. */
+const COMPILE_CACHE = join(ROOT, ".runtimes/compile-cache");
 const PREPARE_TIMEOUT_MS = 300_000;
 const SLOWEST = 5;
 const RUNTIMES = ["deno", "bun", "node22", "node24"] as const;
@@ -135,7 +137,7 @@ async function testAll(folder: string): Promise<{ results: JobResult[]; errors: 
         group: runtime.name,
         command: [runtime.path, ...runtime.testArgs, ...extraArgs, `./${file}`],
         cwd: ROOT,
-        env: { TLS_RELOAD_RUNTIME: runtime.name },
+        env: { TLS_RELOAD_RUNTIME: runtime.name, NODE_COMPILE_CACHE: COMPILE_CACHE },
         weight: HEAVY_FILES.includes(file) ? 2 : 1,
       };
     })

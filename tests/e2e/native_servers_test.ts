@@ -33,7 +33,7 @@ const HANDSHAKE_TIMEOUT_MS = 60_000;
 const IDLE_SECONDS = 255;
 
 /** How long the swaps go on. The figures in the README come from a longer run: TLS_RELOAD_SECONDS=10. */
-const SWAPS = Number(process.env["TLS_RELOAD_SECONDS"] ?? 2) * 20;
+const SWAPS = Number(process.env["TLS_RELOAD_SECONDS"] ?? 1) * 20;
 const SWAP_EVERY_MS = 50;
 const CERTIFICATES = 40;
 const MIB = 1 << 20;
