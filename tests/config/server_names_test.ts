@@ -86,7 +86,7 @@ test("ServerNameIndex takes as long for ten thousand names as for ten", async ()
   };
   const time = (index: ServerNameIndex<Key>, count: number) => {
     const start = performance.now();
-    for (let round = 0; round < 200_000; round++) assert(index.find(`x.n${round % count}.test`));
+    for (let round = 0; round < 20_000; round++) assert(index.find(`x.n${round % count}.test`));
     return performance.now() - start;
   };
   const [small, large] = [many(10), many(10_000)];

@@ -4,6 +4,7 @@ import test from "node:test";
 import { TrustAnchors } from "../../src/x509/trust_anchors.ts";
 import { ca } from "../support/client_kinds.ts";
 import { commonName, ecKey, type Made } from "../support/made_certificates.ts";
+import { fastestOf } from "../support/timing.ts";
 
 const unparsed = (made: readonly Made[]) =>
   made.map(({ der, parsed: { fingerprint256 } }) => ({ der, fingerprint256 }));
@@ -36,13 +37,11 @@ test("TrustAnchors.hasCycle is true if authorities have issued each other", () =
   assertEquals(anchorsOf(one, issuedBy(one, two), issuedBy(two, three), issuedBy(three, one)).hasCycle, true);
 });
 
-test("TrustAnchors takes linear time for 1,000 authorities that have issued each other in a row", () => {
+test("TrustAnchors takes linear time for 1,000 authorities that have issued each other in a row", async () => {
   const key = ecKey();
   const names = Array.from({ length: 1_001 }, (_, index) => commonName(`${index}`));
   const row = names.slice(1).map((subject, index) => ca({ key, subject, issuerName: names[index]! }));
-  const certificates = unparsed(row);
-  const start = performance.now();
-  assertEquals(new TrustAnchors(certificates).hasCycle, false);
+  const ms = await fastestOf(3, () => assertEquals(new TrustAnchors(unparsed(row)).hasCycle, false));
   // Cubic time would be minutes; the machine may be busy.
-  assert(performance.now() - start < 200, `${performance.now() - start} ms`);
+  assert(ms < 200, `${ms} ms`);
 });
