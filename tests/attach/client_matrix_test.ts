@@ -1,34 +1,46 @@
 import { once } from "node:events";
-import { createServer } from "node:tls";
-import { type AcceptingServer, currentVerification as ofAcceptor } from "../../src/attach/accepting_server.ts";
-import { type ContextServer, currentVerification as ofContext } from "../../src/attach/context_server.ts";
-import { currentVerification as ofHandoff, type HandoffServer } from "../../src/attach/handoff_server.ts";
-import { attach } from "../../src/node.ts";
+import { createSecureServer } from "node:http2";
+import { createServer as createHttpsServer } from "node:https";
+import process from "node:process";
+import { createServer as createTlsServer, type Server } from "node:tls";
+import type { TlsState } from "../../mod.ts";
+import { attach, type AttachMechanism } from "../../src/node.ts";
 import { testClientKinds } from "../support/client_matrix.ts";
 import { portOf } from "../support/peers.ts";
 
-testClientKinds("attach() of a tls server", async (state) => {
-  const server = createServer(state.tls, (socket) => {
-    socket.on("error", () => socket.destroy());
-    socket.write(`generation ${state.generation}\n`);
-    socket.pipe(socket);
-  });
-  const refusals: string[] = [];
-  server.on("tlsClientError", (error: NodeJS.ErrnoException) => refusals.push(error.code ?? error.message));
-  const attachment = attach(state, server);
+const isBun = process.versions["bun"] !== undefined;
+const GREETING = "generation 0\n";
+
+const SERVERS = {
+  tls: (state: TlsState): Server =>
+    createTlsServer(state.tls, (socket) => {
+      socket.on("error", () => socket.destroy()).resume().end(GREETING);
+    }),
+  https: (state: TlsState): Server => createHttpsServer(state.tls, (_request, response) => response.end(GREETING)),
+  http2: (state: TlsState): Server =>
+    createSecureServer({ ...state.tls, allowHTTP1: true }, (_request, response) => response.end(GREETING)),
+};
+
+async function start(state: TlsState, server: Server, mechanism: AttachMechanism) {
+  const attachment = attach(state, server, { mechanism });
+  server.on("tlsClientError", () => {});
   await once(server.listen(0, "127.0.0.1"), "listening");
+  await attachment.ready;
   return {
     port: portOf(server),
-    refusals,
-    get verification() {
-      const { mechanism } = attachment;
-      if (mechanism === "context") return ofContext(attachment as ContextServer)!;
-      if (mechanism === "handoff") return ofHandoff(attachment as HandoffServer)!;
-      return ofAcceptor(attachment as AcceptingServer)!;
-    },
     [Symbol.asyncDispose]: () => {
       attachment[Symbol.dispose]();
       return new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
-});
+}
+
+for (const [kind, create] of Object.entries(SERVERS)) {
+  const mechanisms: AttachMechanism[] = !isBun ? ["acceptor"] : kind === "https" ? ["handoff"] : ["handoff", "context"];
+  for (const mechanism of mechanisms) {
+    const hidesClients = isBun && kind === "https";
+    testClientKinds(`attach() of ${kind} (${mechanism})`, (state) => start(state, create(state), mechanism), {
+      hidesClients,
+    });
+  }
+}
