@@ -38,6 +38,66 @@ export function requireOptions(
 }
 
 /**
+ * Refuses options that a function does not have although it passes others on to the runtime.
+ *
+ * @param where The function.
+ * @param options The options of the call.
+ * @param refused What to use instead, by the names of these options.
+ * @throws {TypeError} Such as `Unknown option 'cert' of serve: use TlsConfig`.
+ */
+export function refuseOptions(where: string, options: unknown, refused: Readonly<Record<string, string>>): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`Cannot call ${where}: its options must be an object: ${kindOf(options)}`);
+  }
+  for (const [name, alternative] of Object.entries(refused)) {
+    if ((options as Readonly<Record<string, unknown>>)[name] === undefined) continue;
+    throw new TypeError(`Unknown option '${name}' of ${where}: use ${alternative}`);
+  }
+}
+
+/** What an argument must be. A signal of another realm or of a polyfill is one too. */
+const IS_OF_TYPE = {
+  "a function": (value: unknown) => typeof value === "function",
+  "a boolean": (value: unknown) => typeof value === "boolean",
+  "a string": (value: unknown) => typeof value === "string",
+  "a number": (value: unknown) => typeof value === "number",
+  "an AbortSignal": (value: unknown) => typeof (value as AbortSignal | null)?.addEventListener === "function",
+};
+
+/**
+ * Refuses an argument of the wrong type.
+ *
+ * @param where The function, such as `Reloader`.
+ * @param name The argument.
+ * @param value Its value.
+ * @param type What it must be.
+ * @throws {TypeError} Such as `Cannot call Reloader: 'load' must be a function: a string`.
+ */
+export function requireType(where: string, name: string, value: unknown, type: keyof typeof IS_OF_TYPE): void {
+  if (IS_OF_TYPE[type](value)) return;
+  throw new TypeError(`Cannot call ${where}: '${name}' must be ${type}: ${kindOf(value)}`);
+}
+
+/**
+ * Refuses options of the wrong type. An option with the value `undefined` counts as absent.
+ *
+ * @param where The function.
+ * @param options The options of the call.
+ * @param types What each option must be.
+ * @throws {TypeError} The error of {@linkcode requireType}.
+ */
+export function requireOptionTypes(
+  where: string,
+  options: object,
+  types: Readonly<Record<string, keyof typeof IS_OF_TYPE>>,
+): void {
+  for (const [name, type] of Object.entries(types)) {
+    const value = (options as Readonly<Record<string, unknown>>)[name];
+    if (value !== undefined) requireType(where, name, value, type);
+  }
+}
+
+/**
  * Refuses a value that cannot be a path. The error does not quote the value, because a caller that confuses the
  * arguments passes the private key itself.
  *

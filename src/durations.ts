@@ -10,7 +10,7 @@ export const MAX_MS = 2 ** 31 - 1;
  * `Infinity`.
  */
 export function requireMs(name: string, value: number): void {
-  if ((value > 0 && value <= MAX_MS) || value === Infinity) return;
+  if (typeof value === "number" && ((value > 0 && value <= MAX_MS) || value === Infinity)) return;
   throw new TypeError(`Cannot wait: '${name}' must be up to 2 ** 31 - 1 milliseconds, or Infinity: ${value}`);
 }
 

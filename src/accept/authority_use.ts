@@ -33,6 +33,18 @@ export interface ExpectUnused {
   readonly withinMs: number;
 }
 
+/**
+ * Refuses an option that is not an {@linkcode ExpectUnused}.
+ *
+ * @param where The function that has the option.
+ * @param expectUnused What a user gave.
+ * @throws {TypeError} If an option is unknown or is none of its allowed values.
+ */
+export function requireExpectUnused(where: string, expectUnused: ExpectUnused): void {
+  requireOptions(`expectUnused of ${where}`, expectUnused, ["withinMs"]);
+  requireMs("withinMs", expectUnused.withinMs);
+}
+
 /** The options of a swap. */
 export interface SwapOptions {
   /**
@@ -122,9 +134,8 @@ export class AuthorityUse {
   ): void {
     requireOptions("swap()", options, ["expectUnused"]);
     if (options.expectUnused === undefined) return;
-    requireOptions("expectUnused of swap()", options.expectUnused, ["withinMs"]);
+    requireExpectUnused("swap()", options.expectUnused);
     const { withinMs } = options.expectUnused;
-    requireMs("withinMs", withinMs);
     const kept = new Set(next.clientAuth?.ca.map(({ fingerprint256 }) => fingerprint256));
     const removed = this.#authorities.filter(({ fingerprint256 }) => !kept.has(fingerprint256));
     if (removed.length > 0 && [...followers].some(({ hidesClients }) => hidesClients)) {

@@ -1,6 +1,6 @@
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
-import { kindOf, requireOptions } from "../arguments.ts";
+import { kindOf, requireOptions, requireOptionTypes } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
 import type { ClientHello } from "./client_hello.ts";
@@ -125,6 +125,11 @@ export class TlsAcceptor {
 
 function checked(options: AcceptOptions): HandshakeOptions {
   requireOptions("accept()", options, OPTION_NAMES);
+  requireOptionTypes("accept()", options, {
+    signal: "an AbortSignal",
+    noDelay: "a boolean",
+    onClientHello: "a function",
+  });
   const { signal, handshakeTimeoutMs = 10_000, noDelay = true, onClientHello } = options;
   requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
   return { signal, handshakeTimeoutMs, noDelay, onClientHello };

@@ -1,7 +1,7 @@
-import { kindOf } from "../arguments.ts";
+import { kindOf, requireType } from "../arguments.ts";
 import { bareOptions, type TlsServerOptions } from "../config/server_options.ts";
 import type { CertifiedKeyInit } from "../config/certified_key.ts";
-import { requireOneKey, TlsConfig } from "../config/tls_config.ts";
+import { requireConfig, requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import { guarded } from "../warnings.ts";
 import { AlpnChallenges } from "./alpn_challenges.ts";
 import { type AuthorityStatus, AuthorityUse, type SwapOptions } from "./authority_use.ts";
@@ -186,6 +186,7 @@ export class TlsState {
    * that follows the state cannot answer challenges, and what {@linkcode TlsConfig} throws for a certificate and a key.
    */
   answerAlpnChallenge(name: string, certifiedKey: CertifiedKeyInit): Disposable {
+    requireType("answerAlpnChallenge()", "name", name, "a string");
     for (const follower of this.#followers) follower.requireAlpnChallenges?.();
     return this.#shared.challenges.answer(name, certifiedKey);
   }
@@ -199,17 +200,22 @@ export class TlsState {
    * @throws {TypeError} If the listener is not a function.
    */
   subscribe(listener: (swap: TlsSwap) => void): Disposable {
-    if (typeof listener !== "function") {
-      throw new TypeError(`Cannot subscribe: 'listener' must be a function: ${kindOf(listener)}`);
-    }
+    requireType("subscribe()", "listener", listener, "a function");
     const subscription = { notify: (swap: TlsSwap) => guarded(() => listener(swap)) };
     this.#listeners.add(subscription);
     return { [Symbol.dispose]: () => void this.#listeners.delete(subscription) };
   }
 }
 
-function requireConfig(action: string, config: unknown): void {
-  if (config instanceof TlsConfig) return;
-  const hint = config instanceof Promise ? ", which must be awaited" : "";
-  throw new TypeError(`Cannot ${action}: the configuration must be a TlsConfig: ${kindOf(config)}${hint}`);
+/**
+ * Refuses an argument that is not a state.
+ *
+ * @param action What was asked for, such as `serve`.
+ * @param state The argument.
+ * @throws {TypeError} If it is none.
+ */
+export function requireState(action: string, state: unknown): void {
+  if (!(state instanceof TlsState)) {
+    throw new TypeError(`Cannot ${action}: 'state' must be a TlsState: ${kindOf(state)}`);
+  }
 }

@@ -1,4 +1,4 @@
-import { kindOf, requireOptions } from "../arguments.ts";
+import { requireOptions, requireOptionTypes } from "../arguments.ts";
 import type { AllowClient } from "./client_identity.ts";
 import { type DrainOptions, type DrainPolicy, drainPolicyOf } from "./drain_options.ts";
 import { MAX_CONTEXTS } from "./recent_servers.ts";
@@ -45,6 +45,7 @@ export interface StateSettings {
 }
 
 const OPTION_NAMES = ["allowClient", "drain", "endWithClientCertificate", "maxContexts"];
+const OPTION_HINTS = { drainTimeoutMs: "drain" };
 
 /**
  * Checks the options of a state.
@@ -54,18 +55,12 @@ const OPTION_NAMES = ["allowClient", "drain", "endWithClientCertificate", "maxCo
  * @throws {TypeError} If an option is unknown or is none of its allowed values.
  */
 export function stateSettings(options: TlsStateOptions): StateSettings {
-  requireOptions("TlsState", options, OPTION_NAMES);
+  requireOptions("TlsState", options, OPTION_NAMES, OPTION_HINTS);
+  requireOptionTypes("TlsState", options, { allowClient: "a function", endWithClientCertificate: "a boolean" });
   const { allowClient, endWithClientCertificate = false, maxContexts = MAX_CONTEXTS } = options;
   const drain = drainPolicyOf(options.drain);
   if (!Number.isInteger(maxContexts) || maxContexts < 1) {
     throw new TypeError(`Cannot make TlsState: 'maxContexts' must be a positive integer: ${String(maxContexts)}`);
-  }
-  if (allowClient !== undefined && typeof allowClient !== "function") {
-    throw new TypeError(`Cannot make TlsState: 'allowClient' must be a function: ${kindOf(allowClient)}`);
-  }
-  if (typeof endWithClientCertificate !== "boolean") {
-    const kind = kindOf(endWithClientCertificate);
-    throw new TypeError(`Cannot make TlsState: 'endWithClientCertificate' must be a boolean: ${kind}`);
   }
   return { allowClient, drain, endWithClientCertificate, maxContexts };
 }

@@ -1,6 +1,6 @@
 import { Server } from "node:tls";
 import { TlsState } from "../accept/tls_state.ts";
-import { kindOf, requireOptions } from "../arguments.ts";
+import { kindOf, requireOptions, requireOptionTypes } from "../arguments.ts";
 import { requireMs } from "../durations.ts";
 import { acceptsByListener } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
@@ -107,15 +107,13 @@ function requireArguments(state: unknown, server: unknown, options: AttachOption
     throw new TypeError(`Cannot attach to server: 'server' must be a server of node:tls: ${kindOf(server)}`);
   }
   requireOptions("attach", options, OPTION_NAMES, OPTION_HINTS);
-  const { handshakeTimeoutMs = Infinity, mechanism, onTlsError } = options;
+  requireOptionTypes("attach", options, { noDelay: "a boolean", onTlsError: "a function" });
+  const { handshakeTimeoutMs = Infinity, mechanism } = options;
   requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
   if (mechanism !== undefined && !MECHANISMS.includes(mechanism)) {
     throw new TypeError(
       `Cannot attach to server: 'mechanism' must be "acceptor", "handoff" or "context": ${kindOf(mechanism)}`,
     );
-  }
-  if (onTlsError !== undefined && typeof onTlsError !== "function") {
-    throw new TypeError(`Cannot attach to server: 'onTlsError' must be a function: ${kindOf(onTlsError)}`);
   }
   if (attachments.get(server as Server)?.isAttached) {
     throw new TypeError("Cannot attach to server: it is attached already");

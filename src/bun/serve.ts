@@ -1,11 +1,17 @@
 import process from "node:process";
-import type { TlsState } from "../accept/tls_state.ts";
+import { requireState, type TlsState } from "../accept/tls_state.ts";
+import { refuseOptions, requireOptionTypes } from "../arguments.ts";
 import { unsupported } from "../unsupported.ts";
 import { HttpServer } from "./http_server.ts";
 import type { BunServeOptions, BunServer, BunWebSocket } from "./types.ts";
 
 /** Options of `Bun.serve` that the state decides, or that this module does. */
-const REFUSED_OPTIONS = ["tls", "unix", "id", "drainTimeoutMs"];
+const REFUSED_OPTIONS = {
+  tls: "TlsConfig",
+  unix: "port, because only TCP sockets can be handed over",
+  id: "no id: each generation has its own",
+  drainTimeoutMs: "drain of TlsState",
+};
 
 /**
  * Serves like `Bun.serve`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they began,
@@ -55,9 +61,9 @@ export async function serve<WebSocket = BunWebSocket>(
   if (!process.versions["bun"]) {
     throw unsupported("serve", "it needs Bun; use attach() of ./node, serve() of ./deno, or state.acceptor()");
   }
-  for (const name of REFUSED_OPTIONS) {
-    if (name in options) throw new TypeError(`Cannot serve: '${name}' is not an option of this server`);
-  }
+  requireState("serve", state);
+  refuseOptions("serve", options, REFUSED_OPTIONS);
+  requireOptionTypes("serve", options, { onTlsError: "a function" });
   if (options["http3"]) {
     throw unsupported("serve", "'http3' opens a listener whose certificate cannot change; leave it out");
   }

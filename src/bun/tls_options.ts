@@ -1,6 +1,6 @@
 import type { Buffer } from "node:buffer";
 import type { TlsServerOptions } from "../config/server_options.ts";
-import type { TlsConfig } from "../config/tls_config.ts";
+import { requireConfig, type TlsConfig } from "../config/tls_config.ts";
 import { requireVersion, unsupported } from "../unsupported.ts";
 import { namedEntries } from "./named_entries.ts";
 
@@ -35,6 +35,7 @@ const TLS_1_3 = 0x0304;
  * default's, because `Bun.serve` does not choose by the local address.
  */
 export function tlsOptions(config: TlsConfig): BunTlsOptions | BunTlsOptions[] {
+  requireConfig("give TLS options", config);
   if (config.clientAuth?.mode === "optional") {
     const alternative = 'use mode "required", or state.acceptor() with node:http';
     throw unsupported("serve", `Bun.serve lets in clients with bad certificates if they are optional; ${alternative}`);

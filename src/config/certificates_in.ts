@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { requireOptions, requirePath } from "../arguments.ts";
+import { requireOptions, requireOptionTypes, requirePath } from "../arguments.ts";
 import { TlsReloadError } from "../errors.ts";
 import { isMissing, readFailureReason } from "../file_errors.ts";
 import { warn } from "../warnings.ts";
@@ -60,6 +60,7 @@ export async function certificatesIn(
 ): Promise<CertifiedKey[]> {
   requirePath("certificatesIn", "folder", folder);
   requireOptions("certificatesIn", options, ["previous", "onError"]);
+  requireOptionTypes("certificatesIn", options, { onError: "a function" });
   const { previous, onError = warn } = options;
   if (previous !== undefined && !(previous instanceof TlsConfig)) {
     throw new TypeError("Cannot call certificatesIn: 'previous' must be a TlsConfig");

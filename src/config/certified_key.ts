@@ -2,7 +2,7 @@ import { createHash, type KeyObject } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
 import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
-import { encodePem, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
+import { contentOf, encodePem, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
 import { decryptKeyFile, parsePrivateKey } from "../x509/private_key.ts";
 
 /** The parts of a {@linkcode CertifiedKey}: PEM in memory. */
@@ -114,17 +114,13 @@ export async function loadedCertifiedKeyOf(init: CertifiedKeyInit & { readonly k
 }
 
 function inputDigestOf({ cert, key, passphrase }: CertifiedKeyInit): string {
-  return sha256([pathOf(cert) ?? "", textOf(cert), textOf(key), passphrase ?? ""]);
+  return sha256([pathOf(cert) ?? "", contentOf(cert), contentOf(key), passphrase ?? ""]);
 }
 
 function remember(digest: string, certifiedKey: CertifiedKey): CertifiedKey {
   known.set(digest, new WeakRef(certifiedKey));
   forgotten.register(certifiedKey, digest);
   return certifiedKey;
-}
-
-function textOf(input: PemInput): string | Uint8Array {
-  return typeof input === "object" && "bytes" in input ? input.bytes : input;
 }
 
 /** Hashes the length before each part, so that two different lists of parts never have the same digest. */

@@ -11,7 +11,7 @@ import { keyTypeOf } from "./key_choice.ts";
 import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import { requireOptionsHonored } from "./option_proof.ts";
 import { serverOptions } from "./server_options.ts";
-import type { TlsConfig } from "./tls_config.ts";
+import { requireConfig, type TlsConfig } from "./tls_config.ts";
 
 /** Far longer than a proof, which takes a few milliseconds. */
 const TIMEOUT_MS = 10_000;
@@ -36,6 +36,7 @@ const SAMPLE = Buffer.from("proof");
  */
 export async function proveTlsConfig(config: TlsConfig): Promise<void> {
   if (proved.has(config)) return;
+  requireConfig("prove TLS config", config);
   try {
     const [first] = config.certifiedKeys as [CertifiedKey];
     await proveByHandshake(config, first);

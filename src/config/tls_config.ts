@@ -1,5 +1,5 @@
 import { createSecureContext, type SecureContext } from "node:tls";
-import { requireOptions } from "../arguments.ts";
+import { kindOf, requireOptions, requireType } from "../arguments.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { unsupported } from "../unsupported.ts";
 import { HIDDEN_CONTEXT, showAs } from "../redaction.ts";
@@ -167,6 +167,7 @@ export class TlsConfig {
    * @returns The certified key; `undefined` if the server refuses clients that ask for this name.
    */
   certifiedKeyFor(name: string): CertifiedKey | undefined {
+    requireType("certifiedKeyFor()", "name", name, "a string");
     return this.#certifiedKeys.forName(name);
   }
 
@@ -204,6 +205,19 @@ export function secureContext(config: TlsConfig): SecureContext {
 }
 
 /**
+ * Refuses an argument that is not a configuration.
+ *
+ * @param action What was asked for, such as `swap`.
+ * @param config The argument.
+ * @throws {TypeError} If it is none.
+ */
+export function requireConfig(action: string, config: unknown): void {
+  if (config instanceof TlsConfig) return;
+  const hint = config instanceof Promise ? ", which must be awaited" : "";
+  throw new TypeError(`Cannot ${action}: the configuration must be a TlsConfig: ${kindOf(config)}${hint}`);
+}
+
+/**
  * Refuses a configuration with several certified keys, because all keys except the first would be ignored.
  *
  * @param config The configuration.
@@ -213,6 +227,7 @@ export function secureContext(config: TlsConfig): SecureContext {
  * @throws {TlsReloadError} `UNSUPPORTED` if there are several, or the configuration refuses unknown names.
  */
 export function requireOneKey(config: TlsConfig, action: string, alternative: string): CertifiedKey {
+  requireConfig(action, config);
   const [certifiedKey, second] = config.certifiedKeys;
   if (second) throw unsupported(action, `it takes one certified key, not several; ${alternative}`);
   if (config.unknownName === "refuse") throw unsupported(action, `it cannot refuse unknown names; ${alternative}`);

@@ -1,17 +1,35 @@
 import type { Socket } from "node:net";
-import { sharedBy, type TlsState } from "../accept/tls_state.ts";
+import { requireState, sharedBy, type TlsState } from "../accept/tls_state.ts";
+import { requireOptions, requireType } from "../arguments.ts";
 import { proveTlsConfig } from "../config/proof.ts";
-import { requireMs } from "../durations.ts";
 import { Front } from "../native/front.ts";
 import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
 import { listenOn } from "../native/public_listener.ts";
 import { openServing } from "../native/serving.ts";
+import { requireAcceptOptions } from "./accept_options.ts";
 import { Handshakes, type SecureConnection } from "./handshakes.ts";
 import { missingNatively } from "./listen_tls_options.ts";
 import { type DenoTlsGeneration, DenoTlsRuntime } from "./native_listener.ts";
 import { requireDeno, requireNet } from "./permissions.ts";
 import { closedError, TlsConn } from "./tls_conn.ts";
 import type { DenoListenTlsOptions, DenoNetAddr, DenoTlsConn, DenoTlsListener } from "./types.ts";
+
+const OPTION_NAMES = [
+  "port",
+  "hostname",
+  "tcpBacklog",
+  "reusePort",
+  "handshakeTimeoutMs",
+  "onClientError",
+  "mechanism",
+  "onTlsError",
+];
+const OPTION_HINTS = {
+  cert: "TlsConfig",
+  key: "TlsConfig",
+  alpnProtocols: "TlsConfig",
+  drainTimeoutMs: "drain of TlsState",
+};
 
 /**
  * Listens like `Deno.listenTls`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they
@@ -40,6 +58,7 @@ import type { DenoListenTlsOptions, DenoNetAddr, DenoTlsConn, DenoTlsListener } 
  * @returns The listener, when it listens.
  * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Deno, or if the permission is missing;
  * `CONFIG_UNUSABLE` if the configuration cannot serve.
+ * @throws {TypeError} If an argument has the wrong type, or an option is unknown.
  * @throws {Error} The error of the system, such as `EADDRINUSE`, if it cannot listen there.
  *
  * @example
@@ -58,6 +77,10 @@ import type { DenoListenTlsOptions, DenoNetAddr, DenoTlsConn, DenoTlsListener } 
  */
 export async function listenTls(state: TlsState, options: DenoListenTlsOptions): Promise<DenoTlsListener> {
   requireDeno("listen");
+  requireState("listen", state);
+  requireOptions("listenTls", options, OPTION_NAMES, OPTION_HINTS);
+  requireType("listenTls", "port", options.port, "a number");
+  requireAcceptOptions("listenTls", options);
   return await TlsListener.open(state, options);
 }
 
@@ -70,7 +93,6 @@ class TlsListener implements DenoTlsListener {
 
   static async open(state: TlsState, options: DenoListenTlsOptions): Promise<TlsListener> {
     const { port, hostname = "0.0.0.0", tcpBacklog, reusePort, handshakeTimeoutMs = 10_000 } = options;
-    requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
     requireNet(hostname, port);
     const listener = new TlsListener();
     const address = { hostname, port, ...(tcpBacklog && { tcpBacklog }), ...(reusePort && { reusePort }) };

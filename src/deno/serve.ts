@@ -1,10 +1,18 @@
-import type { TlsState } from "../accept/tls_state.ts";
+import { requireState, type TlsState } from "../accept/tls_state.ts";
+import { refuseOptions, requireType } from "../arguments.ts";
+import { requireAcceptOptions } from "./accept_options.ts";
 import { HttpServer } from "./http_server.ts";
 import { requireDeno, requireNet } from "./permissions.ts";
 import type { DenoHttpServer, DenoServeHandler, DenoServeOptions } from "./types.ts";
 
 /** Options of `Deno.serve` that the state decides, and that of a listener whose server would not have TLS. */
-const REFUSED_OPTIONS = ["cert", "key", "path", "drainTimeoutMs"];
+const REFUSED_OPTIONS = {
+  cert: "TlsConfig",
+  key: "TlsConfig",
+  path: "port, because Deno.serve has no TLS on unix sockets",
+  handler: "the third argument",
+  drainTimeoutMs: "drain of TlsState",
+};
 
 /**
  * Serves like `Deno.serve`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they began,
@@ -57,8 +65,10 @@ export async function serve(
   handler: DenoServeHandler,
 ): Promise<DenoHttpServer> {
   requireDeno("serve");
-  const refused = REFUSED_OPTIONS.find((name) => name in options);
-  if (refused) throw new TypeError(`Cannot serve: '${refused}' is not an option of this server`);
+  requireState("serve", state);
+  refuseOptions("serve", options, REFUSED_OPTIONS);
+  requireAcceptOptions("serve", options);
+  requireType("serve", "handler", handler, "a function");
   const { hostname = "0.0.0.0", port = 8000, tcpBacklog, reusePort } = options;
   requireNet(hostname, port);
   requireNet("127.0.0.1");

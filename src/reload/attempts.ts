@@ -1,3 +1,4 @@
+import type { ExpectUnused } from "../accept/authority_use.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import { type Expectation, requireExpected } from "../config/expectation.ts";
 import { proveTlsConfig } from "../config/proof.ts";
@@ -22,6 +23,8 @@ export interface AttemptOptions {
   readonly pendingLimitMs: number;
   /** What a configuration must be to replace the current one. */
   readonly expect?: Expectation | undefined;
+  /** Which client authorities it may remove. */
+  readonly expectUnused?: ExpectUnused | undefined;
   /** Called when an attempt has ended, after the history has been updated. */
   readonly onEnd: EndListener;
   /** Called with each part of the source that cannot be loaded, before the attempt ends. */
@@ -47,6 +50,7 @@ export class ReloadAttempts {
   readonly #onPartialFailure: (error: unknown) => void;
   readonly #pendingLimitMs: number;
   readonly #expect: Expectation | undefined;
+  readonly #expectUnused: ExpectUnused | undefined;
   readonly #pending = new PendingSwap((config) => this.#swapPending(config));
   readonly #flight = new SingleFlight(() => this.#attempt());
   #replacedLoad: (() => Promise<TlsConfig>) | undefined;
@@ -63,6 +67,7 @@ export class ReloadAttempts {
     this.#load = load;
     this.#pendingLimitMs = options.pendingLimitMs;
     this.#expect = options.expect;
+    this.#expectUnused = options.expectUnused;
     this.#onEnd = options.onEnd;
     this.#onPartialFailure = options.onPartialFailure;
   }
@@ -143,7 +148,7 @@ export class ReloadAttempts {
       this.#pending.set({ config, validFrom });
       return { outcome: "pending", config, validFrom };
     }
-    const previous = this.#state.swap(config);
+    const previous = this.#state.swap(config, { expectUnused: this.#expectUnused });
     this.#pending.clear();
     return { outcome: "swapped", config, previous, changes: changesOf(previous, config) };
   }
@@ -154,7 +159,7 @@ export class ReloadAttempts {
     if (digestOf(config) === digestOf(current)) return;
     try {
       requireReplaceable(config, current, this.#pendingLimitMs);
-      const previous = this.#state.swap(config);
+      const previous = this.#state.swap(config, { expectUnused: this.#expectUnused });
       this.history.addPendingSwap();
       this.#onEnd({ outcome: "swapped", config, previous, changes: changesOf(previous, config) }, true);
     } catch (error) {

@@ -43,7 +43,9 @@ export class ReloadHistory {
     const [code, message] = [codeOf(result.error), messageOf(result.error)];
     this.lastError = { at: new Date(), code, message };
     this.failuresInARow++;
-    return this.#isNews([code, message, ...readDigests].join());
+    // The message about an authority names its last client, which changes while clients connect.
+    const reason = code === "AUTHORITY_IN_USE" ? code : message;
+    return this.#isNews([code, reason, ...readDigests].join());
   }
 
   /** Counts the swap of a pending configuration. Keeps the count of failures, because the source was not read. */

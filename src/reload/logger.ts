@@ -1,3 +1,4 @@
+import { kindOf } from "../arguments.ts";
 import { messageOf } from "../warnings.ts";
 import type { Change, SwapChanges } from "./changes.ts";
 import type { EventDetails } from "./events.ts";
@@ -12,6 +13,20 @@ export interface Logger {
   warn(message: string): unknown;
   /** Logs a failure. */
   error(message: string): unknown;
+}
+
+const METHODS = ["debug", "info", "warn", "error"];
+
+/**
+ * Refuses an option that is not a logger.
+ *
+ * @param logger What a user gave.
+ * @throws {TypeError} If it lacks a method.
+ */
+export function requireLogger(logger: Logger): void {
+  const methods = Object(logger) as Readonly<Record<string, unknown>>;
+  if (METHODS.every((name) => typeof methods[name] === "function")) return;
+  throw new TypeError(`Cannot call Reloader: 'logger' must have the methods ${METHODS.join(", ")}: ${kindOf(logger)}`);
 }
 
 type Value = string | number | Date | undefined;

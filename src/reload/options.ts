@@ -1,3 +1,4 @@
+import type { ExpectUnused } from "../accept/authority_use.ts";
 import type { Expectation } from "../config/expectation.ts";
 import type { ExpiryLevels } from "./expiry_alarms.ts";
 import type { Logger } from "./logger.ts";
@@ -25,6 +26,12 @@ export interface ReloaderOptions {
    * rejected with `EXPECTATION_FAILED`.
    */
   readonly expect?: Expectation | undefined;
+  /**
+   * Rejects a reload with `AUTHORITY_IN_USE` if it removes a client authority that a client has used within this time, or
+   * uses now. A watch retries, so the authority is removed once it is unused. Until then nothing else of that
+   * configuration is served either.
+   */
+  readonly expectUnused?: ExpectUnused | undefined;
 }
 
 /** The options of {@linkcode Reloader.watch}. */
@@ -51,6 +58,7 @@ export const RELOADER_OPTION_NAMES: readonly string[] = [
   "pendingLimitMs",
   "expiryAlarms",
   "expect",
+  "expectUnused",
 ];
 /** The options of a watch, for `requireOptions()`. */
 export const WATCH_OPTION_NAMES: readonly string[] = ["pollIntervalMs", "settleMs"];

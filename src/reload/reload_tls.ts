@@ -67,7 +67,7 @@ const NAMES = [
 export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls> {
   requireOptions("reloadTls", options, NAMES, OPTION_HINTS);
   const { cert, key, passphrase, certifiedKeys, folder, watch = {}, onSignal, ...rest } = options;
-  const { signal, logger, pendingLimitMs, expiryAlarms, expect, ...configOptions } = rest;
+  const { signal, logger, pendingLimitMs, expiryAlarms, expect, expectUnused, ...configOptions } = rest;
   if (certifiedKeys !== undefined && folder !== undefined) {
     throw new TypeError("Cannot call reloadTls: 'folder' takes the place of 'certifiedKeys'");
   }
@@ -90,7 +90,7 @@ export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls
     requireExpected(first, expect);
   }
   const state = new TlsState(first);
-  const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms, expect });
+  const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms, expect, expectUnused });
   try {
     const paths = folder === undefined ? files.flatMap(({ cert, key }) => [cert, key]) : [folder];
     const { ca, crl, intermediates } = configOptions.clientAuth ?? {};

@@ -1,5 +1,6 @@
-import type { TlsState } from "../accept/tls_state.ts";
-import { requireOptions } from "../arguments.ts";
+import { requireExpectUnused } from "../accept/authority_use.ts";
+import { requireState, type TlsState } from "../accept/tls_state.ts";
+import { kindOf, requireOptions, requireOptionTypes, requireType } from "../arguments.ts";
 import { requireExpectation } from "../config/expectation.ts";
 import { requireMs } from "../durations.ts";
 import { filePath } from "../x509/pem_file.ts";
@@ -9,6 +10,7 @@ import type { ReloaderEventMap, ReloaderListener, ReloaderListenerOptions } from
 import { ExpiryAlarms } from "./expiry_alarms.ts";
 import { expiryMessage } from "./expiry_message.ts";
 import type { Load } from "./load.ts";
+import { requireLogger } from "./logger.ts";
 import { FOLLOW_OPTION_NAMES, type FollowOptions, type Subscribe } from "./follow.ts";
 import { metricsOf } from "./metrics.ts";
 import { RELOADER_OPTION_NAMES, type ReloaderOptions, WATCH_OPTION_NAMES, type WatchOptions } from "./options.ts";
@@ -100,10 +102,15 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    */
   constructor(state: TlsState, load: Load, options: ReloaderOptions = {}) {
     super();
+    requireState("make Reloader", state);
+    requireType("Reloader", "load", load, "a function");
     requireOptions("Reloader", options, RELOADER_OPTION_NAMES);
-    const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal, logger, expect } = options;
+    requireOptionTypes("Reloader", options, { signal: "an AbortSignal" });
+    const { pendingLimitMs = DAY_MS, expiryAlarms = {}, signal, logger, expect, expectUnused } = options;
     requireMs("pendingLimitMs", pendingLimitMs);
+    if (logger !== undefined) requireLogger(logger);
     if (expect !== undefined) requireExpectation(expect);
+    if (expectUnused !== undefined) requireExpectUnused("Reloader", expectUnused);
     this.#state = state;
     this.#announcer = new Announcer(this, logger);
     const onEnd = (result: ReloadResult, isNews: boolean) => {
@@ -111,7 +118,8 @@ export class Reloader extends EventTarget implements AsyncDisposable {
       if (isNews) this.#announcer.reload(result);
     };
     const onPartialFailure = (error: unknown) => this.#announcer.partial(error);
-    this.#attempts = new ReloadAttempts(state, load, { pendingLimitMs, expect, onEnd, onPartialFailure });
+    const limits = { pendingLimitMs, expect, expectUnused };
+    this.#attempts = new ReloadAttempts(state, load, { ...limits, onEnd, onPartialFailure });
     this.#triggers = new Triggers(this.#attempts);
     this.#watchExpiry(
       new ExpiryAlarms(expiryAlarms, (alarm) => {
@@ -126,7 +134,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   }
 
   /**
-   * Loads, compares, proves and swaps. Never rejects.
+   * Loads, compares, proves and swaps. The promise never rejects.
    *
    * One reload runs at a time. All calls during a reload share the next one, which begins after the current one. So a
    * call never gets content that is older than the call.
@@ -135,6 +143,8 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @returns The outcome.
    */
   reload(options: ReloadOptions = {}): Promise<ReloadResult> {
+    requireOptions("Reloader.reload", options, ["force"]);
+    requireOptionTypes("Reloader.reload", options, { force: "a boolean" });
     return this.#attempts.run(options.force ?? false);
   }
 
@@ -160,7 +170,9 @@ export class Reloader extends EventTarget implements AsyncDisposable {
   watch(paths: readonly (string | URL)[], options: WatchOptions = {}): Disposable {
     requireOptions("Reloader.watch", options, WATCH_OPTION_NAMES);
     const { pollIntervalMs = 10_000, settleMs = 250 } = options;
-    if (paths.length === 0) throw new TypeError("Cannot watch files: 'paths' must name at least one");
+    if (!Array.isArray(paths) || paths.length === 0) {
+      throw new TypeError(`Cannot watch files: 'paths' must be a list of at least one path: ${kindOf(paths)}`);
+    }
     requireMs("pollIntervalMs", pollIntervalMs);
     requireMs("settleMs", settleMs);
     return this.#triggers.watch(paths.map(filePath), { pollIntervalMs, settleMs });
@@ -178,6 +190,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @throws {TlsReloadError} `UNSUPPORTED` in a worker thread, on Windows, or for a signal that cannot be caught.
    */
   onSignal(signal: NodeJS.Signals): Disposable {
+    requireType("Reloader.onSignal", "signal", signal, "a string");
     return this.#triggers.onSignal(signal);
   }
 
@@ -211,7 +224,9 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @throws {TypeError} If an option is not a number of milliseconds.
    */
   follow<Item>(subscribe: Subscribe<Item>, options: FollowOptions<Item> = {}): Disposable {
+    requireType("Reloader.follow", "subscribe", subscribe, "a function");
     requireOptions("Reloader.follow", options, FOLLOW_OPTION_NAMES);
+    requireOptionTypes("Reloader.follow", options, { toConfig: "a function" });
     const { toConfig, splayMs = 0, pollIntervalMs = toConfig ? Infinity : 30_000 } = options;
     if (splayMs !== 0) requireMs("splayMs", splayMs);
     requireMs("pollIntervalMs", pollIntervalMs);

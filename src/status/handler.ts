@@ -1,3 +1,4 @@
+import { requireType } from "../arguments.ts";
 import { metricsOf } from "../reload/metrics.ts";
 import type { ReloaderStatus } from "../reload/status.ts";
 import { statusPage } from "./page.ts";
@@ -47,6 +48,7 @@ const CONTENT_SECURITY_POLICY =
  * ```
  */
 export function statusHandler(source: StatusSource): (request: Request) => Response {
+  requireType("statusHandler", "source.status", Object(source).status, "a function");
   return (request) => {
     if (!METHODS.includes(request.method)) return respond("", "text/plain", 405, { allow: METHODS.join(", ") });
     const status = source.status();

@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { kindOf } from "../arguments.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { derFormatOf, foreignFormat } from "./foreign_format.ts";
 import { quoteLabel, scanPem } from "./pem_scanner.ts";
@@ -122,7 +123,7 @@ export function isCertificateLabel(label: string): boolean {
 
 /** The path of an input, if the input is a file. */
 export function pathOf(input: PemInput): string | undefined {
-  return typeof input === "string" || input instanceof Uint8Array ? undefined : input.path;
+  return (input as Partial<PemFile> | null | undefined)?.path;
 }
 
 /** Decodes UTF-8. Bytes of other encodings become replacement characters. */
@@ -130,8 +131,17 @@ export function textOf(content: string | Uint8Array): string {
   return typeof content === "string" ? content : new TextDecoder().decode(content);
 }
 
-function contentOf(input: PemInput): string | Uint8Array {
-  return typeof input === "string" || input instanceof Uint8Array ? input : input.bytes;
+/**
+ * The content of an input.
+ *
+ * @param input The text, its bytes, or a file that has been read.
+ * @returns The text or the bytes.
+ * @throws {TypeError} If the input is something else.
+ */
+export function contentOf(input: PemInput): string | Uint8Array {
+  const content = typeof input === "string" || input instanceof Uint8Array ? input : Object(input).bytes;
+  if (typeof content === "string" || content instanceof Uint8Array) return content;
+  throw new TypeError(`Cannot read PEM: the input must be text, its bytes, or a file that was read: ${kindOf(input)}`);
 }
 
 /** Lists the labels of sections for a message, each once. */

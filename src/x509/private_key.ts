@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { decryptKey, decryptKeyInBackground } from "./encrypted_key.ts";
+import { requireType } from "../arguments.ts";
 import { location, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
 import { isEncryptedPkcs8, normalizeKey, UnusableKey } from "./pkcs8.ts";
 import {
@@ -54,6 +55,7 @@ interface KeySection {
  * `KEY_ENCRYPTED`, or `PASSPHRASE_WRONG`.
  */
 export function parsePrivateKey(input: PemInput, passphrase?: string): KeyObject {
+  if (passphrase !== undefined) requireType("parsePrivateKey", "passphrase", passphrase, "a string");
   const found = findKey(input);
   return readKey(found, isEncrypted(found.section) ? decrypt(found, passphrase) : found.section.der);
 }

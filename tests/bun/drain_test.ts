@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { once } from "node:events";
 import process from "node:process";
 import { duplexPair } from "node:stream";
@@ -145,10 +145,3 @@ for (const mechanism of ["handoff", "front"] as const) {
     },
   );
 }
-
-test("serve() of ./bun refuses drainTimeoutMs, which was an option before", ON_BUN, async () => {
-  await assertRejects(
-    () => serve(new TlsState(one), { ...LOOPBACK, drainTimeoutMs: 1, fetch: () => new Response() }),
-    TypeError,
-  );
-});

@@ -1,0 +1,25 @@
+import { requireOptionTypes } from "../arguments.ts";
+import { requireMs } from "../durations.ts";
+import type { DenoAcceptOptions } from "./types.ts";
+
+/**
+ * Refuses options of the wrong type that `listenTls()` and `serve()` share.
+ *
+ * @param where The function.
+ * @param options Its options.
+ * @throws {TypeError} If one has the wrong type.
+ */
+export function requireAcceptOptions(where: string, options: DenoAcceptOptions): void {
+  requireOptionTypes(where, options, {
+    port: "a number",
+    hostname: "a string",
+    tcpBacklog: "a number",
+    reusePort: "a boolean",
+    onClientError: "a function",
+    onTlsError: "a function",
+    onListen: "a function",
+    onError: "a function",
+    signal: "an AbortSignal",
+  });
+  requireMs("handshakeTimeoutMs", options.handshakeTimeoutMs ?? Infinity);
+}
