@@ -2,9 +2,10 @@ import { assert, assertEquals } from "@std/assert";
 import { once } from "node:events";
 import process from "node:process";
 import test from "node:test";
-import { type DrainOptions, TlsState } from "../../mod.ts";
+import { type DrainOptions, type TlsConfig, TlsState } from "../../mod.ts";
 import { listenTls, serve } from "../../src/deno.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
+import { makeCrl } from "../support/crls.ts";
 import { HttpConnection } from "../support/http.ts";
 import { closed, configOf, dial } from "../support/peers.ts";
 import { ON_LINUX } from "../support/ports.ts";
@@ -80,11 +81,20 @@ for (const mechanism of ["handoff", "front"] as const) {
   );
 }
 
-test(
-  "serve() and listenTls() of ./deno disconnect the client of a removed authority, and no other",
-  ON_DENO,
-  async () => {
-    const state = new TlsState(both);
+const crl = (revoked: readonly { cert: string }[]) =>
+  configOf(issued, {
+    clientAuth: { ca: kept.cert + removed.cert, mode: "required", crl: [makeCrl(kept), makeCrl(removed, { revoked })] },
+  });
+/** Configurations before and after swaps that refuse a client. */
+const REFUSALS: Record<string, () => readonly [TlsConfig, TlsConfig]> = {
+  "the client of a removed authority": () => [both, one],
+  "a client that a list revokes": () => [crl([]), crl([leaves])],
+};
+
+for (const [what, configs] of Object.entries(REFUSALS)) {
+  test(`serve() and listenTls() of ./deno disconnect ${what} within a second, and no other`, ON_DENO, async () => {
+    const [before, after] = configs();
+    const state = new TlsState(before);
     const server = await serve(state, LOOPBACK, () => new Response("pong"));
     const listener = await listenTls(state, LOOPBACK);
     const loop = (async () => {
@@ -95,11 +105,13 @@ test(
       await HttpConnection.open(server.addr.port, leaves),
     ];
     for (const connection of [staying, leaving]) assertEquals((await connection.ask("/")).text, "pong");
+    // One that has sent no request yet has no inner connection.
+    const silent = await HttpConnection.open(server.addr.port, leaves);
     const [echoed, echoedLeaving] = [await dial(listener.addr.port, stays), await dial(listener.addr.port, leaves)];
-    await until(() => state.generations[0]!.connections === 2);
+    await until(() => state.authorities().reduce((sum, { liveConnections }) => sum + liveConnections, 0) === 5);
     const begin = performance.now();
-    state.swap(one);
-    await Promise.all([closed(leaving.socket), closed(echoedLeaving)]);
+    state.swap(after);
+    await Promise.all([leaving.socket, silent.socket, echoedLeaving].map(closed));
     assert(performance.now() - begin < 1_000);
     assertEquals((await staying.ask("/")).text, "pong");
     const data = once(echoed, "data");
@@ -110,5 +122,5 @@ test(
     listener.close();
     await loop;
     await server.shutdown();
-  },
-);
+  });
+}
