@@ -56,7 +56,8 @@ export interface SwapOptions {
 
 /** What is counted for one authority. */
 interface Use {
-  live: number;
+  /** The clients of the open connections. */
+  readonly live: Set<ClientCertificate>;
   total: number;
   lastUsedMs: number;
   lastClient: string;
@@ -75,17 +76,17 @@ export class AuthorityUse {
   #previous: readonly Certificate[] = [];
 
   /** Counts a client that has entered, until its connection is closed. */
-  note(secure: TLSSocket, { fingerprint256: client, authorities }: ClientCertificate): void {
-    const uses = [...authorities].map((authority) => this.#useOf(authority));
+  note(secure: TLSSocket, client: ClientCertificate): void {
+    const uses = [...client.authorities].map((authority) => this.#useOf(authority));
     for (const use of uses) {
-      use.live++;
+      use.live.add(client);
       use.total++;
       use.lastUsedMs = Date.now();
-      use.lastClient = client;
+      use.lastClient = client.fingerprint256;
     }
     const end = () => {
       for (const use of uses) {
-        use.live--;
+        use.live.delete(client);
         use.lastUsedMs = Date.now();
       }
     };
@@ -104,15 +105,16 @@ export class AuthorityUse {
     const current = new Set(this.#authorities.map(({ fingerprint256 }) => fingerprint256));
     const byFingerprint = new Map([...this.#authorities, ...this.#previous].map((each) => [each.fingerprint256, each]));
     return [...byFingerprint.values()].map(({ subject, fingerprint256, notAfter }) => {
-      const { live = 0, total = 0, lastUsedMs, lastClient } = this.#uses.get(fingerprint256) ?? {};
+      const { live, total = 0, lastUsedMs, lastClient } = this.#uses.get(fingerprint256) ?? {};
+      const liveConnections = live?.size ?? 0;
       return {
         subject,
         fingerprint256,
         notAfter,
         isCurrent: current.has(fingerprint256),
-        liveConnections: live,
+        liveConnections,
         totalConnections: total,
-        lastUsed: live > 0 ? new Date() : lastUsedMs === undefined ? undefined : new Date(lastUsedMs),
+        lastUsed: liveConnections > 0 ? new Date() : lastUsedMs === undefined ? undefined : new Date(lastUsedMs),
         lastClient,
       };
     });
@@ -146,16 +148,19 @@ export class AuthorityUse {
       const use = this.#uses.get(fingerprint256);
       if (!use) continue;
       const unusedMs = Date.now() - use.lastUsedMs;
-      if (use.live === 0 && unusedMs >= withinMs) continue;
-      const since = use.live > 0 ? `open connections: ${use.live}` : `${unusedMs} ms ago`;
+      const [connected] = use.live;
+      if (!connected && unusedMs >= withinMs) continue;
+      const who = connected
+        ? `${connected.fingerprint256} is connected; open connections: ${use.live.size}`
+        : `the last one was ${use.lastClient}: ${unusedMs} ms ago`;
       const message = `Cannot swap: clients use the authority "${subject}" (${fingerprint256}), which is removed`;
-      throw new TlsReloadError("AUTHORITY_IN_USE", `${message}; the last one is ${use.lastClient}: ${since}`);
+      throw new TlsReloadError("AUTHORITY_IN_USE", `${message}; ${who}`);
     }
   }
 
   #useOf(fingerprint256: string): Use {
     let use = this.#uses.get(fingerprint256);
-    if (!use) this.#uses.set(fingerprint256, use = { live: 0, total: 0, lastUsedMs: 0, lastClient: "" });
+    if (!use) this.#uses.set(fingerprint256, use = { live: new Set(), total: 0, lastUsedMs: 0, lastClient: "" });
     return use;
   }
 }

@@ -1,0 +1,94 @@
+// Rolls a client authority over under many clients, and drains many connections, on every runtime, one after the other;
+// reports, and fails if a connection was dropped, a client got a wrong answer, or a drain came in one burst:
+//   deno task soak-trust [--clients 200] [--connections 5000] [--runtime deno|bun|node22|node24|all] [--only rollover|drain]
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { deno, installRuntimes, type Runtime } from "../support/runtimes.ts";
+import type { DrainReport } from "./drain_clients.ts";
+
+const SERVER = fileURLToPath(new URL("trust_server.ts", import.meta.url));
+const CLIENTS = fileURLToPath(new URL("drain_clients.ts", import.meta.url));
+const IMPORT_MAP = fileURLToPath(new URL("../std/import_map.json", import.meta.url));
+/** The share of the connections that may end in one second. */
+const MAX_SHARE = 0.15;
+
+const { values } = parseArgs({
+  options: {
+    clients: { type: "string", default: "200" },
+    connections: { type: "string", default: "5000" },
+    runtime: { type: "string", default: "all" },
+    only: { type: "string" },
+  },
+});
+const { bun, node22, node } = await installRuntimes();
+const runtimes: Readonly<Record<string, Runtime>> = { deno, bun, node22, node24: node };
+
+/** A program that writes lines, with as many descriptors as the system gives. */
+function start({ path, runArgs }: Runtime, ...args: readonly string[]) {
+  const importMap = path === deno.path ? ["--no-check", "--quiet", `--import-map=${IMPORT_MAP}`] : [];
+  const command = ["-c", 'ulimit -n "$(ulimit -Hn)"; exec "$0" "$@"', path, ...runArgs, ...importMap, ...args];
+  const child = spawn("sh", command, { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    tell: (line: string) => child.stdin.write(`${line}\n`),
+    async hear(): Promise<string | undefined> {
+      const { value, done } = await lines.next();
+      return done ? undefined : value;
+    },
+    end: () => child.stdin.end(),
+  };
+}
+
+const failures: string[] = [];
+
+async function rollOver(runtime: Runtime): Promise<void> {
+  const program = start(runtime, SERVER, "rollover", values.clients);
+  for (let line = await program.hear(); line !== undefined; line = await program.hear()) {
+    const { kind, dropped, wrong, refusals, answers } = JSON.parse(line);
+    console.log(
+      `${runtime.name.padEnd(14)} rollover ${kind.padEnd(20)} ${answers} answers, ${refusals} refusals, ` +
+        `${dropped} dropped, ${wrong} wrong`,
+    );
+    if (dropped + wrong > 0) failures.push(`${runtime.name}: rollover by ${kind}`);
+  }
+}
+
+async function drain(runtime: Runtime, kind: string): Promise<void> {
+  const server = start(runtime, SERVER, "drain", kind);
+  const begin = await server.hear();
+  const clients = start(node, CLIENTS, values.connections);
+  clients.tell(begin!);
+  await clients.hear();
+  server.tell("swap");
+  await server.hear();
+  clients.tell("go");
+  const { perSecond, failed }: DrainReport = JSON.parse((await clients.hear())!);
+  server.end();
+  clients.end();
+  const ended = perSecond.reduce((sum, count) => sum + count, 0);
+  const share = Math.max(...perSecond) / ended;
+  console.log(
+    `${runtime.name.padEnd(14)} drain ${kind.padEnd(20)} ${ended} of ${values.connections} ended, ${failed} failed, ` +
+      `at most ${(100 * share).toFixed(1)} % in a second: ${perSecond.join(" ")}`,
+  );
+  if (share > MAX_SHARE || failed > 0 || ended !== Number(values.connections)) {
+    failures.push(`${runtime.name}: drain of ${kind}`);
+  }
+}
+
+async function kindsOf(runtime: Runtime): Promise<string[]> {
+  const program = start(runtime, SERVER, "kinds");
+  return JSON.parse((await program.hear())!);
+}
+
+for (const [name, runtime] of Object.entries(runtimes)) {
+  if (values.runtime !== "all" && values.runtime !== name) continue;
+  if (values.only !== "drain") await rollOver(runtime);
+  if (values.only === "rollover") continue;
+  for (const kind of await kindsOf(runtime)) await drain(runtime, kind);
+}
+for (const failure of failures) console.log(`FAILED ${failure}`);
+process.exitCode = failures.length > 0 ? 1 : 0;
