@@ -95,10 +95,11 @@ export function signedDataFault(data: SignedData, issuer: PathCertificate): stri
 function verifies({ structure, signatureAlgorithm }: SignedData, issuer: PathCertificate): boolean {
   const { scheme, hash, saltLength } = signatureAlgorithm;
   try {
+    const { signed, signature } = structure;
     const key = keyOf(issuer);
-    if (isMisjudged(issuer, hash)) return verifyP521(structure.signed, structure.signature, pointOf(issuer), hash!);
     const pss = { key, padding: constants.RSA_PKCS1_PSS_PADDING, ...(saltLength !== undefined && { saltLength }) };
-    return verify(hash ?? null, structure.signed, scheme === "rsa-pss" ? pss : key, structure.signature);
+    if (verify(hash ?? null, signed, scheme === "rsa-pss" ? pss : key, signature)) return true;
+    return isMisjudged(issuer, hash) && verifyP521(signed, signature, pointOf(issuer), hash!);
   } catch {
     return false;
   }

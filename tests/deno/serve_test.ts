@@ -163,6 +163,6 @@ test(
 test("serve() refuses options that the state decides", ON_DENO, async () => {
   for (const name of ["cert", "key", "path"]) {
     const start = async () => serve(await newState(), { ...LOOPBACK, [name]: "" }, () => new Response());
-    await assertRejects(start, TypeError, `'${name}' is not an option`);
+    await assertRejects(start, TypeError, `Unknown option '${name}' of serve`);
   }
 });
