@@ -1,11 +1,11 @@
 // Measures everything beside its peers, in turns within one run, and writes bench/results: deno task bench
-//   --only NAME      just this part: accept, native, rotation, swap, loading, roots or reload; may be repeated
+//   --only NAME      just this part: accept, native, rotation, swap, loading, roots, reload or fleet; may be repeated
 //   --rounds N       how often everything is measured in turn (5)
 //   --seconds N      how long each load lasts (1)
 //   --quick          one short round, to see that it works
 //   --variant NAME   a server beside the usual ones, see native_servers.ts; may be repeated
 //   --out FOLDER     where to write; without it, a run that is not a whole one is printed and not written
-// Needs wrk; nginx, HAProxy, hitch, Caddy and Go take part if they are installed.
+// Needs wrk; nginx, HAProxy, hitch, Caddy, Go, etcd, Redis and NATS take part if they are installed.
 import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { measureAcceptPath } from "./accept.ts";
+import { measureFleet } from "./fleet.ts";
 import { measureLoading } from "./loading.ts";
 import { measureNativeServers } from "./native_servers.ts";
 import { measureReload } from "./reload.ts";
@@ -32,6 +33,7 @@ const PARTS: Record<string, (bench: Bench) => Promise<Table[]>> = {
   loading: measureLoading,
   roots: measureRoots,
   reload: measureReload,
+  fleet: measureFleet,
 };
 const RESULTS = fileURLToPath(new URL("results/", import.meta.url));
 
@@ -91,7 +93,7 @@ async function save(folder: string, tables: readonly Table[]): Promise<void> {
   await writeFile(join(folder, "README.md"), toReport(tables));
   for (const table of tables) {
     const chart = chartOf(table);
-    if (chart) await writeFile(join(folder, chart), toSvg(table));
+    if (chart) await writeFile(join(folder, chart), table.picture ?? toSvg(table));
   }
 }
 

@@ -50,6 +50,9 @@ const PEERS: Record<string, readonly string[]> = {
   Caddy: ["caddy", "version"],
   Go: ["go", "version"],
   wrk: ["wrk", "-v"],
+  etcd: ["etcd", "--version"],
+  Redis: ["redis-server", "--version"],
+  NATS: ["nats-server", "--version"],
 };
 const GO_SOURCE = fileURLToPath(new URL("go_peer.go", import.meta.url));
 const run = promisify(execFile);

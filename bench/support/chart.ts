@@ -40,10 +40,10 @@ export function toSvg({ title, columns, rows }: Table): string {
     `<style>${STYLE}\n</style>\n<rect class="page" width="100%" height="100%"/>\n${parts.join("\n")}\n</svg>\n`;
 }
 
-function text(x: number, y: number, content: string, kind = "", anchor = "start"): string {
+export function text(x: number, y: number, content: string, kind = "", anchor = "start"): string {
   return `<text class="${kind}" x="${x.toFixed(1)}" y="${y}" text-anchor="${anchor}">${escape(content)}</text>`;
 }
 
-function escape(text: string): string {
+export function escape(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }

@@ -27,15 +27,17 @@ export interface Table {
   readonly rows: readonly Row[];
   /** What would have taken part. */
   readonly absent: readonly string[];
+  /** An SVG in place of the bars. */
+  readonly picture?: string;
 }
 
 /** Fills a table while the rounds go on. */
 export class TableBuilder {
-  readonly #table: Omit<Table, "rows" | "absent">;
+  readonly #table: Omit<Table, "rows" | "absent" | "picture">;
   readonly #rows = new Map<string, Row & { readonly cells: number[][] }>();
   readonly absent: string[] = [];
 
-  constructor(table: Omit<Table, "rows" | "absent">) {
+  constructor(table: Omit<Table, "rows" | "absent" | "picture">) {
     this.#table = table;
   }
 
@@ -78,8 +80,9 @@ export function ratio(cell: readonly number[], base: readonly number[]): number 
 }
 
 /** The file of its chart, if it has one. */
-export function chartOf({ title, columns }: Table): string | undefined {
-  return columns.some(({ isCharted }) => isCharted) ? `${title.toLowerCase().replace(/\W+/g, "-")}.svg` : undefined;
+export function chartOf({ title, columns, picture }: Table): string | undefined {
+  const hasChart = picture !== undefined || columns.some(({ isCharted }) => isCharted);
+  return hasChart ? `${title.toLowerCase().replace(/\W+/g, "-")}.svg` : undefined;
 }
 
 export function toMarkdown(table: Table): string {
