@@ -53,4 +53,4 @@ export {
   type ReloadFailure,
   type WatchStatus,
 } from "./reload/status.ts";
-export { type CertificateRole } from "./reload/used_certificates.ts";
+export { type CertificateRole, type UsedCertificate, type UsedRevocationList } from "./reload/used_certificates.ts";

@@ -1,7 +1,7 @@
 import { keyTypeOf } from "../config/key_choice.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 
-/** What came and what went. */
+/** What was added and what was removed. */
 export interface Change {
   /** What the previous configuration did not have. */
   readonly added: readonly string[];
@@ -22,6 +22,8 @@ export interface SwapChanges {
   readonly issuers?: Change;
   /** The authorities of clients, as subject and fingerprint. */
   readonly authorities?: Change;
+  /** The revocation lists of clients, as issuer and number, or fingerprint where a list has no number. */
+  readonly revocationLists?: Change;
 }
 
 const FACTS: { readonly [Name in keyof SwapChanges]-?: (config: TlsConfig) => string[] } = {
@@ -30,6 +32,8 @@ const FACTS: { readonly [Name in keyof SwapChanges]-?: (config: TlsConfig) => st
   issuers: ({ certifiedKeys }) => certifiedKeys.map(({ leaf }) => leaf.issuer),
   authorities: ({ clientAuth }) =>
     clientAuth?.ca.map(({ subject, fingerprint256 }) => `${subject} ${fingerprint256}`) ?? [],
+  revocationLists: ({ clientAuth }) =>
+    clientAuth?.crl.map(({ issuer, crlNumber, fingerprint256 }) => `${issuer} ${crlNumber ?? fingerprint256}`) ?? [],
 };
 
 /**

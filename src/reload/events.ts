@@ -16,7 +16,10 @@ export interface ReloaderEventMap {
   readonly partial: CustomEvent<PartialFailure>;
   /** A certificate was loaded that is not valid yet. Dispatched once for each certificate in a row. */
   readonly pending: CustomEvent<Extract<ReloadResult, { outcome: "pending" }>>;
-  /** A certificate in use expires soon, or has expired. Dispatched once for each certificate and level. */
+  /**
+   * A certificate in use expires soon or has expired, or a revocation list becomes stale. Dispatched once for each of
+   * them and each level.
+   */
   readonly expiring: CustomEvent<ExpiryNotice>;
   /** A followed stream has ended or failed. */
   readonly disconnect: CustomEvent<Disconnect>;
@@ -40,10 +43,10 @@ export interface Disconnect {
 export type EventDetails = { readonly [Type in keyof ReloaderEventMap]: ReloaderEventMap[Type]["detail"] };
 
 /** The details of an `expiring` event. */
-export interface ExpiryNotice extends ExpiryAlarm {
-  /** The certificate, its expiry, and the last changes of its source. */
+export type ExpiryNotice = ExpiryAlarm & {
+  /** What ends and when, what has not come, and the last changes of its source. */
   readonly message: string;
-}
+};
 
 /** A listener for any event of an `EventTarget`. Declared here, so that no DOM types are needed. */
 export type ReloaderListener = ((event: Event) => unknown) | { handleEvent(event: Event): unknown };

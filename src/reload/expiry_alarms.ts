@@ -1,12 +1,16 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsConfig } from "../config/tls_config.ts";
-import type { Certificate } from "../x509/certificate.ts";
-import { type CertificateRole, type UsedCertificate, usedCertificates } from "./used_certificates.ts";
+import {
+  type UsedCertificate,
+  usedCertificates,
+  type UsedRevocationList,
+  usedRevocationLists,
+} from "./used_certificates.ts";
 
 /** The levels at which alarms are raised. Each value is one level. */
 export interface ExpiryLevels {
   /**
-   * Remaining shares of the life of a certificate. 0 is the expiry.
+   * Remaining shares of the life of a certificate or revocation list. 0 is the expiry.
    *
    * @default {[1 / 5, 1 / 10, 0]}
    */
@@ -19,39 +23,42 @@ export interface ExpiryLevels {
   readonly remainingMs?: readonly number[] | undefined;
 }
 
-/** A certificate in use that expires soon, or has expired. */
-export interface ExpiryAlarm {
-  /** The use of the certificate. */
-  readonly role: CertificateRole;
-  /** The certificate. */
-  readonly certificate: Certificate;
+/** A certificate in use that expires soon or has expired, or a revocation list that becomes stale or is stale. */
+export type ExpiryAlarm = (UsedCertificate | UsedRevocationList) & {
   /** The number of levels that have been reached, at least 1. */
   readonly level: number;
-  /** The remaining validity; negative once the certificate has expired. */
+  /** The remaining validity; negative once it has ended. */
   readonly remainingMs: number;
+};
+
+/** Something in use whose validity ends. */
+interface Expiring {
+  readonly subject: UsedCertificate | UsedRevocationList;
+  readonly fingerprint256: string;
+  readonly beginMs: number;
+  readonly endMs: number;
 }
 
 /**
  * The interval at which the clock is read, because timers stop while a machine sleeps and ignore changes of the clock.
  */
 const LOOK_EVERY_MS = 60_000;
-/** The maximum number of certificates that are kept, including those that are no longer used. */
+/** The maximum number of certificates and lists that are kept, including those that are no longer used. */
 const MAX_REMEMBERED = 1_000;
 
 /**
- * Raises an alarm when a certificate in use reaches a level.
+ * Raises an alarm when a certificate or revocation list in use reaches a level.
  *
- * Invariant: each certificate raises one alarm for each level, also if it is replaced and used again later. Several
- * levels that pass at once, for example while the machine sleeps, raise one alarm. If the clock is set back, levels are
- * reset.
+ * Invariant: each of them raises one alarm for each level, also if it is replaced and used again later. Several levels
+ * that pass at once, for example while the machine sleeps, raise one alarm. If the clock is set back, levels are reset.
  */
 export class ExpiryAlarms {
   readonly #shares: readonly number[];
   readonly #times: readonly number[];
   readonly #raise: (alarm: ExpiryAlarm) => void;
-  /** The level that each certificate has reached, by its fingerprint, for those that have reached one. */
+  /** The level that each one has reached, by its fingerprint, for those that have reached one. */
   readonly #reached = new Map<string, number>();
-  #used: readonly UsedCertificate[] = [];
+  #used: readonly Expiring[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   /**
@@ -68,23 +75,22 @@ export class ExpiryAlarms {
     this.#raise = raise;
   }
 
-  /** Watches the certificates of this configuration, in place of the previous one. */
+  /** Watches the certificates and lists of this configuration, in place of the previous one. */
   watch(config: TlsConfig): void {
-    this.#used = usedCertificates(config);
+    this.#used = expiringOf(config);
     clearTimeout(this.#timer);
     // Deferred, so that the caller can add listeners to a new reloader first.
     this.#timer = setTimeout(() => this.#lookAgain(), 0).unref();
   }
 
-  /** Compares the clock with the certificates, and raises the alarms that are due. */
+  /** Compares the clock with the certificates and lists, and raises the alarms that are due. */
   look(): void {
-    for (const { role, certificate } of this.#used) {
-      const end = certificate.notAfter.getTime();
-      const remainingMs = end - Date.now();
-      const level = this.#levelAt(remainingMs, end - certificate.notBefore.getTime());
-      const before = this.#reached.get(certificate.fingerprint256) ?? 0;
-      this.#remember(certificate.fingerprint256, level);
-      if (level > before) this.#raise({ role, certificate, level, remainingMs });
+    for (const { subject, fingerprint256, beginMs, endMs } of this.#used) {
+      const remainingMs = endMs - Date.now();
+      const level = this.#levelAt(remainingMs, endMs - beginMs);
+      const before = this.#reached.get(fingerprint256) ?? 0;
+      this.#remember(fingerprint256, level);
+      if (level > before) this.#raise({ ...subject, level, remainingMs });
     }
   }
 
@@ -109,4 +115,17 @@ export class ExpiryAlarms {
     const [oldest] = this.#reached.keys();
     if (this.#reached.size > MAX_REMEMBERED && oldest !== undefined) this.#reached.delete(oldest);
   }
+}
+
+/** A list without a nextUpdate never becomes stale. */
+function expiringOf(config: TlsConfig): Expiring[] {
+  const certificates = usedCertificates(config).map((subject) => {
+    const { fingerprint256, notBefore, notAfter } = subject.certificate;
+    return { subject, fingerprint256, beginMs: notBefore.getTime(), endMs: notAfter.getTime() };
+  });
+  const lists = usedRevocationLists(config).flatMap((subject) => {
+    const { fingerprint256, thisUpdate, nextUpdate } = subject.revocationList;
+    return nextUpdate ? [{ subject, fingerprint256, beginMs: thisUpdate.getTime(), endMs: nextUpdate.getTime() }] : [];
+  });
+  return [...certificates, ...lists];
 }

@@ -1,4 +1,5 @@
 import { durationText } from "../durations.ts";
+import type { Certificate } from "../x509/certificate.ts";
 import type { ExpiryAlarm } from "./expiry_alarms.ts";
 import type { WatchStatus } from "./status.ts";
 
@@ -6,31 +7,57 @@ import type { WatchStatus } from "./status.ts";
 const RENEWAL_SHARE = 2 / 3;
 
 /**
- * Writes the text of an alarm: the certificate, its expiry, the missing renewal, and the last changes of its source.
+ * Writes the text of an alarm: what ends and when, what has not come, and the last changes of its source.
  *
  * @param alarm The alarm.
  * @param watches The watched files.
  * @param lastSwap The time of the last swap.
  */
 export function expiryMessage(alarm: ExpiryAlarm, watches: readonly WatchStatus[], lastSwap: Date | undefined): string {
-  const { role, certificate, remainingMs } = alarm;
+  const source = [...watches.map(changes), lastSwap && `the last swap was at ${lastSwap.toISOString()}`];
+  return [textOf(alarm), ...source.filter((each) => each !== undefined)].join("; ");
+}
+
+function textOf(alarm: ExpiryAlarm): string {
+  const { remainingMs } = alarm;
+  if (alarm.role === "revocation list") {
+    const { issuer, nextUpdate } = alarm.revocationList;
+    const time = remainingMs <= 0
+      ? `became stale ${durationText(-remainingMs)} ago`
+      : `becomes stale in ${durationText(remainingMs)}`;
+    return `The revocation list of "${issuer}" ${time}, at ${nextUpdate!.toISOString()}: no newer one has come; from ` +
+      "then on its clients are refused, unless 'staleCrl' accepts them, and Bun.serve refuses every client";
+  }
+  const { role, certificate } = alarm;
+  const { subject, notAfter } = certificate;
   const verb = remainingMs <= 0
     ? `expired ${durationText(-remainingMs)} ago`
     : `expires in ${durationText(remainingMs)}`;
-  const time = `${verb}, at ${certificate.notAfter.toISOString()}`;
-  if (role === "client authority") {
-    return `The client authority "${certificate.subject}" ${time}: clients whose certificates it issued are refused ` +
-      "from then on; add the authority that follows it to the client CA file";
+  const time = `${verb}, at ${notAfter.toISOString()}`;
+  switch (role) {
+    case "server":
+      return `The certificate for ${namesOf(certificate)} ${time}: its renewal was due at ${
+        dueOf(certificate)
+      } and has ` +
+        "not come";
+    case "intermediate":
+      return `The intermediate certificate "${subject}" ${time}: no chain with another one has come`;
+    case "client authority":
+      return `The client authority "${subject}" ${time}: clients whose certificates it issued are refused from then on; ` +
+        "add the authority that follows it to the client CA file";
+    case "client intermediate":
+      return `The intermediate certificate "${subject}" ${time}: clients whose certificates it issued are refused from ` +
+        "then on; add the one that follows it to 'clientAuth.intermediates'";
   }
-  const source = [...watches.map(changes), lastSwap && `the last swap was at ${lastSwap.toISOString()}`];
-  const lastChanges = source.filter((each) => each !== undefined).map((each) => `; ${each}`).join("");
-  if (role === "intermediate") {
-    return `The intermediate certificate "${certificate.subject}" ${time}: no chain with another one has come${lastChanges}`;
-  }
-  const names = [...certificate.dnsNames, ...certificate.ipAddresses].join(", ") || certificate.subject;
-  const [begin, end] = [certificate.notBefore.getTime(), certificate.notAfter.getTime()];
-  const due = new Date(begin + (end - begin) * RENEWAL_SHARE).toISOString();
-  return `The certificate for ${names} ${time}: its renewal was due at ${due} and has not come${lastChanges}`;
+}
+
+function namesOf({ dnsNames, ipAddresses, subject }: Certificate): string {
+  return [...dnsNames, ...ipAddresses].join(", ") || subject;
+}
+
+function dueOf({ notBefore, notAfter }: Certificate): string {
+  const [begin, end] = [notBefore.getTime(), notAfter.getTime()];
+  return new Date(begin + (end - begin) * RENEWAL_SHARE).toISOString();
 }
 
 function changes({ paths, changedAt }: WatchStatus): string {

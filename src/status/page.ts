@@ -1,5 +1,7 @@
 import { durationText } from "../durations.ts";
+import type { AuthorityStatus } from "../accept/authority_use.ts";
 import type { CertificateStatus, FollowStatus, ReloaderStatus, WatchStatus } from "../reload/status.ts";
+import type { CrlFacts } from "../x509/crl_facts.ts";
 
 /** Text that is safe in HTML. */
 class Html {
@@ -31,7 +33,7 @@ small { opacity: .75 }
 .life { height: .5rem; margin: .25rem 0 1rem; border-radius: .25rem; overflow: hidden; background: #8883 }
 .life i { display: block; height: 100%; background: currentColor }
 `;
-/** A certificate is late when a fifth of its life remains, at the first alarm. */
+/** A certificate or list is late when a fifth of its life remains, at the first alarm. */
 const LATE_SHARE = 0.8;
 
 /** The status as one HTML page, without scripts and without anything from elsewhere. */
@@ -43,7 +45,8 @@ export function statusPage(status: ReloaderStatus): string {
 <h1>${title}</h1>
 <p>${summaryOf(status)}</p>
 <h2>Certificates</h2>
-${status.certificates.map(lifeOf)}<h2>Reloads</h2>
+${status.certificates.map(lifeOfCertificate)}${status.revocationLists.map(lifeOfList)}${clientsOf(status)}\
+<h2>Reloads</h2>
 ${reloadsOf(status)}<h2>Sources</h2>
 ${status.watches.map(watchOf)}${status.streams.map(streamOf)}</body></html>
 `;
@@ -58,23 +61,60 @@ function summaryOf({ notAfter, secondsLeft, inSync, generation, watches, streams
   return markup`<span class="good">Serving generation ${generation}</span>, expires ${sinceNow(notAfter)}${warning}`;
 }
 
-/** A bar for the life of a certificate, filled up to now. */
-function lifeOf({ role, subject, names, serialNumber, notBefore, notAfter }: CertificateStatus): Html {
-  const lived = (Date.now() - notBefore.getTime()) / (notAfter.getTime() - notBefore.getTime());
-  const percent = Math.round(100 * Math.min(Math.max(lived, 0), 1));
+function lifeOfCertificate({ role, subject, names, serialNumber, notBefore, notAfter }: CertificateStatus): Html {
   const name = role === "server" && names.length > 0 ? names.join(", ") : subject;
-  const [phase, state] = phaseOf(lived, notBefore, notAfter);
-  return markup`<p><b>${role}</b> ${name} <span class="${phase}">${state}</span><br>
-<small>${textOfTime(notBefore)} to ${textOfTime(notAfter)}, serial number <code>${serialNumber}</code></small></p>
-<div class="life ${phase}" title="${percent} %"><i style="width:${percent}%"></i></div>
+  const detail = markup`serial number <code>${serialNumber}</code>`;
+  return lifeOf({ role, name, detail, begin: notBefore, end: notAfter, verbs: ["expires", "expired"] });
+}
+
+function lifeOfList({ issuer, crlNumber, size, thisUpdate, nextUpdate, fingerprint256 }: CrlFacts): Html {
+  const detail = markup`<code>${crlNumber ?? fingerprint256}</code>, ${size} revoked`;
+  const life = { role: "revocation list", name: issuer, detail, begin: thisUpdate };
+  if (nextUpdate) return lifeOf({ ...life, end: nextUpdate, verbs: ["becomes stale", "became stale"] });
+  return markup`<p><b>revocation list</b> ${issuer}<br><small>from ${textOfTime(thisUpdate)}, ${detail}</small></p>
 `;
 }
 
-/** The colour of a certificate, and the words that say the same. */
-function phaseOf(lived: number, notBefore: Date, notAfter: Date): readonly [phase: string, state: string] {
-  if (lived >= 1) return ["bad", `expired ${sinceNow(notAfter)}`];
-  if (lived < 0) return ["late", `valid ${sinceNow(notBefore)}`];
-  return [lived >= LATE_SHARE ? "late" : "good", `expires ${sinceNow(notAfter)}`];
+/** The validity of a certificate or a revocation list. */
+interface Life {
+  readonly role: string;
+  readonly name: string;
+  readonly detail: Html;
+  readonly begin: Date;
+  readonly end: Date;
+  readonly verbs: readonly [present: string, past: string];
+}
+
+/** A bar for a validity, filled up to now. */
+function lifeOf({ role, name, detail, begin, end, verbs: [present, past] }: Life): Html {
+  const lived = (Date.now() - begin.getTime()) / (end.getTime() - begin.getTime());
+  const percent = Math.round(100 * Math.min(Math.max(lived, 0), 1));
+  const state = lived >= 1 ? `${past} ${sinceNow(end)}` : `${present} ${sinceNow(end)}`;
+  const words = lived < 0 ? `valid ${sinceNow(begin)}` : state;
+  const colour = colourOf(lived);
+  return markup`<p><b>${role}</b> ${name} <span class="${colour}">${words}</span><br>
+<small>${textOfTime(begin)} to ${textOfTime(end)}, ${detail}</small></p>
+<div class="life ${colour}" title="${percent} %"><i style="width:${percent}%"></i></div>
+`;
+}
+
+function colourOf(lived: number): string {
+  if (lived >= 1) return "bad";
+  return lived < 0 || lived >= LATE_SHARE ? "late" : "good";
+}
+
+function clientsOf({ authorities }: ReloaderStatus): Html {
+  return authorities.length === 0 ? markup`` : markup`<h2>Clients</h2>
+${authorities.map(authorityOf)}`;
+}
+
+function authorityOf({ subject, isCurrent, liveConnections, totalConnections, lastUsed }: AuthorityStatus): Html {
+  const trust = isCurrent ? markup`trusted` : markup`<span class="late">no longer trusted</span>`;
+  return table([
+    ["Authority", markup`${subject}, ${trust}`],
+    ["Connections", `${liveConnections} open, ${totalConnections} in all`],
+    ["Last used", lastUsed ?? "never since the start"],
+  ]);
 }
 
 function reloadsOf({ lastError, pending, reloads, partialFailures, ...status }: ReloaderStatus): Html {

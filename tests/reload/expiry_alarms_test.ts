@@ -4,6 +4,7 @@ import type { TlsConfig } from "../../mod.ts";
 import { type ExpiryAlarm, ExpiryAlarms, type ExpiryLevels } from "../../src/reload/expiry_alarms.ts";
 import { expiryMessage } from "../../src/reload/expiry_message.ts";
 import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
+import { makeCrl } from "../support/crls.ts";
 import { configOf } from "../support/peers.ts";
 import { until } from "../support/tcp.ts";
 
@@ -76,7 +77,9 @@ test("ExpiryAlarms raises alarms by itself, of the last configuration only", asy
   assertEquals(raised, []);
   await until(() => raised.length > 0);
   alarms.close();
-  assertEquals(raised.map(({ certificate }) => certificate.fingerprint256), [second.leaf.fingerprint256]);
+  const [alarm, ...others] = raised;
+  assert(alarm?.role === "server" && others.length === 0);
+  assertEquals(alarm.certificate.fingerprint256, second.leaf.fingerprint256);
 });
 
 test("ExpiryAlarms takes shares and times as levels, and refuses others", () =>
@@ -124,6 +127,47 @@ test("ExpiryAlarms watches intermediates and client authorities, and raises each
     ...["client authority 1", "client authority 2", "client authority 3"],
     ...["intermediate 1", "intermediate 2", "intermediate 3"],
     "server 3", // the first certificate, which had expired by the rollback
+  ]);
+});
+
+test("ExpiryAlarms watches revocation lists and the intermediates of clients", async () => {
+  const authority = await issueCa("Clients", from(0, 1_000 * DAY_MS));
+  const intermediate = await issueCa("Issuer", { issuer: authority, ...from(0, 10 * DAY_MS) });
+  const listFrom = (day: number) => {
+    return makeCrl(authority, {
+      thisUpdate: new Date(START + day * DAY_MS),
+      nextUpdate: new Date(START + (day + 10) * DAY_MS),
+    });
+  };
+  const server = await issueServer("server", from(0, 1_000 * DAY_MS));
+  const trust = { mode: "required", ca: authority.cert } as const;
+  const configs = [
+    configOf(server, { clientAuth: { ...trust, crl: listFrom(0) } }),
+    configOf(server, { clientAuth: { ...trust, crl: listFrom(7), intermediates: intermediate.cert } }),
+  ];
+  const shown = withClock((setClock) => {
+    const { alarms, raised } = alarmsOf();
+    const messages: string[] = [];
+    for (const [day, config] of [[0, 0], [7, 0], [8, 0], [8, 1], [9, 1], [14, 1], [17.5, 1]] as const) {
+      setClock(day * DAY_MS);
+      alarms.watch(configs[config]!);
+      alarms.look();
+      messages.push(...raised.splice(0).map((alarm) => `${alarm.level} ${expiryMessage(alarm, [], undefined)}`));
+    }
+    alarms.close();
+    return messages;
+  });
+  const at = (day: number) => new Date(START + day * DAY_MS).toISOString();
+  const refused =
+    "from then on its clients are refused, unless 'staleCrl' accepts them, and Bun.serve refuses every client";
+  const successor = "clients whose certificates it issued are refused from then on; add the one that follows it to " +
+    "'clientAuth.intermediates'";
+  assertEquals(shown, [
+    `1 The revocation list of "CN=Clients" becomes stale in 2 days, at ${at(10)}: no newer one has come; ${refused}`,
+    `1 The intermediate certificate "CN=Issuer" expires in 2 days, at ${at(10)}: ${successor}`,
+    `2 The intermediate certificate "CN=Issuer" expires in 1 day, at ${at(10)}: ${successor}`,
+    `3 The intermediate certificate "CN=Issuer" expired 4 days ago, at ${at(10)}: ${successor}`,
+    `3 The revocation list of "CN=Clients" became stale 12 hours ago, at ${at(17)}: no newer one has come; ${refused}`,
   ]);
 });
 
@@ -196,7 +240,7 @@ test("expiryMessage() says what expires when, what did not come, and where it wa
     `The intermediate certificate "CN=Intermediate" expires in 17 days, at ${end}: no chain with another one has come; ` +
     source,
     `The client authority "CN=Root" expires in 17 days, at ${end}: clients whose certificates it issued are refused ` +
-    "from then on; add the authority that follows it to the client CA file",
+    `from then on; add the authority that follows it to the client CA file; ${source}`,
   ]);
   assert(messages[3]!.startsWith(`The certificate for localhost, 127.0.0.1 expired 1 day ago, at ${end}: `));
 });

@@ -30,14 +30,17 @@ test("reloadTls() swaps when a revocation list changes, and tells of lists and a
   const echo = await echoServer(tls.state);
   const client = await dial(echo.port, lasting);
   assert((await visit(echo.port, revoked)).greeting);
+  const [before] = tls.status().revocationLists;
   const swapped = once(tls.reloader, "swap");
   await writeFile(path("crl"), makeCrl(authority, { revoked: [revoked] }));
-  await swapped;
+  const [{ detail: { changes } }] = await swapped;
   assertEquals((await visit(echo.port, revoked)).greeting, undefined);
 
   await until(() => tls.status().authorities[0]!.liveConnections === 1);
   const { revocationLists: [list], authorities } = tls.status();
   assertEquals([list!.issuer, list!.size, authorities[0]!.totalConnections], ["CN=authority", 1, 2]);
+  const nameOf = ({ issuer, crlNumber, fingerprint256 } = list!) => `${issuer} ${crlNumber ?? fingerprint256}`;
+  assertEquals(changes, { revocationLists: { added: [nameOf(list)], removed: [nameOf(before)] } });
   const metrics = tls.reloader.metrics();
   const authorityLabels = `{subject="CN=authority",fingerprint256="${authority.fingerprint256}"}`;
   for (

@@ -7,6 +7,7 @@ import { type TlsConfig, TlsState } from "../../mod.ts";
 import { Reloader } from "../../src/reload.ts";
 import { statusHandler } from "../../src/status.ts";
 import { issueCa, issueServer } from "../support/certificates.ts";
+import { makeCrl } from "../support/crls.ts";
 import { withFiles } from "../support/files.ts";
 import { configOf } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
@@ -127,6 +128,21 @@ test("statusHandler() says in words what the colours of the page say", async () 
     assert(html.includes(`<div class="life ${colour}"`), html);
     await reloader.close();
   }
+});
+
+test("statusHandler() shows revocation lists and who uses which client authority", async () => {
+  const crl = makeCrl(authority, { revoked: [first!], thisUpdate: at(-9), nextUpdate: at(1.5) });
+  const trusting = (ca: string) => configOf(first!, { clientAuth: { mode: "required", ca, crl } });
+  const { state, reloader, get } = reloaderOf(trusting(authority.cert + intermediate.cert));
+  state.swap(trusting(authority.cert));
+  const html = await get("/", BROWSER).text();
+  const [list] = reloader.status().revocationLists;
+  assert(html.includes('<b>revocation list</b> CN=clients <span class="late">becomes stale in 1 hour</span>'), html);
+  assert(html.includes(`<code>${list!.crlNumber ?? list!.fingerprint256}</code>, 1 revoked</small>`), html);
+  assert(html.includes("CN=clients, trusted<"), html);
+  assert(html.includes('CN=intermediate, <span class="late">no longer trusted</span>'), html);
+  assert(html.includes("0 open, 0 in all"), html);
+  await reloader.close();
 });
 
 test("statusHandler() warns on the page when a source is disconnected or degraded", async () => {

@@ -5,6 +5,7 @@ import test from "node:test";
 import { TlsState } from "../../mod.ts";
 import { Reloader } from "../../src/reload.ts";
 import { issueCa, issueServer } from "../support/certificates.ts";
+import { makeCrl } from "../support/crls.ts";
 import { withFiles } from "../support/files.ts";
 import { configOf } from "../support/peers.ts";
 import { nextEvent } from "../reload/rotating_files.ts";
@@ -25,7 +26,7 @@ const expressions = panels.flatMap(({ targets }) => targets.map(({ expr }) => ex
 
 /** The names and labels of every metric that a reloader can have. */
 async function allMetrics(): Promise<string> {
-  const config = configOf(first, { clientAuth: { mode: "required", ca: authority.cert } });
+  const config = configOf(first, { clientAuth: { mode: "required", ca: authority.cert, crl: makeCrl(authority) } });
   const reloader = new Reloader(new TlsState(config), () => Promise.resolve(config));
   reloader.addEventListener("expiring", (event) => event.preventDefault());
   await reloader.reload();
@@ -87,6 +88,7 @@ const CASES: readonly (readonly [alert: string, series: Readonly<Record<string, 
     certificate_not_after_timestamp_seconds: 9 * DAY_S,
   }],
   ["TlsAuthorityExpiring", { 'used_certificate_not_after_timestamp_seconds{role="client authority"}': 10 * DAY_S }],
+  ["TlsRevocationListStale", { crl_next_update_timestamp_seconds: 5_000 }],
   ["TlsReloadFails", { last_reload_successful: 0 }],
   ["TlsReloadPartlyFails", { partial_failures: 1 }],
   ["TlsReloadOutOfSync", { in_sync: 0 }],
@@ -105,6 +107,7 @@ const HEALTHY: Readonly<Record<string, number>> = {
   certificate_not_after_timestamp_seconds: 30 * DAY_S,
   'used_certificate_not_after_timestamp_seconds{role="server"}': 10 * DAY_S,
   'used_certificate_not_after_timestamp_seconds{role="intermediate"}': 100 * DAY_S,
+  crl_next_update_timestamp_seconds: 2 * DAY_S,
   last_reload_successful: 1,
   partial_failures: 0,
   in_sync: 1,
