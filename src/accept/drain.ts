@@ -2,6 +2,7 @@ import { clearTimeout, setImmediate, setTimeout } from "node:timers";
 import { MAX_MS } from "../durations.ts";
 import { guarded } from "../warnings.ts";
 import type { DrainLimits } from "./drain_options.ts";
+import type { DrainTally, EndOfConnection } from "./drain_tally.ts";
 
 /** A connection that can be ended. */
 export interface Drainable {
@@ -19,14 +20,15 @@ const SLICE_MS = 2;
  *
  * @param things They may change meanwhile.
  * @param call Called with each.
+ * @param onEnd Called after the last one.
  */
-export function inSlices<T>(things: Iterable<T>, call: (thing: T) => void): void {
+export function inSlices<T>(things: Iterable<T>, call: (thing: T) => void, onEnd = () => {}): void {
   const iterator = things[Symbol.iterator]();
   const advance = () => {
     const until = performance.now() + SLICE_MS;
     do {
       const { value, done } = iterator.next();
-      if (done) return;
+      if (done) return onEnd();
       call(value);
     } while (performance.now() < until);
     setImmediate(advance);
@@ -42,16 +44,27 @@ export function inSlices<T>(things: Iterable<T>, call: (thing: T) => void): void
  */
 export class Drain<T extends Drainable> {
   readonly #batches = new Set<Batch<T>>();
+  readonly #tally: DrainTally | undefined;
+
+  /** @param tally Counts the connections. */
+  constructor(tally?: DrainTally) {
+    this.#tally = tally;
+  }
 
   /** Begins to end connections. Those that are ending already are left to it. */
   begin(connections: Iterable<T>, limits: DrainLimits): void {
     const chosen = [...connections].filter((connection) => !this.#isEnding(connection));
-    if (chosen.length > 0) this.#batches.add(new Batch(chosen, limits, (batch) => this.#batches.delete(batch)));
+    if (chosen.length === 0) return;
+    this.#tally?.begin(chosen.length);
+    const onEnd = (batch: Batch<T>) => this.#batches.delete(batch);
+    this.#batches.add(new Batch(chosen, limits, { onLeave: (way) => this.#tally?.end(way), onEnd }));
   }
 
-  /** A connection has ended. */
-  forget(connection: T): void {
-    for (const batch of this.#batches) batch.forget(connection);
+  /** A connection has ended. Returns whether it had begun to end. */
+  forget(connection: T, way: EndOfConnection = "gently"): boolean {
+    const wasEnding = this.#isEnding(connection);
+    for (const batch of this.#batches) batch.remove(connection, way);
+    return wasEnding;
   }
 
   #isEnding(connection: T): boolean {
@@ -71,15 +84,15 @@ class Batch<T extends Drainable> {
   readonly #untouched: Map<T, number>;
   readonly #begin = performance.now();
   readonly #patienceMs: number;
-  readonly #onEnd: (batch: Batch<T>) => void;
+  readonly #events: BatchEvents<T>;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(connections: readonly T[], { gentleMs, forceMs }: DrainLimits, onEnd: (batch: Batch<T>) => void) {
+  constructor(connections: readonly T[], { gentleMs, forceMs }: DrainLimits, events: BatchEvents<T>) {
     const slotMs = gentleMs / connections.length;
     this.#left = new Map(connections.map((connection, index) => [connection, (index + Math.random()) * slotMs]));
     this.#untouched = new Map(this.#left);
     this.#patienceMs = forceMs - gentleMs;
-    this.#onEnd = onEnd;
+    this.#events = events;
     this.#schedule();
   }
 
@@ -87,9 +100,12 @@ class Batch<T extends Drainable> {
     return this.#left.has(connection);
   }
 
-  forget(connection: T): void {
+  /** A connection has ended, or is ended now. */
+  remove(connection: T, way: EndOfConnection): void {
     this.#untouched.delete(connection);
-    if (this.#left.delete(connection) && this.#left.size === 0) this.#end();
+    if (!this.#left.delete(connection)) return;
+    this.#events.onLeave(way);
+    if (this.#left.size === 0) this.#end();
   }
 
   #advance(): void {
@@ -126,14 +142,22 @@ class Batch<T extends Drainable> {
   }
 
   #destroy(connection: T): void {
-    this.forget(connection);
+    this.remove(connection, "forced");
     guarded(() => connection.destroy());
   }
 
   #end(): void {
     clearTimeout(this.#timer);
-    this.#onEnd(this);
+    this.#events.onEnd(this);
   }
+}
+
+/** The callbacks of a {@linkcode Batch}. */
+interface BatchEvents<T extends Drainable> {
+  /** Called with each connection that has left, and how it has ended. */
+  readonly onLeave: (way: EndOfConnection) => void;
+  /** Called when the last one has left. */
+  readonly onEnd: (batch: Batch<T>) => void;
 }
 
 /** A connection, and when it is to end. */

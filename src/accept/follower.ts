@@ -1,4 +1,5 @@
 import type { TlsConfig } from "../config/tls_config.ts";
+import type { Generation } from "./live_connections.ts";
 
 /** A swap, as the listeners of {@linkcode TlsState.subscribe} get it. */
 export interface TlsSwap {
@@ -14,6 +15,8 @@ export interface TlsSwap {
 export interface Follower {
   /** Whether the server asks clients for certificates and does not show them. */
   readonly hidesClients?: boolean;
+  /** The generations that hold connections of the server. */
+  readonly generations?: readonly Generation[];
   /**
    * Called before a swap changes anything. Throws `UNSUPPORTED` if the server cannot serve the next configuration; then
    * `swap()` throws the same error, and nothing has changed.

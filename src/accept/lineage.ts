@@ -22,11 +22,14 @@ export interface LineageOptions extends Partial<LivePolicy> {
  * @returns The lineage.
  */
 export function createLineage(current: () => HandshakeServer, options: LineageOptions = {}): Lineage {
-  const { challenges = new AlpnChallenges(), allowClient, authorityUse, maxContexts } = options;
+  const { challenges = new AlpnChallenges(), allowClient, authorityUse, drainTally, maxContexts } = options;
   const { drain = drainPolicyOf(), endWithClientCertificate = false } = options;
   return {
     verifiedClients: new VerifiedClients(),
-    connections: new LiveConnections({ drain, endWithClientCertificate, allowClient, authorityUse }, current),
+    connections: new LiveConnections(
+      { drain, endWithClientCertificate, allowClient, authorityUse, drainTally },
+      current,
+    ),
     challenges,
     servers: new RecentServers(maxContexts),
     allowClient,

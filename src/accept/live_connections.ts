@@ -7,6 +7,7 @@ import { type AllowClient, allowRefusal, type ClientCertificate, clientOf } from
 import { type ClientVerification, resetConnection } from "./client_verification.ts";
 import { Drain, type Drainable, inSlices } from "./drain.ts";
 import { drainLimits, type DrainPolicy } from "./drain_options.ts";
+import type { DrainTally } from "./drain_tally.ts";
 import { endGently } from "./gentle_end.ts";
 import { takesTrustAway } from "./trust.ts";
 
@@ -18,6 +19,16 @@ export interface Generation {
   readonly connections: number;
 }
 
+/** Adds up the connections of several servers by their generations, oldest first. */
+export function sumByGeneration(lists: readonly (readonly Generation[])[]): Generation[] {
+  const counts = new Map<number, number>();
+  for (const { generation, connections } of lists.flat()) {
+    counts.set(generation, (counts.get(generation) ?? 0) + connections);
+  }
+  return [...counts].map(([generation, connections]) => ({ generation, connections }))
+    .sort((one, other) => one.generation - other.generation);
+}
+
 /** What decides about connections that have been accepted. */
 export interface LivePolicy {
   readonly drain: DrainPolicy;
@@ -25,6 +36,8 @@ export interface LivePolicy {
   readonly allowClient: AllowClient | undefined;
   /** Counts clients by their authorities; `undefined` for an acceptor without a state. */
   readonly authorityUse: AuthorityUse | undefined;
+  /** Counts the connections that drains end; `undefined` for an acceptor without a state. */
+  readonly drainTally: DrainTally | undefined;
 }
 
 /** One configuration, while it is used. */
@@ -49,20 +62,20 @@ export class LiveConnections {
   readonly #policy: LivePolicy;
   readonly #current: () => CurrentConfig;
   readonly #byGeneration = new Map<number, Set<LiveConnection>>();
-  readonly #drain = new Drain<LiveConnection>();
+  readonly #drain: Drain<LiveConnection>;
   #isSwapNoted = false;
 
   constructor(policy: LivePolicy, current: () => CurrentConfig) {
     this.#policy = policy;
     this.#current = current;
+    this.#drain = new Drain(policy.drainTally);
   }
 
   /** The generations that hold connections and the current one, oldest first. */
   get generations(): readonly Generation[] {
     const counts = new Map([[this.#current().generation, 0]]);
     for (const [generation, { size }] of this.#byGeneration) counts.set(generation, size);
-    return [...counts].map(([generation, connections]) => ({ generation, connections }))
-      .sort((one, other) => one.generation - other.generation);
+    return sumByGeneration([[...counts].map(([generation, connections]) => ({ generation, connections }))]);
   }
 
   /** Adds a connection whose client has entered. */
@@ -102,19 +115,21 @@ export class LiveConnections {
       generation < current ? [[...siblings]] : []
     );
     const doubtful = replaced.filter(([first]) => takesTrustAway(first!.used.config, config)).flat();
-    inSlices(doubtful, (connection) => this.#judge(connection));
+    let untrusted = 0;
+    const judge = (connection: LiveConnection) => {
+      const isLive = this.#byGeneration.get(connection.used.generation)?.has(connection);
+      if (!isLive || this.#mayStay(connection)) return;
+      if (!this.#drain.forget(connection, "untrusted")) untrusted++;
+      this.#forget(connection);
+      connection.destroy();
+    };
+    inSlices(doubtful, judge, () => this.#policy.drainTally?.disconnect(untrusted));
     this.#drainAll(replaced.flat());
   }
 
   #drainAll(connections: Iterable<LiveConnection>): void {
     const limits = drainLimits(this.#policy.drain, false);
     if (limits) this.#drain.begin(connections, limits);
-  }
-
-  #judge(connection: LiveConnection): void {
-    if (this.#mayStay(connection)) return;
-    this.#forget(connection);
-    connection.destroy();
   }
 
   #mayStay({ client }: LiveConnection): boolean {

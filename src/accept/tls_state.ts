@@ -5,21 +5,26 @@ import { requireConfig, requireOneKey, type TlsConfig } from "../config/tls_conf
 import { guarded } from "../warnings.ts";
 import { AlpnChallenges } from "./alpn_challenges.ts";
 import { type AuthorityStatus, AuthorityUse, type SwapOptions } from "./authority_use.ts";
+import { DrainTally } from "./drain_tally.ts";
 import type { Follower, TlsSwap } from "./follower.ts";
 import type { Lineage } from "./handshake_server.ts";
 import { createLineage } from "./lineage.ts";
-import type { Generation } from "./live_connections.ts";
+import { type Generation, sumByGeneration } from "./live_connections.ts";
 import { handshakesOf, TlsAcceptor } from "./tls_acceptor.ts";
 import { type StateSettings, stateSettings, type TlsStateOptions } from "./tls_state_options.ts";
 
 /** What a state shares with the servers that follow it. */
 export interface Shared extends StateSettings {
   readonly authorityUse: AuthorityUse;
+  readonly drainTally: DrainTally;
   readonly challenges: AlpnChallenges;
 }
 
 /** What a state shares with the servers that follow it. */
 export let sharedBy: (state: TlsState) => Shared;
+
+/** The generations that hold connections, of `acceptor()` and of all servers that follow a state, oldest first. */
+export let allGenerations: (state: TlsState) => Generation[];
 
 /** Makes a server follow a state, until the returned disposer is disposed of. */
 export let addFollower: (state: TlsState, follower: Follower) => Disposable;
@@ -58,6 +63,9 @@ export class TlsState {
 
   static {
     sharedBy = (state) => state.#shared;
+    allGenerations = (state) => {
+      return sumByGeneration([state.generations, ...[...state.#followers].map(({ generations = [] }) => generations)]);
+    };
     addFollower = (state, follower) => {
       state.#followers.add(follower);
       return { [Symbol.dispose]: () => void state.#followers.delete(follower) };
@@ -83,7 +91,7 @@ export class TlsState {
     const settings = stateSettings(options);
     const authorityUse = new AuthorityUse();
     authorityUse.follow(config);
-    this.#shared = { ...settings, authorityUse, challenges: new AlpnChallenges() };
+    this.#shared = { ...settings, authorityUse, drainTally: new DrainTally(), challenges: new AlpnChallenges() };
     this.#lineage = createLineage(() => handshakesOf(this.#acceptor), this.#shared);
     this.#acceptor = new TlsAcceptor(config, 0, this.#lineage);
   }

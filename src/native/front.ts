@@ -68,7 +68,7 @@ export class Front<Server> {
     this.#state = state;
     this.#driver = driver;
     this.#report = errorReporter(options);
-    this.#running = new RunningGenerations(first, sharedBy(state).drain, () => this.#finish());
+    this.#running = new RunningGenerations(first, sharedBy(state), () => this.#finish());
     this.#tried = first.generation;
   }
 
@@ -99,6 +99,9 @@ export class Front<Server> {
     }
     front.#following = addFollower(state, {
       hidesClients: driver.hidesClients ?? false,
+      get generations() {
+        return front.generations;
+      },
       requireServable: (next) => driver.requireServable?.(next),
       requireAlpnChallenges: () => driver.requireAlpnChallenges?.(),
       follow: () => front.#advance(),

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { Drain, type Drainable } from "../accept/drain.ts";
 import { type DrainLimits, drainLimits, type DrainPolicy } from "../accept/drain_options.ts";
-import type { UsedConfig } from "../accept/live_connections.ts";
+import type { LivePolicy, UsedConfig } from "../accept/live_connections.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { Generation } from "./native_server.ts";
@@ -50,15 +50,20 @@ export class RunningGeneration<Server> implements Generation {
 export class RunningGenerations<Server> {
   readonly #running = new Set<RunningGeneration<Server>>();
   readonly #policy: DrainPolicy;
-  readonly #drain = new Drain<RelayedClient>();
+  readonly #drain: Drain<RelayedClient>;
   readonly #onStopped: () => void;
   #serving: RunningGeneration<Server>;
   #isClosed = false;
 
-  constructor(first: RunningGeneration<Server>, policy: DrainPolicy, onStopped: () => void) {
+  constructor(
+    first: RunningGeneration<Server>,
+    { drain, drainTally }: Pick<LivePolicy, "drain" | "drainTally">,
+    onStopped: () => void,
+  ) {
     this.#serving = first;
     this.#running.add(first);
-    this.#policy = policy;
+    this.#policy = drain;
+    this.#drain = new Drain(drainTally);
     this.#onStopped = onStopped;
   }
 

@@ -1,7 +1,5 @@
 import { durationText } from "../durations.ts";
-import type { AuthorityStatus } from "../accept/authority_use.ts";
 import type { CertificateStatus, FollowStatus, ReloaderStatus, WatchStatus } from "../reload/status.ts";
-import type { CrlFacts } from "../x509/crl_facts.ts";
 
 /** Text that is safe in HTML. */
 class Html {
@@ -12,6 +10,8 @@ class Html {
   }
 }
 
+type AuthorityStatus = ReloaderStatus["authorities"][number];
+type RevocationListStatus = ReloaderStatus["revocationLists"][number];
 type Value = Html | readonly Html[] | string | number | Date | undefined;
 
 const STYLE = `
@@ -67,7 +67,7 @@ function lifeOfCertificate({ role, subject, names, serialNumber, notBefore, notA
   return lifeOf({ role, name, detail, begin: notBefore, end: notAfter, verbs: ["expires", "expired"] });
 }
 
-function lifeOfList({ issuer, crlNumber, size, thisUpdate, nextUpdate, fingerprint256 }: CrlFacts): Html {
+function lifeOfList({ issuer, crlNumber, size, thisUpdate, nextUpdate, fingerprint256 }: RevocationListStatus): Html {
   const detail = markup`<code>${crlNumber ?? fingerprint256}</code>, ${size} revoked`;
   const life = { role: "revocation list", name: issuer, detail, begin: thisUpdate };
   if (nextUpdate) return lifeOf({ ...life, end: nextUpdate, verbs: ["becomes stale", "became stale"] });

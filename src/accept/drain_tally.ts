@@ -1,0 +1,82 @@
+import { guarded } from "../warnings.ts";
+
+/** What drains have done since the state was made. */
+export interface DrainStatus {
+  /** How many connections are being ended now. */
+  readonly ending: number;
+  /** How many have ended by themselves or gently, after a drain had begun to end them. */
+  readonly gently: number;
+  /** How many were ended by force. */
+  readonly forced: number;
+  /** How many were disconnected at a swap, because their client may not enter any more. */
+  readonly untrusted: number;
+}
+
+/** A drain that has started or ended. */
+export interface DrainProgress {
+  /** Untrusted clients are disconnected at once, so that their drain only ends. */
+  readonly phase: "started" | "ended";
+  /** How many connections it ends, or has ended. */
+  readonly connections: number;
+  /** How many of them were ended by force. */
+  readonly forced: number;
+  /** How many of them were disconnected, because their client may not enter any more. */
+  readonly untrusted: number;
+}
+
+/** How a connection has ended. */
+export type EndOfConnection = "gently" | "forced" | "untrusted";
+type Counts = Record<EndOfConnection, number>;
+
+/**
+ * Counts the connections that the drains of a state end, in all servers that know their connections.
+ *
+ * Invariant: a drain starts when a connection begins to end while no other one is ending, and ends with the last one.
+ * Connections that begin to end in between belong to it.
+ */
+export class DrainTally {
+  readonly #listeners = new Set<(progress: DrainProgress) => void>();
+  readonly #total: Counts = { gently: 0, forced: 0, untrusted: 0 };
+  #ending = 0;
+  /** What the drain that goes on has ended. */
+  #ended: Counts = { ...this.#total };
+
+  /** The counts, read now. */
+  get status(): DrainStatus {
+    return { ending: this.#ending, ...this.#total };
+  }
+
+  /** Calls a function when a drain starts or ends. */
+  subscribe(listener: (progress: DrainProgress) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+  }
+
+  /** Connections begin to end. */
+  begin(connections: number): void {
+    const isFirst = this.#ending === 0;
+    this.#ending += connections;
+    if (isFirst) this.#notify({ phase: "started", connections, forced: 0, untrusted: 0 });
+  }
+
+  /** A connection that began to end has ended. */
+  end(way: EndOfConnection): void {
+    this.#total[way]++;
+    this.#ended[way]++;
+    if (--this.#ending > 0) return;
+    const { gently, forced, untrusted } = this.#ended;
+    this.#ended = { gently: 0, forced: 0, untrusted: 0 };
+    this.#notify({ phase: "ended", connections: gently + forced + untrusted, forced, untrusted });
+  }
+
+  /** Connections that had not begun to end were disconnected, because their clients may not enter any more. */
+  disconnect(untrusted: number): void {
+    if (untrusted === 0) return;
+    this.#total.untrusted += untrusted;
+    this.#notify({ phase: "ended", connections: untrusted, forced: 0, untrusted });
+  }
+
+  #notify(progress: DrainProgress): void {
+    for (const listener of [...this.#listeners]) guarded(() => listener(progress));
+  }
+}
