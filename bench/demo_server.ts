@@ -51,7 +51,16 @@ const SERVERS: Record<string, (state: TlsState) => Promise<number>> = {
 
 /** An accept loop, and as much of HTTP as the echo takes. */
 async function acceptAll(conns: AsyncIterable<DenoTlsConn>): Promise<void> {
-  for await (const conn of conns) answerAll(conn).catch(() => conn.close());
+  for await (const conn of conns) answerAll(conn).catch(() => {}).finally(() => closeQuietly(conn));
+}
+
+/** The native connection has closed itself when its `readable` has ended. */
+function closeQuietly(conn: DenoTlsConn): void {
+  try {
+    conn.close();
+  } catch {
+    // It is closed.
+  }
 }
 
 async function answerAll(conn: DenoTlsConn): Promise<void> {
@@ -66,7 +75,6 @@ async function answerAll(conn: DenoTlsConn): Promise<void> {
     await conn.write(encode(`HTTP/1.1 200 OK\r\ncontent-length: ${length}\r\n\r\n${text.slice(head.length, end)}`));
     text = text.slice(end);
   }
-  conn.close();
 }
 
 const [folder = ".", kind = "acceptor"] = process.argv.slice(2);

@@ -7,7 +7,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type Issued, issueServer } from "../../tests/support/certificates.ts";
-import { deno, installOldRuntimes, installRuntimes, type Runtime } from "../../tests/support/runtimes.ts";
+import { deno, installDeno27, installRuntimes, type Runtime } from "../../tests/support/runtimes.ts";
 
 export interface BenchOptions {
   /** How often everything is measured in turn. */
@@ -69,7 +69,7 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
     if (version) peers.set(name, version);
   }
   const { bun, node } = await installRuntimes();
-  const { deno: deno27 } = await installOldRuntimes();
+  const deno27 = await installDeno27();
   const pairs = [await issueServer("first"), await issueServer("second")] as const;
   let folders = 0;
   return {

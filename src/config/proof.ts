@@ -6,6 +6,7 @@ import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { location, TlsReloadError } from "../errors.ts";
 import { hideKey } from "../node_internals.ts";
 import { LongTask } from "../long_task.ts";
+import { requireVersion } from "../unsupported.ts";
 import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
 import { keyTypeOf } from "./key_choice.ts";
 import { isRefusalOfKeyUsage } from "./key_usage.ts";
@@ -13,6 +14,8 @@ import { requireOptionsHonored } from "./option_proof.ts";
 import { serverOptions } from "./server_options.ts";
 import { requireConfig, type TlsConfig } from "./tls_config.ts";
 
+/** The first version whose TLS servers make handshakes with sockets that they are given. */
+const OLDEST = { bun: "1.4.0" };
 /** Far longer than a proof, which takes a few milliseconds. */
 const TIMEOUT_MS = 10_000;
 /** Configurations that have been proved. They never change, so one proof is enough. */
@@ -32,11 +35,12 @@ const SAMPLE = Buffer.from("proof");
  *
  * @param config The configuration to prove.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE`, with the error of the handshake as its cause; `UNSUPPORTED` if the
- * runtime ignores an option of the configuration.
+ * runtime ignores an option of the configuration, or makes no handshake in memory (Bun before 1.4).
  */
 export async function proveTlsConfig(config: TlsConfig): Promise<void> {
   if (proved.has(config)) return;
   requireConfig("prove TLS config", config);
+  requireVersion("prove TLS config", OLDEST, "use new TlsConfig(): serve() proves what it serves");
   try {
     const [first] = config.certifiedKeys as [CertifiedKey];
     await proveByHandshake(config, first);

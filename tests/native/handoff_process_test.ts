@@ -15,7 +15,6 @@ import { type HandoffChildOptions, startHandoffChild } from "../support/handoff_
 import { HttpConnection } from "../support/http.ts";
 import { opened, test } from "../support/closing_tests.ts";
 import { NATIVE_RUNTIMES } from "../support/native_runtimes.ts";
-import { installOldRuntimes } from "../support/runtimes.ts";
 
 const certificates = await Promise.all(["first", "second", "third"].map((name) => issueServer(name)));
 const onDeno = process.versions["deno"] !== undefined;
@@ -291,22 +290,6 @@ if (onDeno) {
       await program.hears(version);
       await until(() => ask(port).then((text) => text === version, () => false), "it serves");
     }
-  });
-}
-
-for (const old of ["bun", "deno"] as const) {
-  test(`handoff: works on an old ${old}`, { skip: onDeno ? false : "is run once, by Deno" }, async () => {
-    const { path } = (await installOldRuntimes())[old];
-    const runArgs = old === "bun" ? [] : ["run", "-A", "--no-check", `--import-map=${IMPORT_MAP}`];
-    const server = await start({}, { path, runArgs });
-    const kept = await HttpConnection.open(server.first.port!);
-    for (let swap = 1; swap <= 5; swap++) {
-      await server.tell("swap");
-      assertEquals(await ask(server.first.port!), `generation ${swap}`);
-    }
-    assertEquals((await kept.ask("/")).text, "generation 0");
-    kept.close();
-    assertEquals(await server.tell("errors"), []);
   });
 }
 

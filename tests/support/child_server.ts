@@ -24,7 +24,7 @@ export interface ChildServer {
  * Starts one.
  *
  * @param runtime What it runs on.
- * @param certificates The first is served until the command `swap`, then the second.
+ * @param certificates The first is served until the command `swap`, then the second, then the first again.
  * @param options How many file descriptors it may have, and by which mechanism it serves.
  */
 export async function startChildServer(

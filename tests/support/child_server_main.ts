@@ -71,7 +71,7 @@ let hasSwapped = false;
 const swap = () => {
   hasSwapped = true;
   try {
-    state.swap(configs[1]!);
+    state.swap(configs[(state.generation + 1) % configs.length]!);
   } catch (error) {
     console.log(`error ${(error as { code?: string }).code}`);
   }

@@ -27,11 +27,12 @@ const PACKAGES = {
   node22: `npm:node-${PLATFORM}@^22.18.0`,
   node: `npm:node-${PLATFORM}@^24.0.0`,
 };
-/** Those that cannot do all, but for which the servers behind a front must hold. */
-const OLD_PACKAGES = {
-  bun: PACKAGES.bun.replace(/@[^@]*$/, "@~1.3.0"),
-  deno: `npm:@deno/${PLATFORM}${process.platform === "linux" ? "-glibc" : ""}@2.7.14`,
-};
+const denoPackage = (version: string) =>
+  `npm:@deno/${PLATFORM}${process.platform === "linux" ? "-glibc" : ""}@${version}`;
+/** The oldest versions whose native servers must follow a state, exactly. */
+const OLD_PACKAGES = { bun: PACKAGES.bun.replace(/@[^@]*$/, "@1.3.0"), deno: denoPackage("2.8.0") };
+/** Its `Deno.serve` has no stall at 1 KiB: benchmarks compare with it. */
+const DENO_27_PACKAGES = { deno: denoPackage("2.7.14") };
 /** The compiler and the published types of what the runtimes above are. */
 const TYPE_PACKAGES = {
   "typescript": "npm:typescript@^5.9.0",
@@ -70,16 +71,22 @@ export async function installRuntimes(): Promise<{ bun: Runtime; node22: Runtime
   };
 }
 
-/** Installs a version of Bun and one of Deno that are older than what is supported in full. */
+/** Installs the oldest versions of Bun and Deno whose native servers must follow a state. */
 export async function installOldRuntimes(): Promise<{ bun: Runtime; deno: Runtime }> {
   const folder = new URL("old/", FOLDER);
   await install(folder, OLD_PACKAGES);
-  const program = (file: string) => fileURLToPath(new URL(`node_modules/${file}`, folder));
-  const [bun, oldDeno] = [program("bun/bin/bun"), program("deno/deno")];
+  const bun = fileURLToPath(new URL("node_modules/bun/bin/bun", folder));
   return {
     bun: { name: `bun ${await version(bun)}`, path: bun, runArgs: [], testArgs: ["test"] },
-    deno: { ...deno, name: `deno ${OLD_PACKAGES.deno.split("@").at(-1)}`, path: oldDeno },
+    deno: await denoIn(folder),
   };
+}
+
+/** Installs Deno 2.7, which is older than what this module supports. */
+export async function installDeno27(): Promise<Runtime> {
+  const folder = new URL("deno27/", FOLDER);
+  await install(folder, DENO_27_PACKAGES);
+  return await denoIn(folder);
 }
 
 /** Installs the TypeScript compiler and the types that Bun and Node publish. */
@@ -102,6 +109,12 @@ async function install(folder: URL, dependencies: Readonly<Record<string, string
       await delay(FIRST_PAUSE_MS * 2 ** (attempt - 1));
     }
   }
+}
+
+async function denoIn(folder: URL): Promise<Runtime> {
+  const path = fileURLToPath(new URL("node_modules/deno/deno", folder));
+  const [, name = ""] = /^(deno [\d.]+)/.exec(await version(path)) ?? [];
+  return { ...deno, name, path };
 }
 
 async function version(path: string): Promise<string> {
