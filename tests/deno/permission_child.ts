@@ -1,14 +1,27 @@
-// Listens with the permissions that it was given and says what came of it. Run by deno_test.ts.
+// Listens with the permissions that it was given, and says by which mechanism, or why not. With a second certificate it
+// also swaps, and says what a client is served then. Run by permissions_test.ts.
+import { connect } from "node:tls";
 import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { servedFingerprint } from "../../src/config/proof.ts";
 import { listenTls, serve } from "../../src/deno.ts";
 
-const { cert, key, kind, port } = JSON.parse(await new Response(Deno.stdin.readable).text());
-const state = new TlsState(new TlsConfig({ cert, key }));
-const options = { hostname: "127.0.0.1", port };
+const { kind, first, second } = JSON.parse(Deno.args[0]!);
+const state = new TlsState(new TlsConfig(first));
+const options = { hostname: "127.0.0.1", port: 0 };
 try {
-  if (kind === "serve") await (await serve(state, options, () => new Response())).shutdown();
-  else (await listenTls(state, options)).close();
-  console.log("listened");
+  const server = await (kind === "serve" ? serve(state, options, () => new Response()) : listenTls(state, options));
+  console.log(server.mechanismReason);
+  if (second) {
+    const accepting = "accept" in server ? server.accept() : undefined;
+    state.swap(new TlsConfig(second));
+    const client = connect({ host: "127.0.0.1", port: server.addr.port, rejectUnauthorized: false });
+    const served = await servedFingerprint(client, 10_000);
+    console.log(served === state.current().leaf.fingerprint256 ? "swapped" : `served ${served}`);
+    (await accepting)?.close();
+    client.destroy();
+  }
+  if ("shutdown" in server) await server.shutdown();
+  else server.close();
 } catch (error) {
   console.log(error instanceof TlsReloadError ? `${error.code} ${error.message}` : error);
 }
