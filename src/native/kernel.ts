@@ -25,7 +25,10 @@ export class KernelError extends Error {
  * and changes nothing. Questions never throw: they have an answer that no socket gives.
  */
 export interface Kernel {
-  /** A second descriptor of a socket, which children of the process do not inherit. */
+  /**
+   * A second descriptor of a socket, to be given back by {@linkcode Kernel.close}. It is closed when the thread ends, and
+   * children of the process do not inherit it.
+   */
   duplicate(descriptor: number): number;
   /** Gives a descriptor back. Never fails: Linux frees the number whatever `close(2)` returns. */
   close(descriptor: number): void;

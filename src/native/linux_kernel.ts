@@ -3,6 +3,8 @@ import process from "node:process";
 import { encodeEpollEvent, type EpollEvent, parseRegistrations } from "./epoll_event.ts";
 import { type Kernel, KernelError, type SocketAddress } from "./kernel.ts";
 import type { Libc, Memory } from "./libc.ts";
+import { listenersOn } from "./listener.ts";
+import { openThreadListener, type ThreadListener } from "./thread_listener.ts";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -43,6 +45,9 @@ const pathOf = (path: string): Memory => {
 /**
  * The kernel of Linux, by calls of the C library.
  *
+ * A descriptor that outlives a call is one that the runtime has opened, for a listener, and that was put to another use:
+ * the runtime closes it when the thread ends. Nothing else would when a worker is terminated.
+ *
  * Memory that the calls write to is allocated once. `/proc/self/fdinfo` of the epoll instance stays open, so that
  * registrations can be read when no descriptor is free.
  */
@@ -53,6 +58,8 @@ export class LinuxKernel implements Kernel {
   readonly #length = new DataView(new ArrayBuffer(4));
   readonly #lengthBytes = new Uint8Array(this.#length.buffer);
   readonly #address = newMemory(128);
+  /** The listeners whose descriptors hold what was duplicated. */
+  readonly #owners = new Map<number, ThreadListener>();
   readonly #tcpInfo = newMemory(104);
   #fdinfo = newMemory(FIRST_FDINFO_BYTES);
   #epoll = -1;
@@ -63,11 +70,27 @@ export class LinuxKernel implements Kernel {
   }
 
   duplicate(descriptor: number): number {
-    return succeeded("duplicate", this.#libc.fcntl(descriptor, F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR));
+    const near = this.lowestFree();
+    if (near < 0) throw new KernelError("duplicate", "no descriptor is free");
+    const owner = openThreadListener();
+    // Another thread may have taken the lowest number meanwhile.
+    const duplicate = listenersOn(this, owner.port, near, near + 1)[0] ?? listenersOn(this, owner.port)[0];
+    try {
+      if (duplicate === undefined) throw new KernelError("duplicate", "the descriptor of a listener cannot be found");
+      this.replace(duplicate, descriptor);
+    } catch (error) {
+      owner.close();
+      throw error;
+    }
+    this.#owners.set(duplicate, owner);
+    return duplicate;
   }
 
   close(descriptor: number): void {
-    this.#libc.close(descriptor);
+    const owner = this.#owners.get(descriptor);
+    this.#owners.delete(descriptor);
+    if (owner) owner.close();
+    else this.#libc.close(descriptor);
   }
 
   replace(descriptor: number, socket: number): void {
@@ -115,10 +138,10 @@ export class LinuxKernel implements Kernel {
       if (parseRegistrations(this.#readWhole(file), descriptor).length > 0) {
         // Deno has two descriptors of one instance: either serves.
         this.#epoll = epoll;
-        this.#fdinfoDescriptor = file;
-        return;
+        this.#fdinfoDescriptor = this.duplicate(file);
       }
       this.#libc.close(file);
+      if (this.#epoll === epoll) return;
     }
     throw new KernelError("learn the event loop", `no epoll instance has descriptor ${descriptor}`);
   }
@@ -190,10 +213,9 @@ export class LinuxKernel implements Kernel {
       // Before it listens: no packet comes in by this interface.
       this.#setInt("bind to an interface", dummy, SOL_SOCKET, SO_BINDTOIFINDEX, NO_INTERFACE);
       this.listen(dummy, 1);
-      return dummy;
-    } catch (error) {
+      return this.duplicate(dummy);
+    } finally {
       this.#libc.close(dummy);
-      throw error;
     }
   }
 

@@ -85,6 +85,22 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
     assertEquals(await ask(server.first.port!), "generation 0");
   });
 
+  test(`handoff of ${name}: worker.terminate() leaves nothing open while no server accepts`, async () => {
+    const server = await start({ kind });
+    const parkAndTerminate = async () => {
+      const [port = 0] = await server.tell("work", 1, { port: 0 }) as number[];
+      await server.tell("workersPark");
+      assertEquals(await isListening(port), true);
+      await server.tell("terminate");
+      await until(async () => !await isListening(port), "the port is free");
+    };
+    // Deno keeps what its first worker opens for all of them.
+    await parkAndTerminate();
+    const descriptors = await server.tell("descriptors") as number;
+    await parkAndTerminate();
+    await until(async () => await server.tell("descriptors") <= descriptors, "its descriptors are closed");
+  });
+
   test(`handoff of ${name}: a swap every 50 ms under 16 clients that connect anew, 0 failed, 0 stale`, async () => {
     const server = await start({ kind });
     const port = server.first.port!;

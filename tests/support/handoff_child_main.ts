@@ -121,6 +121,13 @@ async function serveMain(): Promise<void> {
         return new Promise((resolve) => worker.once("message", resolve));
       }));
     },
+    /** Parks in every worker, for ever. */
+    async workersPark() {
+      return await Promise.all(workers.map((worker) => {
+        worker.postMessage("park");
+        return new Promise((resolve) => worker.once("message", resolve));
+      }));
+    },
     async terminate() {
       await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
       return {};
@@ -158,9 +165,14 @@ async function serveMain(): Promise<void> {
 }
 
 async function serveInWorker(): Promise<void> {
-  const { handoff, state, errors, swap } = await serve(workerData);
+  const { handoff, state, errors, hold, swap } = await serve(workerData);
   parentPort!.postMessage(handoff.address.port);
-  parentPort!.on("message", async (times: number) => {
+  parentPort!.on("message", async (times: number | "park") => {
+    if (times === "park") {
+      hold(new Promise(() => {}));
+      swap();
+      return parentPort!.postMessage({});
+    }
     for (let time = 0; time < times; time++) {
       swap();
       while (handoff.servers.at(-1)!.generation !== state.generation) await delay(1);
