@@ -5,26 +5,17 @@ import { connect as connectTcp, createServer, type Socket } from "node:net";
 import process from "node:process";
 import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
-import { type DrainOptions, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
-import { addFollower, sharedBy } from "../../src/accept/tls_state.ts";
+import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { handoffSupport, openHandoff } from "../../src/native/handoff.ts";
-import { Handoff, type HandoffOptions } from "../../src/native/handoff_generations.ts";
 import { type Kernel, KernelError } from "../../src/native/kernel.ts";
-import type { ListenAddress } from "../../src/native/native_server.ts";
-import type { HandoffTools } from "../../src/native/public_socket.ts";
 import { issueCa, type Issued, issuePair } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
-import { opened, test } from "../support/closing_tests.ts";
-import { type DriverOptions, NATIVE_RUNTIMES, type TestRuntime, type TestServer } from "../support/native_runtimes.ts";
+import { test } from "../support/closing_tests.ts";
+import { NATIVE_RUNTIMES, type TestRuntime } from "../support/native_runtimes.ts";
+import { configOf, descriptors, isListening, LOOPBACK, open, tools, until } from "../support/real_handoff.ts";
 
-const configs = await Promise.all(
-  ["first", "second", "third"].map(async (name) => new TlsConfig(await issuePair(name))),
-);
 const optional = await issuePair("optional");
 const trusting = ({ cert: ca }: Issued) => new TlsConfig({ ...optional, clientAuth: { mode: "optional", ca } });
-const configOf = (generation: number) => configs[generation % configs.length]!;
-const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
-const DEADLINE_MS = 10_000;
 
 if (NATIVE_RUNTIMES.length === 0) {
   test("openHandoff() throws UNSUPPORTED on Node, with the reason", async () => {
@@ -38,93 +29,6 @@ if (NATIVE_RUNTIMES.length === 0) {
     );
     assertEquals((error as TlsReloadError).code, "UNSUPPORTED");
   });
-}
-
-/** A handoff of real servers, with what a test wants to see of it. */
-interface Opened extends AsyncDisposable {
-  readonly state: TlsState;
-  readonly runtime: TestRuntime;
-  readonly handoff: Handoff<TestServer>;
-  readonly kernel: Kernel;
-  readonly errors: unknown[];
-  readonly port: number;
-  /** Swaps in the next configuration, and returns its fingerprint. */
-  swap(): string;
-  /** A new connection. */
-  dial(): Promise<HttpConnection>;
-}
-
-async function tools(): Promise<HandoffTools> {
-  const { tools, reason } = await handoffSupport();
-  assert(tools, reason);
-  return tools;
-}
-
-interface OpenSetting {
-  readonly address?: ListenAddress;
-  readonly tools?: HandoffTools;
-  readonly drain?: DrainOptions;
-}
-
-async function open(
-  make: (options?: DriverOptions) => TestRuntime,
-  setting: HandoffOptions & DriverOptions & OpenSetting = {},
-): Promise<Opened> {
-  const state = new TlsState(configOf(0), { drain: setting.drain });
-  const runtime = make(setting);
-  const errors: unknown[] = [];
-  const shared = setting.tools ?? await tools();
-  const options = { onTlsError: (error: unknown) => errors.push(error), ...setting };
-  const follow = addFollower.bind(undefined, state);
-  const { drain } = sharedBy(state);
-  const served = { state, runtime, options, drain, follow };
-  const handoff = await Handoff.open(shared, "test", setting.address ?? LOOPBACK, served);
-  const { port } = handoff.address;
-  const server: Opened = {
-    state,
-    runtime,
-    handoff,
-    kernel: shared.kernel,
-    errors,
-    port,
-    swap() {
-      state.swap(configOf(state.generation + 1));
-      return state.current().leaf.fingerprint256;
-    },
-    dial: () => HttpConnection.open(port),
-    async [Symbol.asyncDispose]() {
-      handoff.destroy();
-      await handoff.finished;
-    },
-  };
-  opened.add(server);
-  return server;
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (const end = Date.now() + DEADLINE_MS; !condition();) {
-    if (Date.now() > end) throw new Error(`never: ${what}`);
-    await delay(5);
-  }
-}
-
-/** The open descriptors of this process. */
-function descriptors(kernel: Kernel): number {
-  let count = 0;
-  for (let descriptor = 0, end = kernel.tableSize(); descriptor < end; descriptor++) {
-    if (kernel.cookie(descriptor) !== 0n) count++;
-  }
-  return count;
-}
-
-/** Whether a TCP connection is accepted by the system. */
-async function isListening(port: number, host = "127.0.0.1"): Promise<boolean> {
-  const socket = connectTcp({ host, port });
-  const isOpen = await new Promise<boolean>((resolve) =>
-    socket.once("connect", () => resolve(true)).once("error", () => resolve(false))
-  );
-  socket.destroy();
-  return isOpen;
 }
 
 for (const make of NATIVE_RUNTIMES) {
@@ -247,31 +151,6 @@ for (const make of NATIVE_RUNTIMES) {
       if (calls < failing) break;
     }
     await until(() => descriptors(shared.kernel) <= before, "all sockets are closed");
-  });
-
-  test(`handoff of ${name}: nobody can connect to the dummy, and the inner port serves the same TLS while it proves`, async () => {
-    const proof = Promise.withResolvers<void>();
-    const server = await open(make, {
-      beforeProof: ({ generation }) => generation > 0 ? proof.promise : undefined,
-    });
-    const { dummy } = await tools();
-    assertEquals(await isListening(server.kernel.port(dummy)), false);
-    const expected = server.swap();
-    await until(() => server.runtime.started.at(-1)!.generation === 1, "the next server");
-    const inner = server.runtime.started.at(-1)!;
-    const stranger = await HttpConnection.open(inner.port);
-    assertEquals(stranger.fingerprint256, expected);
-    proof.resolve();
-    await until(() => server.handoff.servers.at(-1) === inner, "the handover");
-    assertEquals(await isListening(inner.port), false);
-    assertEquals((await stranger.ask("/")).text, "generation 1");
-    await until(() => server.handoff.generations.at(-1)!.connections === 1, "the stranger is counted");
-    server.swap();
-    await until(() => server.handoff.servers.at(-1)?.generation === 2, "the next handover");
-    await delay(250);
-    assertEquals((await stranger.ask("/")).text, "generation 1");
-    stranger.close();
-    await until(() => server.handoff.generations.length === 1, "its generation has ended");
   });
 
   test(`handoff of ${name}: half-sent requests and idle connections outlive their generation`, async () => {
