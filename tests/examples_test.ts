@@ -1,6 +1,7 @@
 import { assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { once } from "node:events";
 import { mkdir, readdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import { basename } from "node:path";
 import process from "node:process";
 import test from "node:test";
 import { connect } from "node:tls";
@@ -61,9 +62,12 @@ async function renewed(port: number): Promise<void> {
 }
 
 test("examples/ import nothing but this module by its name, built-ins and npm packages", async () => {
-  const files = await readdir(new URL("../examples/", import.meta.url));
+  const files = (await readdir(new URL("../examples/", import.meta.url), { recursive: true }))
+    .filter((path) => path.includes("."))
+    .map((path) => path.replaceAll("\\", "/"));
   const elsewhere = [
     "e2e/acme_test.ts",
+    "e2e/wire_protocols_test.ts",
     "reload/follow_engines_test.ts",
     "reload/follow_spiffe_test.ts",
     "reload/follow_stand_ins_test.ts",
@@ -71,16 +75,18 @@ test("examples/ import nothing but this module by its name, built-ins and npm pa
   ];
   const tests = [new URL(import.meta.url), ...elsewhere.map((path) => new URL(path, import.meta.url))];
   const tested = (await Promise.all(tests.map((path) => readFile(path, "utf8")))).join();
+  const { imports } = JSON.parse(await readFile(new URL("../deno.json", import.meta.url), "utf8"));
+  const packages = Object.keys(imports).filter((name) => imports[name].startsWith("npm:"));
+  const isPackage = (specifier: string) =>
+    packages.some((name) => specifier === name || specifier.startsWith(`${name}/`));
   for (const file of files) {
     const text = await readFile(new URL(`../examples/${file}`, import.meta.url), "utf8");
-    for (const [, specifier = ""] of text.matchAll(/\bfrom "([^"]+)"|\bimport\("([^"]+)"/g)) {
-      assertEquals(
-        /^(?:node:|npm:|@x\/tls-reload(?:\/\w+)?$|undici$|acme-client$|redis$|@nats-io\/)/.test(specifier),
-        true,
-        `${file}: ${specifier}`,
-      );
+    for (const [, from = "", dynamic = ""] of text.matchAll(/\bfrom "([^"]+)"|\bimport\("([^"]+)"/g)) {
+      const specifier = from || dynamic;
+      const isAllowed = /^(?:node:|npm:|@x\/tls-reload(?:\/\w+)?$)/.test(specifier) || isPackage(specifier);
+      assertEquals(isAllowed, true, `${file}: ${specifier}`);
     }
-    assertEquals(tested.includes(file), true, `${file} is not tested`);
+    assertEquals(tested.includes(basename(file)), true, `${file} is not tested`);
   }
 });
 

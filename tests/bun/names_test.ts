@@ -31,7 +31,7 @@ function commonName(port: number, name: string | undefined, options: object = {}
     const servername = name === undefined ? {} : { servername: name };
     const client = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...servername, ...options });
     client.once("secureConnect", () => {
-      resolve(client.getPeerCertificate().subject.CN);
+      resolve(client.getPeerCertificate().subject.CN?.toString());
       client.destroy();
     }).once("error", reject);
   });

@@ -79,7 +79,7 @@ const own: NamedClient = {
         ...(version && { minVersion: version, maxVersion: version }),
       });
       client.once("secureConnect", () => {
-        resolve(client.getPeerCertificate().subject?.CN);
+        resolve(client.getPeerCertificate().subject?.CN?.toString());
         client.destroy();
       });
       client.on("error", () => resolve(undefined)).once("close", () => resolve(undefined));
