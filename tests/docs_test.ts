@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { rename, symlink } from "node:fs/promises";
+import { mkdir, rename, symlink } from "node:fs/promises";
 import { createServer } from "node:http";
 import process from "node:process";
 import test from "node:test";
@@ -74,6 +74,11 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
       await until("the server behind the proxy answers", async () => await ask() === "hello 192.0.2.1\n");
     }],
     ["From nginx or Caddy in front", greetsClientAndWatches],
+    ["From `greenlock`", greetsAndWatches],
+    ["From the watchers of `@grpc/grpc-js`", watches],
+    ["From the watchers of `@grpc/grpc-js`", watches],
+    ["From `listhen`", ({ ports: [port = 0] }) => greets(port)],
+    ["From `listhen`", greetsAndWatches],
     ["From `tls.Server` with client certificates", letsInClientsOf("hello")],
     ["From `tls.Server` with client certificates", letsInClientsOf("hello CN=somebody")],
   ],
@@ -208,8 +213,13 @@ async function greets(port: number): Promise<void> {
   assertMatch(connection.greeting ?? "", /^hello$|^HTTP\/1\.[01] 200 OK/);
 }
 
-async function greetsAndWatches({ ports: [port = 0], files }: Running): Promise<void> {
-  await greets(port);
+async function greetsAndWatches(program: Running): Promise<void> {
+  await greets(program.ports[0]!);
+  await watches(program);
+}
+
+async function watches({ ports: [port = 0], files }: Running): Promise<void> {
+  await listening(port);
   await renew(files, second);
   await serves(port, second);
 }
@@ -255,6 +265,7 @@ function blocksOf(path: string): Block[] {
 
 /** The permissions that the table of README.md gives to a program on Deno, and no other but what the page names. */
 function permissionsOf(code: string, ports: readonly number[]): string[] {
+  if (/ from "(?!node:|jsr:|@x\/)/.test(code)) return ["--allow-all"]; // npm packages read what they like
   if (code.includes("nativeRoots")) return ["--allow-read", "--allow-env=SSL_CERT_FILE,SSL_CERT_DIR"];
   const isNative = /\b(?:serve|listenTls)\((?:tls\.)?state/.test(code);
   const isLocal = isNative || code.includes("127.0.0.1");
@@ -273,6 +284,10 @@ async function runBlock({ code }: Block, check: Check): Promise<void> {
     await renew(files, first);
     await renewBundle(files, first);
     await files.write("clients-ca.pem", ca.cert);
+    await mkdir(files.path("live/localhost"), { recursive: true });
+    for (const name of ["fullchain.pem", "privkey.pem"]) {
+      await symlink(`../../${name}`, files.path(`live/localhost/${name}`));
+    }
     await symlink(fileURLToPath(new URL("node_modules", ROOT)), files.path("node_modules"), "junction");
     const ports: number[] = [];
     let program = code;
