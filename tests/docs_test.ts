@@ -123,6 +123,13 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
     ["Monitoring", showsStatus],
     ["Monitoring", showsStatus],
   ],
+  "docs/protocols.md": [["Mail", async ({ ports: [port = 0], line }) => {
+    await listening(port);
+    const mailer = await dial(port, { cert: client.cert, key: client.key });
+    await line(/^CN=somebody connects$/);
+    mailer.destroy();
+    assertEquals((await visit(port)).greeting, undefined);
+  }]],
   "docs/client-certificates.md": [["Client certificates", letsInClientsOf("hello CN=somebody")]],
   "docs/check.md": [
     ["Check", printsFindings],
