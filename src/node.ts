@@ -1,6 +1,7 @@
 /**
  * Servers of `node:tls`, `node:https` and `node:http2` that follow a {@linkcode TlsState}, on Node and Deno; on Bun
- * those of `node:tls` and `node:http2`, and on Linux of `node:https` too.
+ * those of `node:tls` and `node:http2`, and on Linux of `node:https` too. {@linkcode clientOptions} is for clients, on all
+ * runtimes.
  *
  * ```ts
  * // Deno, Node
@@ -17,4 +18,5 @@
  */
 export { attach } from "./attach/attach.ts";
 export { type AttachMechanism, type Attachment, type AttachOptions } from "./attach/attachment.ts";
+export { clientOptions, type ClientTrust, type TlsClientOptions } from "./client/client_options.ts";
 export { secureContext } from "./config/tls_config.ts";
