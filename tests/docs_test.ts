@@ -5,10 +5,12 @@ import { createServer } from "node:http";
 import process from "node:process";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
+import { TlsState } from "../mod.ts";
 import { issueCa, issueClient, type Issued, issueServer } from "./support/certificates.ts";
 import { type TestFiles, withFiles } from "./support/files.ts";
 import { HttpConnection } from "./support/http.ts";
-import { dial, visit } from "./support/peers.ts";
+import { identityServer } from "./support/identity_server.ts";
+import { configOf, dial, visit } from "./support/peers.ts";
 import { freePort, type Program, startProgram } from "./support/programs.ts";
 
 const ROOT = new URL("../", import.meta.url);
@@ -129,6 +131,20 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
     await line(/^CN=somebody connects$/);
     mailer.destroy();
     assertEquals((await visit(port)).greeting, undefined);
+  }]],
+  "docs/clients.md": [["Clients", async ({ ports: [port = 0], files, line }) => {
+    const clientAuth = { ca: ca.cert, mode: "required" } as const;
+    const identity = await issueServer("server", { issuer: ca });
+    const server = await identityServer(new TlsState(configOf(identity, { clientAuth })), port);
+    try {
+      await line(/^CN=somebody$/);
+      const { cert, key } = await issueClient("somebody else", { issuer: ca });
+      await rename(await files.write("new.key", key), files.path("client.key"));
+      await rename(await files.write("new.pem", cert), files.path("client.pem"));
+      await line(/^CN=somebody else$/);
+    } finally {
+      await server[Symbol.asyncDispose]();
+    }
   }]],
   "docs/client-certificates.md": [["Client certificates", letsInClientsOf("hello CN=somebody")]],
   "docs/check.md": [
@@ -274,6 +290,7 @@ function blocksOf(path: string): Block[] {
 function permissionsOf(code: string, ports: readonly number[]): string[] {
   if (/ from "(?!node:|jsr:|@x\/)/.test(code)) return ["--allow-all"]; // npm packages read what they like
   if (code.includes("nativeRoots")) return ["--allow-read", "--allow-env=SSL_CERT_FILE,SSL_CERT_DIR"];
+  if (code.includes("clientOptions")) return ["--allow-read=.", `--allow-net=localhost:${ports}`];
   const isNative = /\b(?:serve|listenTls)\((?:tls\.)?state/.test(code);
   const isLocal = isNative || code.includes("127.0.0.1");
   const addresses = ports.map((port) => `${isNative ? "0.0.0.0" : "[::]"}:${port}`);
@@ -290,11 +307,13 @@ async function runBlock({ code }: Block, check: Check): Promise<void> {
   await withFiles(async (files) => {
     await renew(files, first);
     await renewBundle(files, first);
-    await files.write("clients-ca.pem", ca.cert);
     await mkdir(files.path("live/localhost"), { recursive: true });
     for (const name of ["fullchain.pem", "privkey.pem"]) {
       await symlink(`../../${name}`, files.path(`live/localhost/${name}`));
     }
+    for (const name of ["ca.pem", "clients-ca.pem"]) await files.write(name, ca.cert);
+    await files.write("client.pem", client.cert);
+    await files.write("client.key", client.key);
     await symlink(fileURLToPath(new URL("node_modules", ROOT)), files.path("node_modules"), "junction");
     const ports: number[] = [];
     let program = code;

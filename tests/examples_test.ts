@@ -5,11 +5,13 @@ import { basename } from "node:path";
 import process from "node:process";
 import test from "node:test";
 import { connect } from "node:tls";
-import { type Issued, issueServer } from "./support/certificates.ts";
+import { TlsState } from "../mod.ts";
+import { issueCa, issueClient, type Issued, issueServer } from "./support/certificates.ts";
 import { companyServer } from "./support/company_server.ts";
 import { type TestFiles, withFiles } from "./support/files.ts";
 import { HttpConnection } from "./support/http.ts";
-import { dial, dialTcp, visit } from "./support/peers.ts";
+import { identityServer } from "./support/identity_server.ts";
+import { configOf, dial, dialTcp, visit } from "./support/peers.ts";
 import { type Program, startProgram } from "./support/programs.ts";
 
 const { deno, bun, node } = process.versions;
@@ -66,6 +68,8 @@ test("examples/ import nothing but this module by its name, built-ins and npm pa
     .filter((path) => path.includes("."))
     .map((path) => path.replaceAll("\\", "/"));
   const elsewhere = [
+    "client/databases_test.ts",
+    "client/rolling_test.ts",
     "e2e/acme_test.ts",
     "e2e/wire_protocols_test.ts",
     "reload/follow_engines_test.ts",
@@ -247,6 +251,36 @@ for (const [file, skip, printed] of ROOTS) {
       await server[Symbol.asyncDispose]();
     }
   });
+}
+
+const CLIENTS: readonly [file: string, skip: string | false][] = [
+  ["client_agent.ts", false],
+  ["client_bun.ts", ONLY_BUN],
+  ["client_deno.ts", ONLY_DENO],
+  ["client_undici.ts", ONLY_NODE],
+];
+for (const [file, skip] of CLIENTS) {
+  test(`${file} shows a renewed certificate`, { skip }, () =>
+    withFiles(async (files) => {
+      const ca = await issueCa("CA");
+      const [server, ...clients] = await Promise.all([
+        issueServer("server", { issuer: ca }),
+        ...["client 1", "client 2"].map((name) => issueClient(name, { issuer: ca })),
+      ]);
+      const clientAuth = { ca: ca.cert, mode: "required" } as const;
+      const serving = await identityServer(new TlsState(configOf(server!, { clientAuth })));
+      await renew(files, clients[0]!);
+      const args = [files.path("fullchain.pem"), files.path("privkey.pem"), await files.write("ca.pem", ca.cert)];
+      const program = startProgram(`examples/${file}`, { args: [...args, `https://127.0.0.1:${serving.port}/`] });
+      try {
+        await program.line(/^CN=client 1$/);
+        await renew(files, clients[1]!);
+        await program.line(/^CN=client 2$/);
+      } finally {
+        await program[Symbol.asyncDispose]();
+        await serving[Symbol.asyncDispose]();
+      }
+    }));
 }
 
 test("roots_refresh.ts trusts a new authority after SIGHUP", { skip: NO_SIGNALS }, async () => {

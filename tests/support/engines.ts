@@ -12,23 +12,38 @@ export class Engine implements AsyncDisposable {
   readonly #command: string;
   readonly #args: readonly string[];
   readonly #folder: string;
+  readonly #lastSignal: NodeJS.Signals;
   #child: ChildProcess | undefined;
 
-  private constructor(port: number, command: string, args: readonly string[], folder: string) {
+  private constructor(
+    port: number,
+    command: string,
+    args: readonly string[],
+    folder: string,
+    lastSignal: NodeJS.Signals,
+  ) {
     this.port = port;
     this.#command = command;
     this.#args = args;
     this.#folder = folder;
+    this.#lastSignal = lastSignal;
   }
 
-  /** Starts an engine, and resolves once it accepts connections. */
+  /**
+   * Starts an engine, and resolves once it accepts connections.
+   *
+   * @param command The program.
+   * @param argsOf Prepares the folder, and returns the arguments.
+   * @param lastSignal Ends the engine after the test.
+   */
   static async start(
     command: string,
     argsOf: (port: number, folder: string) => readonly string[],
+    lastSignal: NodeJS.Signals = "SIGKILL",
   ): Promise<Engine> {
     const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
     const port = await freePort();
-    const engine = new Engine(port, command, argsOf(port, folder), folder);
+    const engine = new Engine(port, command, argsOf(port, folder), folder, lastSignal);
     await engine.resurrect();
     return engine;
   }
@@ -40,10 +55,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /** Kills the engine without notice. */
-  async kill(): Promise<void> {
-    const exited = once(this.#child!, "exit");
-    process.kill(this.#child!.pid!, "SIGKILL");
-    await exited;
+  kill(): Promise<void> {
+    return this.#end("SIGKILL");
   }
 
   /** Stops the engine where it is, until it is resumed. Its connections stay open. */
@@ -58,8 +71,14 @@ export class Engine implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.kill();
+    await this.#end(this.#lastSignal);
     await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const exited = once(this.#child!, "exit");
+    process.kill(this.#child!.pid!, signal);
+    await exited;
   }
 }
 
