@@ -30,6 +30,7 @@
  * @module
  */
 export { type Change, type SwapChanges } from "./reload/changes.ts";
+export { type ReloaderEventTarget } from "./reload/event_target.ts";
 export {
   type Disconnect,
   type ExpiryNotice,

@@ -1,4 +1,5 @@
 import { channel } from "node:diagnostics_channel";
+import type { DrainProgress } from "../accept/drain_tally.ts";
 import { warn } from "../warnings.ts";
 import type { EventDetails } from "./events.ts";
 import type { ExpiryAlarm } from "./expiry_alarms.ts";
@@ -44,6 +45,11 @@ export class Announcer {
   /** Announces that a followed stream has ended, and the pause before the next subscription. */
   disconnect(error: unknown, retryMs: number): void {
     this.#announce("disconnect", { error, retryMs });
+  }
+
+  /** Announces that connections begin to end after a swap, or that all of them have ended. */
+  drain(progress: DrainProgress): void {
+    this.#announce("drain", progress);
   }
 
   /** Returns whether neither a listener nor a logger has handled the event. */

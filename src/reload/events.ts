@@ -1,3 +1,4 @@
+import type { DrainProgress } from "../accept/drain_tally.ts";
 import type { ExpiryAlarm } from "./expiry_alarms.ts";
 import type { ReloadResult } from "./reload_result.ts";
 
@@ -23,6 +24,11 @@ export interface ReloaderEventMap {
   readonly expiring: CustomEvent<ExpiryNotice>;
   /** A followed stream has ended or failed. */
   readonly disconnect: CustomEvent<Disconnect>;
+  /**
+   * Connections begin to end after a swap, or all of them have ended. Native servers by handoff do not know their
+   * connections, and cause no event.
+   */
+  readonly drain: CustomEvent<DrainProgress>;
 }
 
 /** The details of a `partial` event. */

@@ -1,4 +1,5 @@
 import { clearTimeout, setTimeout } from "node:timers";
+import type { TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import {
   type UsedCertificate,
@@ -73,6 +74,18 @@ export class ExpiryAlarms {
       throw new TypeError(`Cannot set expiry alarms: each level must be a number from 0: ${String(level)}`);
     }
     this.#raise = raise;
+  }
+
+  /** Watches what a state serves, until the returned disposable is disposed of. */
+  follow(state: TlsState): Disposable {
+    this.watch(state.current());
+    const subscription = state.subscribe(({ config }) => this.watch(config));
+    return {
+      [Symbol.dispose]: () => {
+        subscription[Symbol.dispose]();
+        this.close();
+      },
+    };
   }
 
   /** Watches the certificates and lists of this configuration, in place of the previous one. */

@@ -39,6 +39,7 @@ const LEVELS = {
   partial: "error",
   expiring: "warn",
   disconnect: "warn",
+  drain: "info",
 } as const;
 
 /** The fields of an event that are logged. */
@@ -60,6 +61,11 @@ const FIELDS: {
   disconnect: ({ error, retryMs }) => ({
     error: error === undefined ? "the stream has ended" : messageOf(error),
     retryMs: Math.round(retryMs),
+  }),
+  drain: ({ phase, connections, forced, untrusted }) => ({
+    phase,
+    connections,
+    ...(phase === "ended" && { forced, untrusted }),
   }),
 };
 

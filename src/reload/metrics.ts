@@ -47,6 +47,17 @@ export function metricsOf(status: ReloaderStatus): string {
       [`{config_digest="${status.configDigest}",trust_digest="${status.trustDigest}"}`]: 1,
     }],
     ["generation", "gauge", "Number of the configuration in use", { "": status.generation }],
+    ["connections", "gauge", "Open connections by the configuration that they were accepted with", {
+      ...Object.fromEntries(status.generations.map(({ generation, connections }) => {
+        return [`{generation="${generation}"}`, connections];
+      })),
+    }],
+    ["draining_connections", "gauge", "Connections that are being ended after a swap", { "": status.drain.ending }],
+    ["drained_connections_total", "counter", "Connections that swaps have ended, by the way that they ended", {
+      '{way="gently"}': status.drain.gently,
+      '{way="forced"}': status.drain.forced,
+      '{way="untrusted"}': status.drain.untrusted,
+    }],
     ["reloads_total", "counter", "Reloads by their outcome", {
       '{outcome="swapped"}': swapped,
       '{outcome="unchanged"}': unchanged,

@@ -1,55 +1,24 @@
 import { requireExpectUnused } from "../accept/authority_use.ts";
-import { requireState, type TlsState } from "../accept/tls_state.ts";
-import { kindOf, requireOptions, requireOptionTypes, requireType } from "../arguments.ts";
+import { requireState, sharedBy, type TlsState } from "../accept/tls_state.ts";
+import { requireOptions, requireOptionTypes, requireType } from "../arguments.ts";
 import { requireExpectation } from "../config/expectation.ts";
 import { requireMs } from "../durations.ts";
-import { filePath } from "../x509/pem_file.ts";
 import { Announcer } from "./announcer.ts";
 import { ReloadAttempts } from "./attempts.ts";
-import type { ReloaderEventMap, ReloaderListener, ReloaderListenerOptions } from "./events.ts";
+import { ReloaderEventTarget } from "./event_target.ts";
 import { ExpiryAlarms } from "./expiry_alarms.ts";
 import { expiryMessage } from "./expiry_message.ts";
+import type { FollowOptions, Subscribe } from "./follow.ts";
 import type { Load } from "./load.ts";
 import { requireLogger } from "./logger.ts";
-import { FOLLOW_OPTION_NAMES, type FollowOptions, type Subscribe } from "./follow.ts";
 import { metricsOf } from "./metrics.ts";
-import { RELOADER_OPTION_NAMES, type ReloaderOptions, WATCH_OPTION_NAMES, type WatchOptions } from "./options.ts";
+import { RELOADER_OPTION_NAMES, type ReloaderOptions, type WatchOptions } from "./options.ts";
 import type { ReloadOptions, ReloadResult } from "./reload_result.ts";
 import type { ReloaderStatus } from "./status.ts";
 import { statusOf } from "./status_of.ts";
 import { Triggers } from "./triggers.ts";
 
 const DAY_MS = 86_400_000;
-/** The longest pause before a rejected reload of a followed source is retried. */
-const LAST_RETRY_MS = 30_000;
-
-/** The typed methods of `EventTarget`. */
-export interface Reloader {
-  /** Calls a function at each event of a type. */
-  addEventListener<Type extends keyof ReloaderEventMap>(
-    type: Type,
-    listener: (event: ReloaderEventMap[Type]) => unknown,
-    options?: boolean | ReloaderListenerOptions,
-  ): void;
-  /** Calls a function or an object at each event of a type. */
-  addEventListener(
-    type: string,
-    listener: ReloaderListener | null,
-    options?: boolean | ReloaderListenerOptions,
-  ): void;
-  /** Removes a listener of a type. */
-  removeEventListener<Type extends keyof ReloaderEventMap>(
-    type: Type,
-    listener: (event: ReloaderEventMap[Type]) => unknown,
-    options?: boolean | ReloaderListenerOptions,
-  ): void;
-  /** Removes a listener. */
-  removeEventListener(
-    type: string,
-    listener: ReloaderListener | null,
-    options?: boolean | ReloaderListenerOptions,
-  ): void;
-}
 
 /**
  * Keeps a {@linkcode TlsState} in sync with its source.
@@ -64,8 +33,10 @@ export interface Reloader {
  *
  * The reloader is an `EventTarget`. It dispatches `swap`, `unchanged` or `pending` after a reload, `reject` after a
  * failed reload, `partial` if one certificate of several could not be loaded, and `expiring` before a certificate in use
- * expires: the server's own, an intermediate, or a client authority. The last three also emit a process warning, unless there is a logger or a listener calls `preventDefault()`.
- * Each event is also published to the diagnostics channel `tls-reload:EVENT`, such as `tls-reload:swap`.
+ * expires or a revocation list becomes stale. These three also emit a process warning, unless there is a logger or a
+ * listener calls `preventDefault()`. `disconnect` reports the end of a followed stream, and `drain` the connections that
+ * end after a swap. Each event is also published to the diagnostics channel `tls-reload:EVENT`, such as
+ * `tls-reload:swap`.
  *
  * Invariant: the state changes only to a configuration that was proved. After `close()` no trigger is open.
  *
@@ -84,7 +55,7 @@ export interface Reloader {
  * await reloader.close(); // when the server is shut down
  * ```
  */
-export class Reloader extends EventTarget implements AsyncDisposable {
+export class Reloader extends ReloaderEventTarget implements AsyncDisposable {
   readonly #state: TlsState;
   readonly #attempts: ReloadAttempts;
   readonly #triggers: Triggers;
@@ -120,13 +91,13 @@ export class Reloader extends EventTarget implements AsyncDisposable {
     const onPartialFailure = (error: unknown) => this.#announcer.partial(error);
     const limits = { pendingLimitMs, expect, expectUnused };
     this.#attempts = new ReloadAttempts(state, load, { ...limits, onEnd, onPartialFailure });
-    this.#triggers = new Triggers(this.#attempts);
-    this.#watchExpiry(
-      new ExpiryAlarms(expiryAlarms, (alarm) => {
-        const { watches, lastSwap } = this.status();
-        this.#announcer.expiring(alarm, expiryMessage(alarm, watches, lastSwap));
-      }),
-    );
+    this.#triggers = new Triggers(this.#attempts, (error, retryMs) => this.#announcer.disconnect(error, retryMs));
+    const alarms = new ExpiryAlarms(expiryAlarms, (alarm) => {
+      const { watches, lastSwap } = this.status();
+      this.#announcer.expiring(alarm, expiryMessage(alarm, watches, lastSwap));
+    });
+    const drains = sharedBy(state).drainTally.subscribe((progress) => this.#announcer.drain(progress));
+    for (const each of [alarms.follow(state), drains]) this.#triggers.add(() => each[Symbol.dispose]());
     const onAbort = () => void this.close();
     signal?.addEventListener("abort", onAbort);
     this.#triggers.add(() => signal?.removeEventListener("abort", onAbort));
@@ -168,14 +139,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @throws {TypeError} If there is no path, or an option is not a number of milliseconds.
    */
   watch(paths: readonly (string | URL)[], options: WatchOptions = {}): Disposable {
-    requireOptions("Reloader.watch", options, WATCH_OPTION_NAMES);
-    const { pollIntervalMs = 10_000, settleMs = 250 } = options;
-    if (!Array.isArray(paths) || paths.length === 0) {
-      throw new TypeError(`Cannot watch files: 'paths' must be a list of at least one path: ${kindOf(paths)}`);
-    }
-    requireMs("pollIntervalMs", pollIntervalMs);
-    requireMs("settleMs", settleMs);
-    return this.#triggers.watch(paths.map(filePath), { pollIntervalMs, settleMs });
+    return this.#triggers.watch(paths, options);
   }
 
   /**
@@ -204,9 +168,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @throws {TypeError} If the pause is not a number of milliseconds.
    */
   every(intervalMs: number): Disposable {
-    requireMs("intervalMs", intervalMs);
-    if (intervalMs === Infinity) return this.#triggers.add(() => {});
-    return this.#triggers.repeat({ intervalMs, lastRetryMs: intervalMs });
+    return this.#triggers.every(intervalMs);
   }
 
   /**
@@ -224,23 +186,7 @@ export class Reloader extends EventTarget implements AsyncDisposable {
    * @throws {TypeError} If an option is not a number of milliseconds.
    */
   follow<Item>(subscribe: Subscribe<Item>, options: FollowOptions<Item> = {}): Disposable {
-    requireType("Reloader.follow", "subscribe", subscribe, "a function");
-    requireOptions("Reloader.follow", options, FOLLOW_OPTION_NAMES);
-    requireOptionTypes("Reloader.follow", options, { toConfig: "a function" });
-    const { toConfig, splayMs = 0, pollIntervalMs = toConfig ? Infinity : 30_000 } = options;
-    if (splayMs !== 0) requireMs("splayMs", splayMs);
-    requireMs("pollIntervalMs", pollIntervalMs);
-    const lastRetryMs = Math.min(pollIntervalMs, LAST_RETRY_MS);
-    const polls = this.#triggers.repeat({ intervalMs: pollIntervalMs, lastRetryMs });
-    const stream = this.#triggers.follow(subscribe, options, (error, retryMs) => {
-      this.#announcer.disconnect(error, retryMs);
-    });
-    return {
-      [Symbol.dispose]() {
-        polls[Symbol.dispose]();
-        stream[Symbol.dispose]();
-      },
-    };
+    return this.#triggers.follow(subscribe, options);
   }
 
   /** The status, read now. */
@@ -268,14 +214,5 @@ export class Reloader extends EventTarget implements AsyncDisposable {
 
   async #close(): Promise<void> {
     await Promise.all([this.#triggers.close(), this.#attempts.close()]);
-  }
-
-  #watchExpiry(alarms: ExpiryAlarms): void {
-    alarms.watch(this.#state.current());
-    const subscription = this.#state.subscribe(({ config }) => alarms.watch(config));
-    this.#triggers.add(() => {
-      subscription[Symbol.dispose]();
-      alarms.close();
-    });
   }
 }

@@ -1,4 +1,6 @@
 import type { AuthorityStatus } from "../accept/authority_use.ts";
+import type { DrainStatus } from "../accept/drain_tally.ts";
+import type { Generation } from "../accept/live_connections.ts";
 import type { CrlFacts } from "../x509/crl_facts.ts";
 import type { CertificateRole } from "./used_certificates.ts";
 
@@ -53,6 +55,10 @@ export interface ReloaderStatus {
   readonly certificates: readonly CertificateStatus[];
   /** The client authorities of the current and the previous configuration, and how clients use them. */
   readonly authorities: readonly AuthorityStatus[];
+  /** The connections of each configuration in all servers of the state, oldest first. */
+  readonly generations: readonly Generation[];
+  /** The connections that swaps have ended. Those of native servers by handoff are not counted. */
+  readonly drain: DrainStatus;
   /** The revocation lists in use. */
   readonly revocationLists: readonly CrlFacts[];
   /** The loaded certificate that is not valid yet. It is swapped in when its validity begins. */

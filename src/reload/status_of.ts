@@ -1,4 +1,4 @@
-import type { TlsState } from "../accept/tls_state.ts";
+import { allGenerations, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { ReloadAttempts } from "./attempts.ts";
 import type { CertificateStatus, ReloaderStatus } from "./status.ts";
 import type { Triggers } from "./triggers.ts";
@@ -35,6 +35,8 @@ export function statusOf(state: TlsState, attempts: ReloadAttempts, triggers: Tr
     inSync: hasRead ? inSync : undefined,
     certificates: usedCertificates(config).map(certificateStatus),
     authorities: state.authorities(),
+    generations: allGenerations(state),
+    drain: sharedBy(state).drainTally.status,
     revocationLists: config.clientAuth?.crl ?? [],
     pending: pending && { fingerprint256: pending.config.leaf.fingerprint256, validFrom: pending.validFrom },
     watches: watches.map(({ status }) => status),

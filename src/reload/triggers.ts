@@ -1,9 +1,25 @@
+import { kindOf, requireOptions, requireOptionTypes, requireType } from "../arguments.ts";
+import { requireMs } from "../durations.ts";
+import { filePath } from "../x509/pem_file.ts";
 import type { ReloadAttempts } from "./attempts.ts";
-import { FileWatch, type FileWatchTimes } from "./file_watch.ts";
-import { type FollowOptions, type StreamListener, StreamTrigger, type Subscribe } from "./follow.ts";
+import { FileWatch } from "./file_watch.ts";
+import {
+  FOLLOW_OPTION_NAMES,
+  type FollowOptions,
+  type StreamListener,
+  StreamTrigger,
+  type Subscribe,
+} from "./follow.ts";
 import { type IntervalPauses, IntervalTrigger } from "./interval.ts";
+import { WATCH_OPTION_NAMES, type WatchOptions } from "./options.ts";
 import { listenToSignal } from "./signals.ts";
 import type { FollowStatus } from "./status.ts";
+
+/** The longest pause before a rejected reload of a followed source is retried. */
+const LAST_RETRY_MS = 30_000;
+
+/** Called when a subscription of a followed stream has ended. */
+type DisconnectListener = StreamListener<unknown>["onDisconnect"];
 
 /**
  * The triggers of a reloader.
@@ -13,14 +29,19 @@ import type { FollowStatus } from "./status.ts";
  */
 export class Triggers {
   readonly #attempts: ReloadAttempts;
+  readonly #onDisconnect: DisconnectListener;
   readonly #intervals = new Set<IntervalTrigger>();
   readonly #streams = new Set<{ readonly status: FollowStatus }>();
   readonly #closers = new Set<() => unknown>();
   #isClosed = false;
 
-  /** @param attempts Runs the reloads. */
-  constructor(attempts: ReloadAttempts) {
+  /**
+   * @param attempts Runs the reloads.
+   * @param onDisconnect Called when a subscription of a followed stream has ended.
+   */
+  constructor(attempts: ReloadAttempts, onDisconnect: DisconnectListener) {
     this.#attempts = attempts;
+    this.#onDisconnect = onDisconnect;
   }
 
   /** The status of each followed stream. */
@@ -28,10 +49,17 @@ export class Triggers {
     return [...this.#streams].map(({ status }) => status);
   }
 
-  /** Reloads when a file changes. */
-  watch(paths: readonly string[], times: FileWatchTimes): Disposable {
+  /** Implements {@linkcode Reloader.watch}. */
+  watch(paths: readonly (string | URL)[], options: WatchOptions): Disposable {
+    requireOptions("Reloader.watch", options, WATCH_OPTION_NAMES);
+    const { pollIntervalMs = 10_000, settleMs = 250 } = options;
+    if (!Array.isArray(paths) || paths.length === 0) {
+      throw new TypeError(`Cannot watch files: 'paths' must be a list of at least one path: ${kindOf(paths)}`);
+    }
+    requireMs("pollIntervalMs", pollIntervalMs);
+    requireMs("settleMs", settleMs);
     const { watches } = this.#attempts;
-    const watch = new FileWatch(paths, times, () => this.#attempts.run(false));
+    const watch = new FileWatch(paths.map(filePath), { pollIntervalMs, settleMs }, () => this.#attempts.run(false));
     watches.add(watch);
     return this.add(() => {
       watches.delete(watch);
@@ -39,41 +67,35 @@ export class Triggers {
     });
   }
 
-  /** Reloads when the process receives a signal. */
+  /** Implements {@linkcode Reloader.onSignal}. */
   onSignal(signal: NodeJS.Signals): Disposable {
     const listening = listenToSignal(signal, () => void this.#attempts.run(false));
     return this.add(() => listening[Symbol.dispose]());
   }
 
-  /** Reloads after pauses. */
-  repeat(pauses: IntervalPauses): Disposable {
-    const interval = new IntervalTrigger(pauses, () => void this.#attempts.run(false));
-    this.#intervals.add(interval);
-    interval.start(this.#attempts.history.failuresInARow);
-    return this.add(() => {
-      this.#intervals.delete(interval);
-      interval.close();
-    });
+  /** Implements {@linkcode Reloader.every}. */
+  every(intervalMs: number): Disposable {
+    requireMs("intervalMs", intervalMs);
+    if (intervalMs === Infinity) return this.add(() => {});
+    return this.#repeat({ intervalMs, lastRetryMs: intervalMs });
   }
 
-  /** Reloads at each item of a stream. */
-  follow<Item>(
-    subscribe: Subscribe<Item>,
-    options: FollowOptions<Item>,
-    onDisconnect: StreamListener<Item>["onDisconnect"],
-  ): Disposable {
-    const { toConfig } = options;
-    const onDue: StreamListener<Item>["onDue"] = (latest) => {
-      if (toConfig && latest) this.#attempts.replaceLoad(async () => await toConfig(latest.item));
-      void this.#attempts.run(false);
+  /** Implements {@linkcode Reloader.follow}. */
+  follow<Item>(subscribe: Subscribe<Item>, options: FollowOptions<Item>): Disposable {
+    requireType("Reloader.follow", "subscribe", subscribe, "a function");
+    requireOptions("Reloader.follow", options, FOLLOW_OPTION_NAMES);
+    requireOptionTypes("Reloader.follow", options, { toConfig: "a function" });
+    const { toConfig, splayMs = 0, pollIntervalMs = toConfig ? Infinity : 30_000 } = options;
+    if (splayMs !== 0) requireMs("splayMs", splayMs);
+    requireMs("pollIntervalMs", pollIntervalMs);
+    const polls = this.#repeat({ intervalMs: pollIntervalMs, lastRetryMs: Math.min(pollIntervalMs, LAST_RETRY_MS) });
+    const stream = this.#subscribe(subscribe, options);
+    return {
+      [Symbol.dispose]() {
+        polls[Symbol.dispose]();
+        stream[Symbol.dispose]();
+      },
     };
-    const stream = new StreamTrigger(subscribe, options, { onDue, onDisconnect });
-    this.#streams.add(stream);
-    return this.add(() => {
-      this.#streams.delete(stream);
-      stream.close();
-      if (toConfig) this.#attempts.replaceLoad(undefined);
-    });
   }
 
   /** Called after each reload, so that intervals count from its end. */
@@ -97,5 +119,29 @@ export class Triggers {
     const closing = [...this.#closers].map((closer) => closer());
     this.#closers.clear();
     await Promise.all(closing);
+  }
+  #repeat(pauses: IntervalPauses): Disposable {
+    const interval = new IntervalTrigger(pauses, () => void this.#attempts.run(false));
+    this.#intervals.add(interval);
+    interval.start(this.#attempts.history.failuresInARow);
+    return this.add(() => {
+      this.#intervals.delete(interval);
+      interval.close();
+    });
+  }
+
+  #subscribe<Item>(subscribe: Subscribe<Item>, options: FollowOptions<Item>): Disposable {
+    const { toConfig } = options;
+    const onDue: StreamListener<Item>["onDue"] = (latest) => {
+      if (toConfig && latest) this.#attempts.replaceLoad(async () => await toConfig(latest.item));
+      void this.#attempts.run(false);
+    };
+    const stream = new StreamTrigger(subscribe, options, { onDue, onDisconnect: this.#onDisconnect });
+    this.#streams.add(stream);
+    return this.add(() => {
+      this.#streams.delete(stream);
+      stream.close();
+      if (toConfig) this.#attempts.replaceLoad(undefined);
+    });
   }
 }

@@ -46,7 +46,8 @@ export function statusPage(status: ReloaderStatus): string {
 <p>${summaryOf(status)}</p>
 <h2>Certificates</h2>
 ${status.certificates.map(lifeOfCertificate)}${status.revocationLists.map(lifeOfList)}${clientsOf(status)}\
-<h2>Reloads</h2>
+<h2>Connections</h2>
+${connectionsOf(status)}<h2>Reloads</h2>
 ${reloadsOf(status)}<h2>Sources</h2>
 ${status.watches.map(watchOf)}${status.streams.map(streamOf)}</body></html>
 `;
@@ -106,6 +107,16 @@ function colourOf(lived: number): string {
 function clientsOf({ authorities }: ReloaderStatus): Html {
   return authorities.length === 0 ? markup`` : markup`<h2>Clients</h2>
 ${authorities.map(authorityOf)}`;
+}
+
+function connectionsOf({ generations, drain: { ending, gently, forced, untrusted } }: ReloaderStatus): Html {
+  const isDrained = ending + gently + forced + untrusted > 0;
+  const drained =
+    `${ending} ending, ${gently} ended gently, ${forced} by force, ${untrusted} disconnected as untrusted`;
+  return table([
+    ...generations.map(({ generation, connections }) => [`Generation ${generation}`, `${connections} open`] as const),
+    ["Drain", isDrained ? drained : undefined],
+  ]);
 }
 
 function authorityOf({ subject, isCurrent, liveConnections, totalConnections, lastUsed }: AuthorityStatus): Html {

@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import process from "node:process";
 import test from "node:test";
 import { TlsConfig, TlsState } from "../../mod.ts";
+import { sharedBy } from "../../src/accept/tls_state.ts";
 import { Front, type FrontDriver } from "../../src/native/front.ts";
 import { listenOn } from "../../src/native/public_listener.ts";
 import type { Backend } from "../../src/native/running_generations.ts";
@@ -149,6 +150,7 @@ test("Front closes the connections of a replaced generation after graceMs, and n
   const second = await connected(front.address.port);
   await second.hears("1\n");
   await first.ended;
+  assertEquals(sharedBy(state).drainTally.status, { ending: 0, gently: 0, forced: 1, untrusted: 0 });
   second.socket.write("on");
   await second.hears("on");
   await second.close();
