@@ -110,6 +110,7 @@ class TlsListener implements DenoTlsListener {
         : "option 'handshakeTimeoutMs'",
       openFront: (mechanismReason) =>
         Front.open(state, {
+          acceptsByState: true,
           listen: listenOn({ ...address, backlog: tcpBacklog }),
           async start(acceptor) {
             await proveTlsConfig(acceptor.config);

@@ -13,6 +13,8 @@ import { takesTrustAway } from "../accept/trust.ts";
 export interface FrontDriver<Server> {
   /** Whether its backends ask clients for certificates and do not show them. */
   readonly hidesClients?: boolean;
+  /** Whether its backends accept by the acceptors of the state, which count the connections already. */
+  readonly acceptsByState?: boolean;
   /** Opens the public listener. */
   readonly listen: Listen;
   /** Starts the backend of a generation and proves that it can serve; rejects if it cannot. */
@@ -68,7 +70,9 @@ export class Front<Server> {
     this.#state = state;
     this.#driver = driver;
     this.#report = errorReporter(options);
-    this.#running = new RunningGenerations(first, sharedBy(state), () => this.#finish());
+    const { drain, drainTally } = sharedBy(state);
+    const counted = { drain, drainTally: driver.acceptsByState ? undefined : drainTally };
+    this.#running = new RunningGenerations(first, counted, () => this.#finish());
     this.#tried = first.generation;
   }
 
@@ -100,7 +104,7 @@ export class Front<Server> {
     front.#following = addFollower(state, {
       hidesClients: driver.hidesClients ?? false,
       get generations() {
-        return front.generations;
+        return driver.acceptsByState ? [] : front.generations;
       },
       requireServable: (next) => driver.requireServable?.(next),
       requireAlpnChallenges: () => driver.requireAlpnChallenges?.(),

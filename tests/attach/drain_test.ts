@@ -7,6 +7,7 @@ import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type ConnectionOptions, createServer as createTlsServer, type Server, type TLSSocket } from "node:tls";
 import { TlsState } from "../../mod.ts";
+import { allGenerations } from "../../src/accept/tls_state.ts";
 import { attach } from "../../src/node.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
@@ -77,6 +78,7 @@ for (const kind of KINDS) {
     assert(performance.now() - begin < 1_000);
     assert(await answers(staying));
     await until(() => counts() === "0: 1,1: 0");
+    assertEquals(allGenerations(state), attachment.generations);
     staying.destroy();
     await until(() => attachment.generations.length === 1);
     await stop();

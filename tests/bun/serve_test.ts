@@ -6,6 +6,7 @@ import process from "node:process";
 import test from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { allGenerations } from "../../src/accept/tls_state.ts";
 import { type BunServer, type BunWebSocket, serve, tlsOptions } from "../../src/bun.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
@@ -136,6 +137,7 @@ for (const mechanism of ["handoff", "front"] as const) {
       for (const connection of [kept, idle, fresh]) assertEquals((await connection.ask("/")).text, "answer");
       const expected = [{ generation: 0, connections: 2 }, { generation: 1, connections: 1 }];
       await until(() => isDeepStrictEqual(server.generations, expected));
+      assertEquals(allGenerations(state), expected);
       for (const connection of [kept, idle, fresh]) connection.close();
       await server.stop(true);
     },

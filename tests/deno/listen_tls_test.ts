@@ -6,6 +6,7 @@ import process from "node:process";
 import test from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import { type TlsReloadError, TlsState } from "../../mod.ts";
+import { allGenerations } from "../../src/accept/tls_state.ts";
 import { type DenoTlsConn, listenTls } from "../../src/deno.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { closed, configOf, dial, dialTcp, visit } from "../support/peers.ts";
@@ -61,6 +62,7 @@ for (const mechanism of ["handoff", "front"] as const) {
       assertEquals(String((await once(before, "data"))[0]), "still here");
       const expected = [{ generation: 0, connections: 1 }, { generation: 1, connections: 1 }];
       await until(() => isDeepStrictEqual(listener.generations, expected));
+      assertEquals(allGenerations(state), expected);
       before.destroy();
       after.destroy();
       listener.close();
