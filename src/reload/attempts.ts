@@ -135,6 +135,7 @@ export class ReloadAttempts {
 
   async #swap(config: TlsConfig, isForced: boolean): Promise<ReloadResult> {
     this.#loadedDigest = digestOf(config);
+    this.#pending.discardOthers(config);
     if (!this.isLoadedServed) await proveTlsConfig(config);
     // Compares after the proof, because a pending configuration may have become valid meanwhile.
     const current = this.#state.current();

@@ -1,3 +1,4 @@
+import { digestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { callAt } from "./clock.ts";
 
@@ -36,6 +37,11 @@ export class PendingSwap {
       this.clear();
       this.#onValid(pending.config);
     });
+  }
+
+  /** Discards the configuration, unless it is this one. */
+  discardOthers(config: TlsConfig): void {
+    if (this.#pending && digestOf(this.#pending.config) !== digestOf(config)) this.clear();
   }
 
   /** Discards the configuration. */
