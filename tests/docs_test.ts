@@ -121,9 +121,10 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
     }],
   ],
   "docs/monitoring.md": [
-    ["Monitoring", showsStatus],
-    ["Monitoring", showsStatus],
-    ["Monitoring", showsStatus],
+    ["Monitoring", showsStatusAt("")],
+    ["Monitoring", showsStatusAt("")],
+    ["Monitoring", showsStatusAt("")],
+    ["Monitoring", showsStatusAt("/tls")],
   ],
   "docs/protocols.md": [["Mail", async ({ ports: [port = 0], line }) => {
     await listening(port);
@@ -179,11 +180,17 @@ async function renewBundle(files: TestFiles, { cert, key }: Pick<Issued, "cert" 
   await rename(await files.write("bundle.pem.new", `${key}\n${cert}`), files.path("bundle.pem"));
 }
 
-async function showsStatus({ ports: [port = 0] }: Running): Promise<void> {
-  const ask = (path: string) => fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close" } });
-  await until("the status is shown", () => ask("/").then(({ ok, body }) => body!.cancel().then(() => ok), () => false));
-  assertEquals((await (await ask("/")).json()).fingerprint256, first.fingerprint256);
-  assertMatch(await (await ask("/metrics")).text(), /^tls_reload_generation 0$/m);
+/** Shows the status below a path. */
+function showsStatusAt(base: string): Check {
+  return async ({ ports: [port = 0] }) => {
+    const ask = (path: string) => {
+      return fetch(`http://127.0.0.1:${port}${base}${path}`, { headers: { connection: "close" } });
+    };
+    const isShown = () => ask("/").then(({ ok, body }) => body!.cancel().then(() => ok), () => false);
+    await until("the status is shown", isShown);
+    assertEquals((await (await ask("/")).json()).fingerprint256, first.fingerprint256);
+    assertMatch(await (await ask("/metrics")).text(), /^tls_reload_generation 0$/m);
+  };
 }
 
 async function printsRoots(program: Running): Promise<void> {
