@@ -88,14 +88,28 @@ async function starve(): Promise<void> {
   }
 }
 
+/** Nothing is forbidden to root. */
+async function dropPrivileges(): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const everything = [cert, key, nextCert, nextKey, directory, nextDirectory, dirname(directory)];
+  for (const path of everything) await chown(path, NOBODY, NOBODY);
+  process.setgid!(NOBODY);
+  process.setuid!(NOBODY);
+}
+
+/** The folder may be searched for files by their names, but not read. */
+async function hide(): Promise<void> {
+  await dropPrivileges();
+  const { mode } = await stat(directory);
+  await chmod(directory, 0o300);
+  await rotate();
+  await chmod(directory, mode);
+  await until(() => !isDegraded());
+  await print("shown", true);
+}
+
 async function forbid(): Promise<void> {
-  if (process.getuid?.() === 0) {
-    // Nothing is forbidden to root.
-    const everything = [cert, key, nextCert, nextKey, directory, nextDirectory, dirname(directory)];
-    for (const path of everything) await chown(path, NOBODY, NOBODY);
-    process.setgid!(NOBODY);
-    process.setuid!(NOBODY);
-  }
+  await dropPrivileges();
   await watch();
   for (const path of [key, directory]) {
     const { mode } = await stat(path);
@@ -225,7 +239,17 @@ async function leave(): Promise<void> {
 }
 
 const server = await echoServer(state);
-const scripts: Record<string, () => Promise<void>> = { bind, forbid, hurry, leave, mount, rotate, silence, starve };
+const scripts: Record<string, () => Promise<void>> = {
+  bind,
+  forbid,
+  hide,
+  hurry,
+  leave,
+  mount,
+  rotate,
+  silence,
+  starve,
+};
 await scripts[script]!();
 if (script !== "leave") await reloader.close();
 await server[Symbol.asyncDispose]();

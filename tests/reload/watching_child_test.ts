@@ -96,6 +96,15 @@ test("Reloader.watch() reports that events are missing where the poll found a ch
   assertEquals(reported.isDegraded, false);
 });
 
+test("Reloader.watch() polls, and names the permission, where the folder of the files may not be read", {
+  skip: NO_LIMITS,
+}, async () => {
+  const [rotated, shown] = await runChild("hide");
+  assertEquals(rotated.fingerprint256, second.fingerprint256);
+  assertMatch(rotated.degraded, /^Cannot watch ".*certs": the process needs permission to read and search the folder$/);
+  assertEquals(shown.isDegraded, false);
+});
+
 test("Reloader.watch() polls, and names the permission, where Deno may read the files but not their folder", {
   skip: !deno && "only Deno has permissions",
 }, async () => {
