@@ -35,8 +35,9 @@ export interface AttemptOptions {
  * Runs reloads: loads, compares, proves, swaps.
  *
  * Invariant: one attempt runs at a time. The state changes only to a configuration that was loaded from one version of
- * the files, was proved, and differs from the current one and is as expected. `loadedDigest` is the digest of the last configuration that
- * was loaded. A pending configuration was proved, and is discarded as soon as the source holds another one.
+ * the files, was proved, differs from the current one, and is as expected. `loadedDigest` is the digest of the last
+ * configuration that was loaded. A pending configuration was proved, and is discarded as soon as the source holds
+ * another one.
  */
 export class ReloadAttempts {
   readonly history = new ReloadHistory();

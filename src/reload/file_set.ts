@@ -33,38 +33,55 @@ export class FileSet {
 
   /** Reads the files. An error counts as content, because a file that becomes readable is a change. */
   async read(): Promise<string> {
-    const hash = createHash("sha256");
-    const [missing, blindSpots]: [string[], string[]] = [[], []];
-    let changedAt = 0;
-    for (const path of this.paths) {
-      const stats = await stat(path).catch(() => undefined);
-      changedAt = Math.max(changedAt, stats?.mtimeMs ?? 0);
-      if (stats?.isFIFO()) {
-        // Reading would consume the content before `load` reads it.
-        blindSpots.push(fifoSpot(path));
-        continue;
-      }
-      if (stats?.isDirectory()) {
-        const content = await lookAtFolder(path).catch(({ message }: Error) => ({ digest: message, changedAtMs: 0 }));
-        changedAt = Math.max(changedAt, content.changedAtMs);
-        hash.update(`${content.digest} `);
-        continue;
-      }
-      if (stats?.isFile() && stats.nlink === 0) blindSpots.push(replacedMountSpot(path));
-      try {
-        const { bytes } = await readPemFile(path, { maxBytes: MAX_CRL_BYTES });
-        hash.update(`${bytes.length} `).update(bytes);
-      } catch (error) {
-        const { code, message } = error as TlsReloadError;
-        if (code === "FILE_NOT_FOUND") missing.push(path);
-        hash.update(`${message} `);
-      }
-    }
-    this.digest = hash.digest("hex");
-    this.missing = missing;
-    this.blindSpots = blindSpots;
-    this.changedAt = changedAt > 0 ? new Date(changedAt) : undefined;
+    const reading = new Reading();
+    for (const path of this.paths) await reading.add(path);
+    this.digest = reading.hash.digest("hex");
+    this.missing = reading.missing;
+    this.blindSpots = reading.blindSpots;
+    this.changedAt = reading.changedAtMs > 0 ? new Date(reading.changedAtMs) : undefined;
     this.readAt = new Date();
     return this.digest;
+  }
+}
+
+/** What one reading has found so far. */
+class Reading {
+  readonly hash = createHash("sha256");
+  readonly missing: string[] = [];
+  readonly blindSpots: string[] = [];
+  changedAtMs = 0;
+
+  async add(path: string): Promise<void> {
+    const stats = await stat(path).catch(() => undefined);
+    this.#changed(stats?.mtimeMs ?? 0);
+    if (stats?.isFIFO()) {
+      // Reading would consume the content before `load` reads it.
+      this.blindSpots.push(fifoSpot(path));
+      return;
+    }
+    if (stats?.isDirectory()) return await this.#addFolder(path);
+    if (stats?.isFile() && stats.nlink === 0) this.blindSpots.push(replacedMountSpot(path));
+    await this.#addFile(path);
+  }
+
+  async #addFolder(path: string): Promise<void> {
+    const content = await lookAtFolder(path).catch(({ message }: Error) => ({ digest: message, changedAtMs: 0 }));
+    this.#changed(content.changedAtMs);
+    this.hash.update(`${content.digest} `);
+  }
+
+  async #addFile(path: string): Promise<void> {
+    try {
+      const { bytes } = await readPemFile(path, { maxBytes: MAX_CRL_BYTES });
+      this.hash.update(`${bytes.length} `).update(bytes);
+    } catch (error) {
+      const { code, message } = error as TlsReloadError;
+      if (code === "FILE_NOT_FOUND") this.missing.push(path);
+      this.hash.update(`${message} `);
+    }
+  }
+
+  #changed(atMs: number): void {
+    this.changedAtMs = Math.max(this.changedAtMs, atMs);
   }
 }

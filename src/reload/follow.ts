@@ -56,7 +56,8 @@ export class StreamTrigger<Item> {
   readonly #reloadsOnSubscribe: boolean;
   readonly #listener: StreamListener<Item>;
   readonly #backoff = new Backoff(BACKOFF);
-  readonly #status = { items: 0, reconnects: -1 };
+  #subscriptions = 0;
+  #items = 0;
   #connected: boolean | undefined;
   #since: Date | undefined;
   #lastItem: Date | undefined;
@@ -78,13 +79,12 @@ export class StreamTrigger<Item> {
 
   /** The status, read now. */
   get status(): FollowStatus {
-    const { items, reconnects } = this.#status;
     return {
       connected: this.#connected,
       since: this.#since,
-      items,
+      items: this.#items,
       lastItem: this.#lastItem,
-      reconnects: Math.max(reconnects, 0),
+      reconnects: Math.max(this.#subscriptions - 1, 0),
       lastError: this.#lastError,
     };
   }
@@ -99,7 +99,7 @@ export class StreamTrigger<Item> {
   }
 
   async #run(): Promise<void> {
-    this.#status.reconnects++;
+    this.#subscriptions++;
     const subscription = new AbortController();
     this.#subscription = subscription;
     const error = await this.#read(subscription.signal).catch((error) => ({ thrown: error }));
@@ -136,14 +136,14 @@ export class StreamTrigger<Item> {
     this.#backoff.reset();
     this.#connected = true;
     this.#lastItem = new Date();
-    this.#status.items++;
+    this.#items++;
     this.#latest = { item };
     this.#schedule();
   }
 
   #schedule(): void {
     if (this.#splayTimer !== undefined) return;
-    const isFirst = this.#status.reconnects === 0 && this.#status.items <= 1;
+    const isFirst = this.#subscriptions === 1 && this.#items <= 1;
     const ms = isFirst ? 0 : Math.random() * this.#splayMs;
     const fire = () => {
       this.#splayTimer = undefined;

@@ -20,7 +20,7 @@ export type ReloadResult =
     readonly config: TlsConfig;
     /** The previous configuration, to swap back if necessary. */
     readonly previous: TlsConfig;
-    /** What is different, beside validity and serial numbers: names, types of keys, issuers, client authorities, revocation lists. */
+    /** What is different beside validity and serial numbers: names, key types, issuers, authorities, revocation lists. */
     readonly changes: SwapChanges;
   }
   | {

@@ -1,6 +1,7 @@
 import { TlsState } from "../accept/tls_state.ts";
 import { requireOptions, requirePath } from "../arguments.ts";
 import { requireExpectation, requireExpected } from "../config/expectation.ts";
+import type { CertifiedKey } from "../config/certified_key.ts";
 import { certificatesIn } from "../config/certificates_in.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { type CertifiedKeyFiles, loadTlsConfig } from "../config/load_tls_config.ts";
@@ -14,7 +15,10 @@ import type { ReloaderStatus } from "./status.ts";
 export interface ReloadTlsOptions extends TlsConfigOptions<string | URL>, ReloaderOptions, Partial<CertifiedKeyFiles> {
   /** Several certificates with their keys, the default first, in place of `cert`, `key` and `passphrase`. */
   readonly certifiedKeys?: readonly CertifiedKeyFiles[] | undefined;
-  /** A folder of certificates with their keys, as `certificatesIn()` reads it, in place of `cert`, `key` and `passphrase`. */
+  /**
+   * A folder of certificates with their keys, as `certificatesIn()` reads it, in place of `cert`, `key` and
+   * `passphrase`.
+   */
   readonly folder?: string | URL | undefined;
   /** How the files are watched, client authorities included. `false` does not watch them. */
   readonly watch?: WatchOptions | false | undefined;
@@ -68,21 +72,9 @@ export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls
   requireOptions("reloadTls", options, NAMES, OPTION_HINTS);
   const { cert, key, passphrase, certifiedKeys, folder, watch = {}, onSignal, ...rest } = options;
   const { signal, logger, pendingLimitMs, expiryAlarms, expect, expectUnused, ...configOptions } = rest;
-  if (certifiedKeys !== undefined && folder !== undefined) {
-    throw new TypeError("Cannot call reloadTls: 'folder' takes the place of 'certifiedKeys'");
-  }
-  const several = folder !== undefined ? "folder" : "certifiedKeys";
-  if ((certifiedKeys ?? folder) !== undefined && (cert ?? key ?? passphrase) !== undefined) {
-    throw new TypeError(`Cannot call reloadTls: '${several}' takes the place of 'cert', 'key' and 'passphrase'`);
-  }
-  if (certifiedKeys === undefined && folder === undefined) {
-    requirePath("reloadTls", "cert", cert);
-    requirePath("reloadTls", "key", key);
-  }
-  const files = certifiedKeys ?? (folder === undefined ? [{ cert: cert!, key: key!, passphrase }] : []);
+  const source = sourceOf({ cert, key, passphrase, certifiedKeys, folder });
   const load = async (previous?: TlsConfig, onError?: (error: unknown) => void) => {
-    const all = folder === undefined ? files : await certificatesIn(folder, { previous, onError });
-    return await loadTlsConfig(all, configOptions);
+    return await loadTlsConfig(await source.files(previous, onError), configOptions);
   };
   const first = await load();
   if (expect !== undefined) {
@@ -92,9 +84,8 @@ export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls
   const state = new TlsState(first);
   const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms, expect, expectUnused });
   try {
-    const paths = folder === undefined ? files.flatMap(({ cert, key }) => [cert, key]) : [folder];
     const { ca, crl, intermediates } = configOptions.clientAuth ?? {};
-    paths.push(...[ca, crl, intermediates].flatMap((each) => sourcesOf(each)));
+    const paths = [...source.paths, ...[ca, crl, intermediates].flatMap((each) => sourcesOf(each))];
     if (watch !== false) reloader.watch(paths, watch);
     if (onSignal !== undefined) reloader.onSignal(onSignal);
   } catch (error) {
@@ -103,4 +94,42 @@ export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls
   }
   const close = () => reloader.close();
   return { state, reloader, status: () => reloader.status(), close, [Symbol.asyncDispose]: close };
+}
+
+type SourceOptions = {
+  readonly [Name in "cert" | "key" | "passphrase" | "certifiedKeys" | "folder"]: ReloadTlsOptions[Name] | undefined;
+};
+type CertifiedKeySource = CertifiedKey | CertifiedKeyFiles;
+
+/** Where certificates and keys come from. */
+interface Source {
+  /** What is watched. */
+  readonly paths: readonly (string | URL)[];
+  /** Finds what is loaded. */
+  files(
+    previous: TlsConfig | undefined,
+    onError: ((error: unknown) => void) | undefined,
+  ): Promise<readonly CertifiedKeySource[]> | readonly CertifiedKeySource[];
+}
+
+/** Chooses between a folder, several pairs, and one pair. */
+function sourceOf({ cert, key, passphrase, certifiedKeys, folder }: SourceOptions): Source {
+  if (certifiedKeys !== undefined && folder !== undefined) {
+    throw new TypeError("Cannot call reloadTls: 'folder' takes the place of 'certifiedKeys'");
+  }
+  const several = folder !== undefined ? "folder" : "certifiedKeys";
+  if ((certifiedKeys ?? folder) !== undefined && (cert ?? key ?? passphrase) !== undefined) {
+    throw new TypeError(`Cannot call reloadTls: '${several}' takes the place of 'cert', 'key' and 'passphrase'`);
+  }
+  if (folder !== undefined) {
+    return { paths: [folder], files: (previous, onError) => certificatesIn(folder, { previous, onError }) };
+  }
+  if (certifiedKeys !== undefined) return fixedSource(certifiedKeys);
+  requirePath("reloadTls", "cert", cert);
+  requirePath("reloadTls", "key", key);
+  return fixedSource([{ cert: cert!, key: key!, passphrase }]);
+}
+
+function fixedSource(files: readonly CertifiedKeyFiles[]): Source {
+  return { paths: files.flatMap(({ cert, key }) => [cert, key]), files: () => files };
 }

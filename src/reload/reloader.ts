@@ -33,7 +33,7 @@ const DAY_MS = 86_400_000;
  *
  * The reloader is an `EventTarget`. It dispatches `swap`, `unchanged` or `pending` after a reload, `reject` after a
  * failed reload, `partial` if one certificate of several could not be loaded, and `expiring` before a certificate in use
- * expires or a revocation list becomes stale. These three also emit a process warning, unless there is a logger or a
+ * expires or a revocation list becomes stale. The last three also emit a process warning, unless there is a logger or a
  * listener calls `preventDefault()`. `disconnect` reports the end of a followed stream, and `drain` the connections that
  * end after a swap. Each event is also published to the diagnostics channel `tls-reload:EVENT`, such as
  * `tls-reload:swap`.
@@ -67,8 +67,8 @@ export class Reloader extends ReloaderEventTarget implements AsyncDisposable {
    *
    * @param state The state to keep in sync.
    * @param load Loads the configuration from its source, given the current one and a callback for parts that cannot be
-   * loaded: the `previous` and `onError` of `certificatesIn()`. Called for each reload, one call at a time. Its promise must
-   * settle, because the next reload and `close()` wait for it, so set a timeout for its requests.
+   * loaded: the `previous` and `onError` of `certificatesIn()`. Called for each reload, one call at a time. Its promise
+   * must settle, because the next reload and `close()` wait for it, so set a timeout for its requests.
    * @param options The signal, the logger and the limits.
    */
   constructor(state: TlsState, load: Load, options: ReloaderOptions = {}) {
@@ -120,8 +120,8 @@ export class Reloader extends ReloaderEventTarget implements AsyncDisposable {
   }
 
   /**
-   * Reloads when one of these files changes, or a file in one of these folders. Also reads the files once now, because they may have changed since the
-   * load.
+   * Reloads when one of these files changes, or a file in one of these folders. Also reads the files once now, because
+   * they may have changed since the load.
    *
    * Name all files that `load` reads, by the same paths. They are one set, which is read again until it is stable, at
    * most 6 times. The directories of the files and of all links on the way to them are watched, so renamed files,
@@ -130,8 +130,8 @@ export class Reloader extends ReloaderEventTarget implements AsyncDisposable {
    * not count as a change. A set that is rejected is retried, with growing pauses. A Kubernetes `subPath` mount never
    * changes: mount the whole volume.
    *
-   * A folder is watched with the folders in it, as {@linkcode certificatesIn} reads it: new and removed files are changes.
-   * Its files are compared by name, size and times, without reading them.
+   * A folder is watched with the folders in it, as {@linkcode certificatesIn} reads it: new and removed files are
+   * changes. Its files are compared by name, size and times, without reading them.
    *
    * @param paths The files and folders, as paths or URLs.
    * @param options The interval of the poll, and the pause after an event.

@@ -47,8 +47,9 @@ export interface ReloaderStatus {
     readonly rejected: number;
   };
   /**
-   * Whether the served configuration was that of the source at the last reading: `false` while a file is missing or cannot be loaded, after
-   * a rejected reload, and after a swap that the reloader did not make. `undefined` before the first reading.
+   * Whether the served configuration was that of the source at the last reading: `false` while a file is missing or
+   * cannot be loaded, after a rejected reload, and after a swap that the reloader did not make. `undefined` before the
+   * first reading.
    */
   readonly inSync: boolean | undefined;
   /** All certificates that are sent or trusted. */
