@@ -175,17 +175,18 @@ function isWithin({ notBefore, notAfter }: Finding): boolean {
 export interface Admission {
   /** The verification by the configuration of the handshake, if it requests certificates. */
   readonly own: ClientVerification | undefined;
-  /** The verification by the current configuration, if it requests certificates. */
-  readonly current: ClientVerification | undefined;
-  /** The callback of the user, which decides last. */
+  /** Returns the verification by the current configuration, if it requests certificates. */
+  readonly current: () => ClientVerification | undefined;
+  /** The callback of the user. */
   readonly allowClient: AllowClient | undefined;
   /** Counts those that enter. */
   readonly authorityUse: AuthorityUse | undefined;
 }
 
 /**
- * Decides about a client at the end of its handshake. The client must satisfy the configuration of the handshake and
- * the configuration that is current at the end.
+ * Decides about a client at the end of its handshake. The client must satisfy the configuration of the handshake, the
+ * callback of the user, and the configuration that is current at the end. The current one comes last, because the
+ * callback may swap.
  *
  * @param secure The connection.
  * @param admission The conditions.
@@ -194,22 +195,28 @@ export interface Admission {
 export function admissionRefusal(secure: TLSSocket, admission: Admission): string | undefined {
   const { own, current, allowClient, authorityUse } = admission;
   try {
-    const certificate = own || current ? certificateOf(secure) : undefined;
+    const certificate = own ? certificateOf(secure) : undefined;
     // Deno sets `authorized` although no certificate was requested.
-    if (!own || !certificate) secure.authorized = false;
-    const reason = own?.refusal(secure, certificate) ??
-      (own === current ? undefined : current?.refusalOfAdmitted(certificate));
-    if (reason !== undefined) return reason;
-    const verified = own && certificate;
-    noteClient(secure, verified);
-    if (!verified) return undefined;
-    const refusal = allowClient && allowRefusal(verified, allowClient);
-    if (refusal === undefined) authorityUse?.note(secure, verified);
-    return refusal;
+    if (!certificate) secure.authorized = false;
+    const refusal = own?.refusal(secure, certificate) ??
+      (certificate && allowClient && allowRefusal(certificate, allowClient)) ??
+      refusalByCurrent(certificate, own, current());
+    if (refusal !== undefined) return refusal;
+    noteClient(secure, certificate);
+    if (certificate) authorityUse?.note(secure, certificate);
+    return undefined;
   } catch (error) {
     // A client may send a certificate that the runtime or this module cannot read.
     return `the certificate of the client cannot be read: ${(error as Error).message}`;
   }
+}
+
+function refusalByCurrent(
+  certificate: ClientCertificate | undefined,
+  own: ClientVerification | undefined,
+  current: ClientVerification | undefined,
+): string | undefined {
+  return own === current ? undefined : current?.refusalOfAdmitted(certificate);
 }
 
 /** Does not call `getPeerX509Certificate()`, because later callers on Node 22 and 24 would not get the chain. */

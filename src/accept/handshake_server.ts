@@ -224,7 +224,7 @@ export class HandshakeServer {
 
   #isAdmitted(secure: TLSSocket, pending: Pending): boolean {
     const { allowClient, authorityUse } = this.#lineage;
-    const current = this.#lineage.current().verification;
+    const current = () => this.#lineage.current().verification;
     const reason = admissionRefusal(secure, { own: this.verification, current, allowClient, authorityUse });
     if (reason === undefined) return true;
     resetConnection(secure);

@@ -158,7 +158,7 @@ export class ContextServer implements Attachment, Follower {
   };
 
   #refusal(secure: TLSSocket, { verification: own }: CurrentConfig): string | undefined {
-    return admissionRefusal(secure, { ...this.#shared, own, current: this.#current.verification });
+    return admissionRefusal(secure, { ...this.#shared, own, current: () => this.#current.verification });
   }
 
   #report(code: "HANDSHAKE_FAILED" | "CLIENT_UNAUTHORIZED", reason: string, cause?: unknown): TlsReloadError {

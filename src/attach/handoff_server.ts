@@ -211,7 +211,11 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     }
     hideKey(secure);
     const own = this.#verificationOf(config);
-    return admissionRefusal(secure, { ...this.#shared, own, current: this.#verificationOf(current) });
+    return admissionRefusal(secure, {
+      ...this.#shared,
+      own,
+      current: () => this.#verificationOf(this.newest.config),
+    });
   }
 
   #verificationOf(config: TlsConfig): ClientVerification | undefined {

@@ -27,14 +27,14 @@ function visit({ port, cert, key, version, session }: Visit): Promise<Visited> {
     let text = "";
     let latest: string | undefined;
     const finish = () => {
-      const isGreeted = /generation \d+/.test(text);
+      const isGreeted = /generation \d+|200 OK/.test(text);
       resolve({ isGreeted, isResumed: isGreeted && socket.isSessionReused(), session: latest });
       socket.destroy();
     };
     socket.setTimeout(PATIENCE_MS, finish);
     socket.on("session", (session) => latest = session.toString("base64"));
     socket.on("error", finish).once("close", finish).once("end", finish);
-    socket.on("data", (chunk) => /generation \d+/.test(text += chunk) && finish());
+    socket.on("data", (chunk) => /generation \d+|200 OK/.test(text += chunk) && finish());
     socket.write("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n");
   });
 }

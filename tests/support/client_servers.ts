@@ -43,7 +43,8 @@ async function listen(state: TlsState, server: Server): Promise<AnsweringServer>
   return { port: portOf(server), close };
 }
 
-const HTTPS = { keepAliveTimeout: IDLE_SECONDS * 1_000 };
+/** On Bun a server must ask for certificates from its creation on. `state.tls` of Deno has no revocation lists. */
+const optionsOf = (state: TlsState) => ({ keepAliveTimeout: IDLE_SECONDS * 1_000, ...(bun && state.tls) });
 
 /** Every kind of server that this runtime has and that knows its clients. */
 export const KNOWING_SERVERS: Readonly<Record<string, StartServer>> = {
@@ -52,15 +53,15 @@ export const KNOWING_SERVERS: Readonly<Record<string, StartServer>> = {
     await once(server.listen({ host: "127.0.0.1", port: 0, backlog: 4_096 }), "listening");
     return { port: portOf(server), close: () => new Promise((resolve) => server.close(resolve)) };
   },
-  "attach() to tls": (state) => listen(state, createTlsServer(state.tls, answer)),
+  "attach() to tls": (state) => listen(state, createTlsServer(optionsOf(state), answer)),
   ...(!bun && {
     "attach() to https": (state: TlsState) =>
-      listen(state, createHttpsServer({ ...HTTPS, ...state.tls }, (_request, response) => response.end("ok"))),
+      listen(state, createHttpsServer(optionsOf(state), (_request, response) => response.end("ok"))),
   }),
   "attach() to http2": (state) =>
     listen(
       state,
-      createSecureServer({ ...HTTPS, ...state.tls, allowHTTP1: true }, (_request, response) => response.end("ok")),
+      createSecureServer({ ...optionsOf(state), allowHTTP1: true }, (_request, response) => response.end("ok")),
     ),
   ...(deno && {
     "listenTls()": async (state: TlsState) => {
