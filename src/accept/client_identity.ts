@@ -27,8 +27,8 @@ export interface ClientIdentity {
   /** The last moment of the certificate's validity. */
   readonly notAfter: Date;
   /**
-   * SHA-256 fingerprints of the authorities that the client may have been verified by. Several only if the runtime does
-   * not show the path of the client.
+   * SHA-256 fingerprints of the authorities of the configuration on the path of the client, the one at its end first;
+   * of all authorities, if the runtime does not show the path.
    */
   readonly authorities: readonly string[];
 }
@@ -40,7 +40,7 @@ export type AllowClient = (client: ClientIdentity) => boolean;
 export interface ClientCertificate {
   readonly raw: Uint8Array;
   readonly fingerprint256: string;
-  /** The authorities that the certificate may have been verified by; empty before it is verified. */
+  /** The authorities on the path, from its end; empty before the certificate is verified. */
   authorities: ReadonlySet<string>;
   /** What its path is known by, once it is verified. */
   verification?: Verification;

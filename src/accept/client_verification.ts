@@ -132,13 +132,14 @@ export class ClientVerification {
     if (!path) return { reason };
     const limits = this.#revocation?.judge(path, at) ?? UNLIMITED;
     if (limits.reason !== undefined) return { reason: limits.reason };
+    const isAuthority = (each: PathCertificate) => this.#anchors.has(each);
     const finding: Finding = {
       anchors: this.#anchors,
       notBefore: Math.max(limits.notBefore, ...path.map(({ notBefore }) => notBefore)),
       notAfter: Math.min(limits.notAfter, ...path.map(({ notAfter }) => notAfter)),
-      authorities: new Set([path.at(-1)!.fingerprint256]),
+      authorities: new Set(path.filter(isAuthority).reverse().map(({ fingerprint256 }) => fingerprint256)),
     };
-    return { verification: { intermediates: path.slice(1).filter((each) => !this.#anchors.has(each)), finding } };
+    return { verification: { intermediates: path.slice(1).filter((each) => !isAuthority(each)), finding } };
   }
 
   /**

@@ -14,7 +14,10 @@ export interface Finding {
   readonly notBefore: number;
   /** The last moment at which all certificates of the path are valid, in milliseconds since 1970. */
   readonly notAfter: number;
-  /** SHA-256 fingerprints of the authorities that the path may end at: one, if the path is known. */
+  /**
+   * SHA-256 fingerprints of the authorities of the configuration on the path, from its end: of all authorities, if the
+   * path is not known.
+   */
   readonly authorities: ReadonlySet<string>;
 }
 

@@ -102,6 +102,24 @@ for (const [name, serve] of Object.entries(SERVERS)) {
   });
 }
 
+test("swap() does not remove an intermediate that is listed while a client needs it", async () => {
+  const below = await issueCa("below", { issuer: old });
+  const { cert, key } = await issueClient("client of below", { issuer: below });
+  const [leaf = ""] = cert.split(/(?<=-----END CERTIFICATE-----\n)/);
+  const state = new TlsState(trusting(old, below));
+  const { port, stop } = await SERVERS["state.acceptor()"]!(state);
+  const staying = await dial(port, { cert: leaf, key });
+  await until(() => countsOf(state)["old"]![0] === 1);
+  const error = assertThrows(
+    () => state.swap(trusting(old), { expectUnused: { withinMs: DAY_MS } }),
+    TlsReloadError,
+    '"CN=below"',
+  );
+  assertEquals(error.code, "AUTHORITY_IN_USE");
+  staying.destroy();
+  await stop();
+});
+
 test("swap() knows an authority that was removed and added again", async () => {
   const state = new TlsState(trusting(old));
   const { port, stop } = await SERVERS["state.acceptor()"]!(state);
