@@ -43,6 +43,8 @@ export interface Kernel {
 
   /** Remembers the epoll instance in which this descriptor of the thread's own is registered. */
   learnEventLoop(descriptor: number): void;
+  /** Does in another thread what would make the next {@linkcode Kernel.registrations} take longer than others. */
+  prepareRegistrations(): Promise<void>;
   /** How descriptors are registered in this thread's event loop, for each in order. */
   registrations(descriptors: readonly number[]): EpollEvent[][];
   /** Registers a descriptor with the event loop. */

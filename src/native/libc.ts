@@ -1,7 +1,11 @@
+import { read } from "node:fs";
 import process from "node:process";
 
 /** Memory that a foreign function may read and write. V8 may move a typed array that has no `ArrayBuffer` of its own. */
 export type Memory = Uint8Array<ArrayBuffer>;
+
+/** Memory of zeros. */
+export const newMemory = (bytes: number): Memory => new Uint8Array(new ArrayBuffer(bytes));
 
 /** The functions of the C library that the kernel is asked by. Each returns -1 if it fails; `errno` cannot be read. */
 export interface Libc {
@@ -18,10 +22,14 @@ export interface Libc {
   pread(descriptor: number, into: Memory, length: number, offset: number): number;
   setsockopt(descriptor: number, level: number, option: number, value: Memory, length: number): number;
   socket(domain: number, type: number, protocol: number): number;
+  /** Reads the first byte of a file in another thread. Never rejects. */
+  readAside(descriptor: number): Promise<unknown>;
 }
 
+type Synchronous = Exclude<keyof Libc, "readAside">;
+
 /** The parameters of each: `i` is an `int`, `p` a pointer, `l` a `long` or `size_t`. The result is an `int`, or `l` where it stands last. */
-const SIGNATURES: Readonly<Record<keyof Libc, string>> = {
+const SIGNATURES: Readonly<Record<Synchronous, string>> = {
   bind: "ipi:i",
   close: "i:i",
   dup3: "iii:i",
@@ -52,12 +60,20 @@ const PATHS = [
   "/lib/libc.musl-aarch64.so.1",
 ];
 
+const PREAD_ASIDE = {
+  name: "pread",
+  parameters: ["i32", "buffer", "isize", "isize"],
+  result: "isize",
+  nonblocking: true,
+};
+
 interface BunFfi {
   dlopen(name: string, symbols: object): { readonly symbols: Readonly<Record<string, ForeignFunction>> };
   ptr(memory: Memory): number;
 }
 
 type ForeignFunction = (...args: unknown[]) => number | bigint;
+type Functions = Pick<Libc, Synchronous>;
 
 declare const Deno: {
   readonly build: { readonly os: string };
@@ -100,13 +116,20 @@ function openFirst(names: readonly string[], open: (name: string) => Libc): Libc
 function bunLibc(ffi: BunFfi, name: string): Libc {
   const types: Readonly<Record<string, string>> = { i: "i32", p: "ptr", l: "i64" };
   const { symbols } = ffi.dlopen(name, declared((args, returns) => ({ args, returns }), types));
-  return adapted(symbols, (argument) => typeof argument === "number" ? argument : ffi.ptr(argument));
+  const functions = adapted(symbols, (argument) => typeof argument === "number" ? argument : ffi.ptr(argument));
+  // Bun reads any descriptor; Deno only those that it has opened.
+  const readAside = (descriptor: number) =>
+    new Promise((resolve) => read(descriptor, new Uint8Array(1), 0, 1, 0, resolve));
+  return { ...functions, readAside };
 }
 
 function denoLibc(name: string): Libc {
   const types: Readonly<Record<string, string>> = { i: "i32", p: "buffer", l: "isize" };
-  const { symbols } = Deno.dlopen(name, declared((parameters, result) => ({ parameters, result }), types));
-  return adapted(symbols, (argument, type) => type === "l" ? BigInt(argument as number) : argument);
+  const declarations = declared((parameters, result) => ({ parameters, result }), types);
+  const { symbols } = Deno.dlopen(name, { ...declarations, readAside: PREAD_ASIDE });
+  const functions = adapted(symbols, (argument, type) => type === "l" ? BigInt(argument as number) : argument);
+  const readAside = async (descriptor: number) => await symbols["readAside"]!(descriptor, newMemory(1), 1n, 0n);
+  return { ...functions, readAside };
 }
 
 function declared(
@@ -125,7 +148,7 @@ function declared(
 function adapted(
   symbols: Readonly<Record<string, ForeignFunction>>,
   convert: (argument: number | Memory, type: string) => unknown,
-): Libc {
+): Functions {
   const functions = Object.entries(SIGNATURES).map(([name, signature]) => {
     const call = symbols[name]!;
     const hasNumbersOnly = /^i+:i$/.test(signature);

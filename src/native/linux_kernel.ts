@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import process from "node:process";
 import { encodeEpollEvent, type EpollEvent, parseRegistrations } from "./epoll_event.ts";
 import { type Kernel, KernelError, type SocketAddress } from "./kernel.ts";
-import type { Libc, Memory } from "./libc.ts";
+import { type Libc, type Memory, newMemory } from "./libc.ts";
 import { listenersOn } from "./listener.ts";
 import { openThreadListener, type ThreadListener } from "./thread_listener.ts";
 
@@ -35,7 +35,6 @@ const FIRST_DESCRIPTOR = 3;
 const NO_INTERFACE = 0x7fffffff;
 const FIRST_FDINFO_BYTES = 65_536;
 
-const newMemory = (bytes: number): Memory => new Uint8Array(new ArrayBuffer(bytes));
 const pathOf = (path: string): Memory => {
   const memory = newMemory(Buffer.byteLength(path) + 1);
   memory.set(Buffer.from(path));
@@ -64,6 +63,8 @@ export class LinuxKernel implements Kernel {
   #fdinfo = newMemory(FIRST_FDINFO_BYTES);
   #epoll = -1;
   #fdinfoDescriptor = -1;
+  /** The size of the descriptor table when the kernel had room for its registrations. */
+  #preparedSize = 0;
 
   constructor(libc: Libc) {
     this.#libc = libc;
@@ -144,6 +145,17 @@ export class LinuxKernel implements Kernel {
       if (this.#epoll === epoll) return;
     }
     throw new KernelError("learn the event loop", `no epoll instance has descriptor ${descriptor}`);
+  }
+
+  /**
+   * The kernel writes the text of all registrations to a buffer that doubles until they fit, each time from the start,
+   * and keeps the buffer. With a table that has grown this takes as long as two or three readings.
+   */
+  async prepareRegistrations(): Promise<void> {
+    const size = this.tableSize();
+    if (size <= this.#preparedSize) return;
+    this.#preparedSize = size;
+    await this.#libc.readAside(this.#fdinfoDescriptor);
   }
 
   registrations(descriptors: readonly number[]): EpollEvent[][] {

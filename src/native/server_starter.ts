@@ -82,6 +82,7 @@ export class ServerStarter<Server extends NativeServer> {
 
   /** Starts a server on the loopback interface and proves it by a handshake. Rejects if either fails. */
   async startProved(acceptor: TlsAcceptor): Promise<RunningGeneration<Server>> {
+    await this.#tools.kernel.prepareRegistrations();
     const { runtime } = this;
     const generation = this.start(acceptor, LOOPBACK);
     try {

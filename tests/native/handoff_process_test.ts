@@ -142,7 +142,7 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
     await until(async () => (await server.tell("generations") as unknown[]).length === 1, "the old ones have ended");
   });
 
-  test(`handoff of ${name}: 300 swaps with traffic leave descriptors and memory where they were`, async () => {
+  test(`handoff of ${name}: 300 swaps with traffic leave descriptors, memory and timers where they were`, async () => {
     const server = await start({ kind });
     const port = server.first.port!;
     const swapSome = async (times: number) => {
@@ -152,11 +152,13 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
       }
       await until(async () => (await server.tell("generations") as unknown[]).length === 1, "the old ones have ended");
       await delay(100);
-      return [await server.tell("descriptors"), await server.tell("memory")] as number[];
+      const answers = [await server.tell("descriptors"), await server.tell("memory"), await server.tell("wakeups")];
+      return answers as number[];
     };
-    const [descriptors, memory] = await swapSome(60);
-    const [descriptorsLater, memoryLater] = await swapSome(300);
+    const [descriptors, memory, wakeups] = await swapSome(60);
+    const [descriptorsLater, memoryLater, wakeupsLater] = await swapSome(300);
     assert(Math.abs(descriptorsLater! - descriptors!) <= 2, `${descriptors} descriptors, then ${descriptorsLater}`);
+    assert(wakeupsLater! <= wakeups! + 10, `${wakeups} wakeups, then ${wakeupsLater}`);
     // 300 servers that were not freed would be 10 MiB and more.
     assert(memoryLater! - memory! < 40 * 2 ** 20, `${memory} bytes, then ${memoryLater}`);
   });

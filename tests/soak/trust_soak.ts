@@ -1,6 +1,6 @@
 // Rolls a client authority over under many clients, and drains many connections, on every runtime, one after the other;
 // reports, and fails if a connection was dropped, a client got a wrong answer, or a drain came in one burst:
-//   deno task soak-trust [--clients 200] [--connections 5000] [--runtime deno|bun|node22|node24|all] [--only rollover|drain]
+//   deno task soak:trust [--clients 200] [--connections 5000] [--runtime deno|bun|node22|node24|all] [--only rollover|drain]
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";

@@ -113,6 +113,10 @@ export class FakeKernel implements Kernel {
 
   learnEventLoop(): void {}
 
+  prepareRegistrations(): Promise<void> {
+    return Promise.resolve();
+  }
+
   registrations(descriptors: readonly number[]): EpollEvent[][] {
     return descriptors.map((descriptor) =>
       this.epoll.filter((each) => each.descriptor === descriptor).map(({ event }) => event)

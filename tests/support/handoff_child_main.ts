@@ -1,7 +1,7 @@
 // A process with a handoff: what handoff_child.ts starts. It reads a line of settings, then commands, and answers each
 // with a line. As a worker it gets the settings by a message, and swaps by itself.
 import { spawn } from "node:child_process";
-import { closeSync, openSync, readdirSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
@@ -89,6 +89,14 @@ async function serveMain(): Promise<void> {
     errors: () => errors,
     descriptors: () => readdirSync("/proc/self/fd").length - 1,
     memory: () => process.memoryUsage().rss,
+    /** How often this thread wakes up in half a second in which nobody asks for anything: timers that were left run. */
+    async wakeups() {
+      const count = () =>
+        Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))![1]);
+      const before = count();
+      await delay(500);
+      return count() - before;
+    },
     /** Takes descriptors until so many are free. */
     fill(free: number) {
       try {
@@ -132,27 +140,35 @@ async function serveMain(): Promise<void> {
       await Promise.all(workers.splice(0).map((worker) => worker.terminate()));
       return {};
     },
-    /** A swap every so many milliseconds, announced by a line before and after it. */
+    /**
+     * A swap every so many milliseconds, announced by a line before and after it. Then how long each swap() took, and
+     * each longest time that the event loop was away between a swap and the next.
+     */
     async rotate(times: number, everyMs: number) {
       const costs: number[] = [];
       const blocks: number[] = [];
-      let last = performance.now();
-      const timer = setInterval(() => {
-        const now = performance.now();
-        blocks.push(now - last);
+      // Without the time in which other processes had the processor.
+      const clock = () => performance.now() - Number(readFileSync("/proc/self/schedstat", "utf8").split(" ")[1]) / 1e6;
+      let [last, longest] = [clock(), 0];
+      const look = () => {
+        const now = clock();
+        longest = Math.max(longest, now - last);
         last = now;
-      }, 1);
+      };
+      const timer = setInterval(look, 1);
+      await delay(everyMs);
       for (let time = 0; time < times; time++) {
-        await delay(everyMs);
         say({ before: state.generation + 1 });
+        longest = 0;
         const begin = performance.now();
         swap();
         costs.push(performance.now() - begin);
         say({ after: state.generation });
+        await delay(everyMs);
+        blocks.push(longest);
       }
       clearInterval(timer);
-      /** How long each swap() took, and how long the event loop was away at most. */
-      return { costs, longestBlockMs: Math.max(...blocks) };
+      return { costs, blocks };
     },
   };
   for (let line; (line = await nextLine());) {
