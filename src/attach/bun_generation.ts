@@ -17,8 +17,8 @@ export interface Application {
   isPublic(socket: Socket): boolean;
   /** Emits an event on the server of the user. */
   emit(event: string, ...args: unknown[]): boolean;
-  /** Judges a client after its handshake: admits it, or resets the connection. */
-  admit(secure: TLSSocket, generation: BunGeneration): boolean;
+  /** Judges a client after its handshake: gives it to the application, or resets the connection. */
+  admit(secure: TLSSocket, generation: BunGeneration, give: () => void): void;
   /** Reports a handshake that the runtime refuses. */
   reportFailure(error: Error): void;
 }
@@ -174,11 +174,12 @@ export class BunGeneration implements NativeServer {
       else secure.end(() => secure.destroy());
       return;
     }
-    if (!this.#application.admit(secure, this)) return;
-    const { server } = this.#application;
-    // `http2` reads the server of its sockets; `https` counts those of each server.
-    if (!(server instanceof HttpsServer)) Object.assign(secure, { server });
-    this.#application.emit("secureConnection", secure);
+    this.#application.admit(secure, this, () => {
+      const { server } = this.#application;
+      // `http2` reads the server of its sockets; `https` counts those of each server.
+      if (!(server instanceof HttpsServer)) Object.assign(secure, { server });
+      this.#application.emit("secureConnection", secure);
+    });
   }
 
   #failed(error: Error, secure: TLSSocket): void {

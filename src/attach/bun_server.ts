@@ -22,7 +22,7 @@ export interface BunSource {
   /** What the servers are made like. */
   readonly model: BunServerModel;
   /** Judges a client after its handshake, see {@linkcode Application.admit}. */
-  admit(secure: TLSSocket, generation: BunGeneration): boolean;
+  admit(secure: TLSSocket, generation: BunGeneration, give: () => void): void;
   /** Reports a handshake that the runtime refuses. */
   reportFailure(error: Error): void;
   /** Reports an error of a configuration. */
@@ -132,8 +132,8 @@ export class BunServer implements Application {
     return (this.server as Emitter).emit(event, ...args);
   }
 
-  admit(secure: TLSSocket, generation: BunGeneration): boolean {
-    return this.#source.admit(secure, generation);
+  admit(secure: TLSSocket, generation: BunGeneration, give: () => void): void {
+    this.#source.admit(secure, generation, give);
   }
 
   reportFailure(error: Error): void {

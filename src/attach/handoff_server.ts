@@ -1,19 +1,15 @@
 import type { ServerHttp2Session } from "node:http2";
 import { Server as HttpsServer } from "node:https";
 import type { Server, TLSSocket } from "node:tls";
-import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
+import { type ClientVerification, resetConnection } from "../accept/client_verification.ts";
 import type { DrainPolicy } from "../accept/drain_options.ts";
-import { noteSession } from "../accept/gentle_end.ts";
-import { LiveConnections } from "../accept/live_connections.ts";
-import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { Follower } from "../accept/follower.ts";
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
-import { VerifiedClients } from "../accept/verified_clients.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { handoffExclusion } from "../native/handoff.ts";
 import type { Generation } from "../native/native_server.ts";
-import { takesTrustAway } from "../accept/trust.ts";
 import { hideKey } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
@@ -22,6 +18,7 @@ import type { BunGeneration } from "./bun_generation.ts";
 import { type BunServerModel, requireServableBy } from "./bun_runtime.ts";
 import { BunServer, type BunSource } from "./bun_server.ts";
 import { canChangeContext, ContextServer } from "./context_server.ts";
+import { HandoffClients } from "./handoff_clients.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
 import { reportTlsError } from "./tls_errors.ts";
 
@@ -43,10 +40,7 @@ export let currentVerification: (server: HandoffServer) => ClientVerification | 
 
 /**
  * A server of Bun that is replaced at each swap by one like it: the listening socket passes from the one to the next.
- *
- * Invariant: a client reaches the application only if the configuration admits it that its server has, and the one that
- * is current when its handshake ends. `https` servers of Bun do not show the certificate of a client: there the server
- * has verified it, and once trust is taken away, no handshake of an earlier generation succeeds any more.
+ * Which clients reach the application is decided by {@linkcode HandoffClients}.
  */
 export class HandoffServer implements Attachment, Follower, BunSource {
   readonly model: BunServerModel;
@@ -56,22 +50,17 @@ export class HandoffServer implements Attachment, Follower, BunSource {
   readonly #server: Server;
   readonly #options: AttachOptions;
   readonly #shared: Shared;
-  readonly #verifiedClients = new VerifiedClients();
-  readonly #verifications = new WeakMap<TlsConfig, ClientVerification>();
+  readonly #clients: HandoffClients;
   readonly #bunServer: BunServer;
   /** What it follows by, if the handoff cannot be used. */
   #fallback: ContextServer | undefined;
   #subscription: Disposable | undefined;
-  /** The connection that was admitted last: its HTTP/2 session is emitted in the same turn. */
-  #entering: TLSSocket | undefined;
-  /** Those of `http2` and `tls` servers, which show the certificates of their clients. */
-  readonly #connections: LiveConnections;
   /** The configuration that goes on serving when the attachment is disposed of. */
   #last: TlsAcceptor | undefined;
   #reason = "the listening socket passes to a server of each configuration";
 
   static {
-    currentVerification = (server) => server.#verificationOf(server.#state.current());
+    currentVerification = (server) => server.#clients.verificationOf(server.#state.current());
   }
 
   constructor(state: TlsState, server: Server, options: AttachOptions) {
@@ -89,10 +78,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#server = server;
     this.#options = options;
     this.#shared = sharedBy(state);
-    this.#connections = new LiveConnections(this.#shared, () => {
-      const { config, generation } = this.newest;
-      return { config, generation, verification: this.#verificationOf(config) };
-    });
+    this.#clients = new HandoffClients(server, this.#shared, () => this.newest);
     const hasAllowClient = this.#shared.allowClient !== undefined;
     this.model = { server, inherited: new InheritedOptions(server, config), handshakeTimeoutMs, hasAllowClient };
     requireServableBy(this.model, config);
@@ -125,7 +111,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
 
   get generations(): readonly Generation[] {
     if (this.#fallback) return this.#fallback.generations;
-    return this.#server instanceof HttpsServer ? this.#bunServer.generations : this.#connections.generations;
+    return this.#server instanceof HttpsServer ? this.#bunServer.generations : this.#clients.generations;
   }
 
   requireServable(next: TlsConfig): void {
@@ -141,7 +127,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
 
   follow(): void {
     this.#bunServer.follow();
-    this.#connections.swapped();
+    this.#clients.swapped();
   }
 
   [Symbol.dispose](): void {
@@ -162,22 +148,11 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     return this.#last ?? this.#state.acceptor();
   }
 
-  admit(secure: TLSSocket, { acceptor, knowsClients }: BunGeneration): boolean {
-    const reason = this.#refusal(secure, acceptor.config);
-    if (reason === undefined) {
-      if (!knowsClients) return true;
-      this.#connections.add(secure, acceptor);
-      this.#entering = secure;
-      return true;
-    }
-    // An https server would go on with the first request.
-    if (this.#server instanceof HttpsServer) secure.destroy();
-    else resetConnection(secure);
-    const error = new TlsReloadError("CLIENT_UNAUTHORIZED", `Cannot accept connection: ${reason}`);
-    reportTlsError(this.onTlsError, error);
-    // After the reset, because listeners destroy the socket, and the connection would end without a reset.
-    setImmediate(() => this.#bunServer.emit("tlsClientError", error, secure));
-    return false;
+  admit(secure: TLSSocket, { acceptor, knowsClients }: BunGeneration, give: () => void): void {
+    const reason = this.#clients.refusal(secure, acceptor.config);
+    if (reason !== undefined) this.#refuse(secure, reason);
+    else if (knowsClients) this.#clients.enter(secure, acceptor, give);
+    else give();
   }
 
   reportFailure(cause: Error): void {
@@ -200,30 +175,16 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#reason = `context: ${reason}`;
   }
 
-  readonly #onSession = (session: ServerHttp2Session) => {
-    if (this.#entering) noteSession(this.#entering, session);
-  };
+  readonly #onSession = (session: ServerHttp2Session) => this.#clients.noteSession(session);
 
-  #refusal(secure: TLSSocket, config: TlsConfig): string | undefined {
-    const current = this.newest.config;
-    if (this.#server instanceof HttpsServer) {
-      return takesTrustAway(config, current) ? "trust was taken away during its handshake" : undefined;
-    }
-    hideKey(secure);
-    const own = this.#verificationOf(config);
-    return admissionRefusal(secure, {
-      ...this.#shared,
-      own,
-      current: () => this.#verificationOf(this.newest.config),
-    });
-  }
-
-  #verificationOf(config: TlsConfig): ClientVerification | undefined {
-    const { clientAuth } = config;
-    if (!clientAuth) return undefined;
-    const known = this.#verifications.get(config) ?? new ClientVerification(clientAuth, this.#verifiedClients);
-    this.#verifications.set(config, known);
-    return known;
+  #refuse(secure: TLSSocket, reason: string): void {
+    // An https server would go on with the first request.
+    if (this.#server instanceof HttpsServer) secure.destroy();
+    else resetConnection(secure);
+    const error = new TlsReloadError("CLIENT_UNAUTHORIZED", `Cannot accept connection: ${reason}`);
+    reportTlsError(this.onTlsError, error);
+    // After the reset, because listeners destroy the socket, and the connection would end without a reset.
+    setImmediate(() => this.#bunServer.emit("tlsClientError", error, secure));
   }
 
   #failed(error: unknown): void {
