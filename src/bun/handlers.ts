@@ -87,9 +87,25 @@ function adaptRoute(route: unknown, context: HandlerContext): unknown {
   return route;
 }
 
-/** Bun's `publish()` of a WebSocket reaches the subscribers of its own server only. */
+type Publish = BunWebSocket["publish"];
+type PublishingSocket = BunWebSocket & Record<"publishText" | "publishBinary", Publish>;
+
+/**
+ * Bun's `publish()` of a WebSocket reaches the subscribers of its own server only, but a room must not fall apart at a
+ * swap. So the three methods that publish are replaced on each WebSocket: there is no place between them and the
+ * runtime, and later generations can be reached from a socket that was opened before. All else is the runtime's own;
+ * behind a front, the address of the client is given to it as well.
+ */
 function adaptWebSocket({ open, close, ...rest }: BunWebSocketOptions<never>, context: HandlerContext): object {
   const { publishElsewhere, upgradingAddress, webSockets } = context;
+  const everywhere = (publish: Publish) => ({
+    value(this: BunWebSocket, topic: string, message: BunMessage, compress?: boolean) {
+      const own = publish.call(this, topic, message as string, compress);
+      return mergePublished([own, publishElsewhere(topic, message, compress)]);
+    },
+  });
+  /** The same for all sockets, of whose class no value is to be had before one is open. */
+  let replacements: PropertyDescriptorMap | undefined;
   return {
     ...rest,
     ...((close || webSockets) && {
@@ -98,21 +114,15 @@ function adaptWebSocket({ open, close, ...rest }: BunWebSocketOptions<never>, co
         return close?.(socket as never, code, reason);
       },
     }),
-    open(socket: BunWebSocket & Record<"publishText" | "publishBinary", BunWebSocket["publish"]>) {
-      const publishesEverywhere = (own: BunWebSocket["publish"]) => ({
-        value: (topic: string, message: BunMessage, compress?: boolean) =>
-          mergePublished([
-            own.call(socket, topic, message as string, compress),
-            publishElsewhere(topic, message, compress),
-          ]),
-      });
-      const remoteAddress = upgradingAddress();
-      Object.defineProperties(socket, {
-        ...(remoteAddress !== undefined && { remoteAddress: { value: remoteAddress } }),
-        publish: publishesEverywhere(socket.publish),
-        publishText: publishesEverywhere(socket.publishText),
-        publishBinary: publishesEverywhere(socket.publishBinary),
-      });
+    open(socket: PublishingSocket) {
+      replacements ??= {
+        publish: everywhere(socket.publish),
+        publishText: everywhere(socket.publishText),
+        publishBinary: everywhere(socket.publishBinary),
+      };
+      Object.defineProperties(socket, replacements);
+      const value = upgradingAddress();
+      if (value !== undefined) Object.defineProperty(socket, "remoteAddress", { value });
       webSockets?.add(socket);
       return open?.(socket as never);
     },
