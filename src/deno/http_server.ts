@@ -4,6 +4,7 @@ import { openServing } from "../native/serving.ts";
 import { unsupported } from "../unsupported.ts";
 import { openDenoFront } from "./front.ts";
 import { missingNatively } from "./listen_tls_options.ts";
+import { missingToListen } from "./permissions.ts";
 import { type DenoAddress, type DenoHttpGeneration, DenoHttpRuntime } from "./native_server.ts";
 import type { DenoHttpServer, DenoNetAddr, DenoServeHandler, DenoServeOptions } from "./types.ts";
 
@@ -40,7 +41,9 @@ export class HttpServer implements DenoHttpServer {
       runtime,
       address,
       options,
-      needsFront: frontOption ? `option '${frontOption}'` : missingNatively(state.current()),
+      needsFront: frontOption
+        ? `option '${frontOption}'`
+        : missingNatively(state.current()) ?? missingToListen(address),
       openFront(mechanismReason) {
         const setting = Object.entries(settings).find(([, value]) => value !== undefined && value !== false)?.[0];
         if (setting) throw unsupported("serve", `the front has no option '${setting}'; leave it out`);

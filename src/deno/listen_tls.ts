@@ -10,7 +10,7 @@ import { requireAcceptOptions } from "./accept_options.ts";
 import { Handshakes, type SecureConnection } from "./handshakes.ts";
 import { missingNatively } from "./listen_tls_options.ts";
 import { type DenoTlsGeneration, DenoTlsRuntime } from "./native_listener.ts";
-import { requireDeno, requireNet } from "./permissions.ts";
+import { missingToListen, requireDeno, requireNet } from "./permissions.ts";
 import { closedError, TlsConn } from "./tls_conn.ts";
 import type { DenoListenTlsOptions, DenoNetAddr, DenoTlsConn, DenoTlsListener } from "./types.ts";
 
@@ -106,7 +106,7 @@ class TlsListener implements DenoTlsListener {
       address,
       options,
       needsFront: options.handshakeTimeoutMs === undefined
-        ? missingNatively(state.current())
+        ? missingNatively(state.current()) ?? missingToListen(address)
         : "option 'handshakeTimeoutMs'",
       openFront: (mechanismReason) =>
         Front.open(state, {

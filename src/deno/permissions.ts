@@ -5,6 +5,8 @@ declare const Deno: {
   readonly permissions: {
     requestSync(permission: { readonly name: "net"; readonly host: string }): { readonly state: string };
   };
+  /** Defined with the flag `--unstable-net` only. */
+  readonly listenDatagram?: unknown;
 };
 
 /** Refuses other runtimes, and names what serves there. */
@@ -23,4 +25,12 @@ export function requireNet(hostname: string, port?: number): void {
   if (Deno.permissions.requestSync({ name: "net", host }).state !== "granted") {
     throw unsupported("serve", `it needs the permission --allow-net=${host}`);
   }
+}
+
+/**
+ * What a native server lacks to listen, if anything. Deno ends the process when a native server shares a port without
+ * the flag.
+ */
+export function missingToListen({ reusePort }: { readonly reusePort?: boolean | undefined }): string | undefined {
+  return reusePort && Deno.listenDatagram === undefined ? "'reusePort' needs --unstable-net" : undefined;
 }

@@ -25,7 +25,7 @@ export interface DenoAcceptOptions extends ServingOptions {
    * @default {511}
    */
   readonly tcpBacklog?: number | undefined;
-  /** Whether other processes may listen there too, on Linux. */
+  /** Whether others may listen there too, on Linux. Without the flag `--unstable-net` of Deno, the front is used. */
   readonly reusePort?: boolean | undefined;
   /**
    * How long a client may take for its handshake. The native servers of Deno close no connection that is silent, so with

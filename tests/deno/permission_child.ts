@@ -5,9 +5,9 @@ import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { servedFingerprint } from "../../src/config/proof.ts";
 import { listenTls, serve } from "../../src/deno.ts";
 
-const { kind, first, second } = JSON.parse(Deno.args[0]!);
+const { kind, first, second, reusePort = false } = JSON.parse(Deno.args[0]!);
 const state = new TlsState(new TlsConfig(first));
-const options = { hostname: "127.0.0.1", port: 0 };
+const options = { hostname: "127.0.0.1", port: 0, reusePort };
 try {
   const server = await (kind === "serve" ? serve(state, options, () => new Response()) : listenTls(state, options));
   console.log(server.mechanismReason);

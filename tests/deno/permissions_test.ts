@@ -1,4 +1,4 @@
-import { assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
 import { existsSync } from "node:fs";
 import process from "node:process";
 import test from "node:test";
@@ -51,7 +51,11 @@ test("serve() and listenTls() reject with the error of the system when the port 
 
 /** Asks no question: what is not granted is denied. */
 async function listen(kind: "serve" | "listenTls", ...permissions: string[]): Promise<string> {
-  const init = JSON.stringify({ kind, first: pemOf(await issueServer("first")) });
+  return await listenWith({ kind }, permissions);
+}
+
+async function listenWith(options: { kind: string; reusePort?: boolean }, permissions: string[]): Promise<string> {
+  const init = JSON.stringify({ ...options, first: pemOf(await issueServer("first")) });
   // Not by node:child_process, which hands on the permissions of this process.
   const args = ["run", "--no-prompt", ...permissions, PERMISSION_CHILD, init];
   const { stdout } = await new Deno.Command(Deno.execPath(), { args }).output();
@@ -81,6 +85,16 @@ async function swapInTerminal(kind: "serve" | "listenTls", ...permissions: strin
 function pemOf({ cert, key }: Issued): Pick<Issued, "cert" | "key"> {
   return { cert, key };
 }
+
+test("serve() and listenTls() share a port by the front where the flag of Deno is missing", ON_DENO, async () => {
+  const flags = ["--allow-net", "--allow-ffi"];
+  for (const kind of ["serve", "listenTls"]) {
+    const options = { kind, reusePort: true };
+    assertEquals(await listenWith(options, flags), "front: 'reusePort' needs --unstable-net");
+    const reason = await listenWith(options, [...flags, "--unstable-net"]);
+    assert(reason !== "" && !reason.includes("--unstable-net"), reason);
+  }
+});
 
 test("serve() and listenTls() name the permission that is missing", ON_DENO, async () => {
   const missing = (host: string) => `UNSUPPORTED Cannot serve: it needs the permission --allow-net=${host}`;
