@@ -1,4 +1,5 @@
-// Two threads and two processes on one port. Each has a state and a reloader of its own on the same files:
+// Two threads and two processes on one port, and a new process where one ends. Each has a state and a reloader of its
+// own on the same files, so no key passes between them:
 //   deno run -A examples/reload_cluster.ts fullchain.pem privkey.pem    (or bun, or node)
 // `reusePort` needs Linux. Elsewhere node:cluster shares the port on Node and Deno; Bun has no such means.
 import cluster from "node:cluster";
@@ -33,11 +34,13 @@ async function lead(): Promise<void> {
     [{ port }] = await once(thread, "message");
     thread.on("message", print);
   }
-  for (const _ of [1, 2]) {
+  const fork = async () => {
     const worker = cluster.fork({ PORT: port });
     await once(worker, "message");
     worker.on("message", print);
-  }
+  };
+  for (const _ of [1, 2]) await fork();
+  cluster.on("exit", fork);
   console.log(`https://localhost:${port}/`);
 }
 

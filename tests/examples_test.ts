@@ -12,7 +12,7 @@ import { type TestFiles, withFiles } from "./support/files.ts";
 import { HttpConnection } from "./support/http.ts";
 import { identityServer } from "./support/identity_server.ts";
 import { configOf, dial, dialTcp, visit } from "./support/peers.ts";
-import { type Program, startProgram } from "./support/programs.ts";
+import { freePort, type Program, startProgram } from "./support/programs.ts";
 
 const { deno, bun, node } = process.versions;
 const ONLY_DENO = !deno && "an example for Deno";
@@ -197,8 +197,18 @@ test(
     }),
 );
 
+/** Connects until so many more servers have greeted, all with the second certificate. */
+async function addGreetings(greetings: Set<string>, port: number, more: number): Promise<void> {
+  for (const count = greetings.size + more; greetings.size < count;) {
+    const { greeting, fingerprint256 } = await visit(port);
+    if (greeting === undefined) continue; // of a process that was killed
+    assertEquals(fingerprint256, second.fingerprint256, greeting);
+    greetings.add(greeting);
+  }
+}
+
 test(
-  "reload_cluster.ts serves a renewed certificate in every thread and process",
+  "reload_cluster.ts serves a renewed certificate in every thread and process, and in one that starts later",
   { skip: NO_SHARED_PORT },
   () =>
     withExample("reload_cluster.ts", async (port, program, files) => {
@@ -206,14 +216,46 @@ test(
       const workers = new Set<string>();
       while (workers.size < 4) workers.add((await program.line(/^(.*) serves the new certificate$/))[1]!);
       const greetings = new Set<string>();
-      while (greetings.size < 4) {
-        const { greeting = "", fingerprint256 } = await visit(port);
-        assertEquals(fingerprint256, second.fingerprint256, greeting);
-        greetings.add(greeting);
-      }
+      await addGreetings(greetings, port, 4);
       assertEquals(greetings, workers);
+      process.kill(Number([...greetings].join().match(/process (\d+)/)![1]), "SIGKILL");
+      await addGreetings(greetings, port, 1);
     }),
 );
+
+for (const [file, skip] of [["bun_cluster.ts", ONLY_BUN], ["deno_workers.ts", ONLY_DENO]] as const) {
+  test(
+    `${file} serves a renewed certificate in every worker`,
+    { skip: skip || NO_SHARED_PORT },
+    () =>
+      withFiles(async (files) => {
+        await renew(files, first);
+        const port = await freePort();
+        const program = startProgram(`examples/${file}`, {
+          args: [files.path("fullchain.pem"), files.path("privkey.pem")],
+          env: { PORT: String(port) },
+          denoFlags: ["-A", "--unstable-net"],
+        });
+        try {
+          for (const _ of [1, 2]) await program.line(/^(?:worker|process) \d+: https:/);
+          const connection = await HttpConnection.open(port);
+          await renew(files, second);
+          const workers = new Set<string>();
+          while (workers.size < 2) {
+            const visitor = await HttpConnection.open(port);
+            const { text } = await visitor.ask("/");
+            if (visitor.fingerprint256 === second.fingerprint256) workers.add(text);
+            else assertEquals([visitor.fingerprint256, workers.has(text)], [first.fingerprint256, false]);
+            visitor.close();
+          }
+          assertEquals((await connection.ask("/")).status, 200);
+          connection.close();
+        } finally {
+          await program[Symbol.asyncDispose]();
+        }
+      }),
+  );
+}
 
 test("starttls.ts upgrades a connection after the command, and no other bytes", () =>
   withExample("starttls.ts", async (port) => {
