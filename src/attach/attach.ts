@@ -1,3 +1,6 @@
+import { Server as HttpServer } from "node:http";
+import { Server as HttpsServer } from "node:https";
+import { Server as NetServer } from "node:net";
 import { Server } from "node:tls";
 import { TlsState } from "../accept/tls_state.ts";
 import { kindOf, requireOptions, requireOptionTypes } from "../arguments.ts";
@@ -47,7 +50,8 @@ const attachments = new WeakMap<Server, Attachment>();
  * cannot be attached there.
  *
  * @param state The state to follow.
- * @param server The server, listening or not yet.
+ * @param server The server, listening or not yet. Any server fits the type, because frameworks return unions such as
+ * `ServerType` of `@hono/node-server`; one without TLS throws.
  * @param options Time limit, mechanism, and where errors go.
  * @returns The attachment. When it is disposed of, the server accepts again as it was created, with its own certificate
  * and client authentication; on Bun it goes on with the last configuration if it has listened.
@@ -68,7 +72,7 @@ const attachments = new WeakMap<Server, Attachment>();
  * attach(state, server);
  * ```
  */
-export function attach(state: TlsState, server: Server, options: AttachOptions = {}): Attachment {
+export function attach(state: TlsState, server: NetServer, options: AttachOptions = {}): Attachment {
   requireArguments(state, server, options);
   const attachment = follow(state, server, options);
   attachments.set(server, attachment);
@@ -97,14 +101,19 @@ function follow(state: TlsState, server: Server, options: AttachOptions): Attach
   return new ContextServer(state, server, options);
 }
 
-function requireArguments(state: unknown, server: unknown, options: AttachOptions): void {
+/** Whether a server makes TLS. On Bun the servers of `node:https` are not servers of `node:tls`. */
+const isTlsServer = (server: unknown): server is Server => server instanceof Server || server instanceof HttpsServer;
+
+function requireArguments(state: unknown, server: unknown, options: AttachOptions): asserts server is Server {
   const swapped = state instanceof Server && server instanceof TlsState ? "; the arguments are swapped" : "";
   if (!(state instanceof TlsState)) {
     throw new TypeError(`Cannot attach to server: 'state' must be a TlsState: ${kindOf(state)}${swapped}`);
   }
-  const { listen, on } = (server ?? {}) as Partial<Server>;
-  if (typeof listen !== "function" || typeof on !== "function") {
-    throw new TypeError(`Cannot attach to server: 'server' must be a server of node:tls: ${kindOf(server)}`);
+  if (!isTlsServer(server)) {
+    const kind = server instanceof NetServer || server instanceof HttpServer ? "a server without TLS" : kindOf(server);
+    throw new TypeError(
+      `Cannot attach to server: 'server' must be a server of node:tls, node:https or node:http2: ${kind}`,
+    );
   }
   requireOptions("attach", options, OPTION_NAMES, OPTION_HINTS);
   requireOptionTypes("attach", options, { noDelay: "a boolean", onTlsError: "a function" });
@@ -115,7 +124,7 @@ function requireArguments(state: unknown, server: unknown, options: AttachOption
       `Cannot attach to server: 'mechanism' must be "acceptor", "handoff" or "context": ${kindOf(mechanism)}`,
     );
   }
-  if (attachments.get(server as Server)?.isAttached) {
+  if (attachments.get(server)?.isAttached) {
     throw new TypeError("Cannot attach to server: it is attached already");
   }
 }

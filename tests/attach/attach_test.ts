@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer as createPlainServer } from "node:http";
 import { createSecureServer } from "node:http2";
 import { createServer as createHttpsServer } from "node:https";
 import { tmpdir } from "node:os";
@@ -217,7 +218,11 @@ const WRONG: Record<string, readonly [call: (state: TlsState, server: Server) =>
   ],
   "no server": [
     (state) => attach(state, undefined as never),
-    "Cannot attach to server: 'server' must be a server of node:tls: undefined",
+    "Cannot attach to server: 'server' must be a server of node:tls, node:https or node:http2: undefined",
+  ],
+  "a plain server": [
+    (state) => attach(state, createPlainServer()),
+    "Cannot attach to server: 'server' must be a server of node:tls, node:https or node:http2: a server without TLS",
   ],
   "an option that is gone": [
     (state, server) => attach(state, server, { context: {} } as never),
