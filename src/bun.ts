@@ -20,6 +20,8 @@ export { type BunTlsOptions, tlsOptions } from "./bun/tls_options.ts";
 export {
   type BunHandler,
   type BunHandlers,
+  type BunHeaders,
+  type BunMessage,
   type BunRequest,
   type BunRoute,
   type BunServeOptions,

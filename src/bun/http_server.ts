@@ -8,6 +8,7 @@ import { type BunAddress, type BunGeneration, BunRuntime } from "./native_server
 import { Requests } from "./requests.ts";
 import type {
   BunHandlers,
+  BunHeaders,
   BunMessage,
   BunNativeServer,
   BunServeOptions,
@@ -159,7 +160,7 @@ export class HttpServer implements BunServer {
     this.#requests.setTimeout(request, seconds);
   }
 
-  upgrade(request: Request, options?: { readonly headers?: HeadersInit; readonly data?: unknown }): boolean {
+  upgrade(request: Request, options?: { readonly headers?: BunHeaders; readonly data?: unknown }): boolean {
     return this.#requests.upgrade(request, options);
   }
 

@@ -1,3 +1,4 @@
+import type { Buffer } from "node:buffer";
 import type { ServingOptions } from "../native/serving_options.ts";
 import type { Generation, Mechanism } from "../native/native_server.ts";
 
@@ -8,9 +9,9 @@ export interface BunWebSocket {
   /** The address of the client. */
   readonly remoteAddress: string;
   /** Sends a message. */
-  send(message: string | Uint8Array<ArrayBuffer>, compress?: boolean): number;
+  send(message: string | Uint8Array, compress?: boolean): number;
   /** Sends a message to the other subscribers of a topic, in every generation. */
-  publish(topic: string, message: string | Uint8Array<ArrayBuffer>, compress?: boolean): number;
+  publish(topic: string, message: string | Uint8Array, compress?: boolean): number;
   /** Subscribes to a topic. */
   subscribe(topic: string): void;
   /** Ends a subscription. */
@@ -24,13 +25,33 @@ export interface BunWebSocketOptions<WebSocket> {
   /** Called when a connection is open. */
   open?(socket: WebSocket): void | Promise<void>;
   /** Called with each message. */
-  message(socket: WebSocket, message: string | Uint8Array<ArrayBuffer>): void | Promise<void>;
+  message?(socket: WebSocket, message: string | Buffer): void | Promise<void>;
   /** Called when more can be sent. */
   drain?(socket: WebSocket): void | Promise<void>;
   /** Called when a connection has ended. */
   close?(socket: WebSocket, code: number, reason: string): void | Promise<void>;
-  /** Any other option of `Bun.serve({ websocket })`. */
-  readonly [option: string]: unknown;
+  /** Called with each ping. */
+  ping?(socket: WebSocket, data: Buffer): void | Promise<void>;
+  /** Called with each pong. */
+  pong?(socket: WebSocket, data: Buffer): void | Promise<void>;
+  /** Called when a handler has thrown. */
+  error?(error: Error, socket: WebSocket): void | Promise<void>;
+  /** The type of `data` of a connection, not its value. */
+  readonly data?: unknown;
+  /** The longest message, in bytes. */
+  readonly maxPayloadLength?: number | undefined;
+  /** How many bytes may wait to be sent. */
+  readonly backpressureLimit?: number | undefined;
+  /** Whether a connection is closed when more than these wait. */
+  readonly closeOnBackpressureLimit?: boolean | undefined;
+  /** How many seconds a connection may be idle. */
+  readonly idleTimeout?: number | undefined;
+  /** Whether a connection gets what it publishes. */
+  readonly publishToSelf?: boolean | undefined;
+  /** Whether Bun sends pings. */
+  readonly sendPings?: boolean | undefined;
+  /** Whether, and how, messages are compressed. */
+  readonly perMessageDeflate?: boolean | object | undefined;
 }
 
 /** The request of a route, with the values of `:name` in its path. */
@@ -62,7 +83,7 @@ export interface BunHandlers<WebSocket = BunWebSocket> {
   /** Serves WebSockets. */
   readonly websocket?: BunWebSocketOptions<WebSocket> | undefined;
   /** Answers when a handler has thrown. */
-  readonly error?: ((this: BunServer, error: Error) => Response | Promise<Response>) | undefined;
+  readonly error?: ((this: BunServer, error: Error) => Response | void | Promise<Response | void>) | undefined;
 }
 
 /** The options of `Bun.serve`, without `tls`, which comes from the state, `unix` and `http3`. */
@@ -113,7 +134,7 @@ export interface BunServer extends AsyncDisposable, Disposable {
   /** Closes idle connections; returns how many. */
   closeIdleConnections(): number;
   /** Sends a message to all subscribers of a topic. Returns bytes, 0 if none was sent, -1 if one had to wait. */
-  publish(topic: string, message: string | ArrayBufferView | ArrayBuffer, compress?: boolean): number;
+  publish(topic: string, message: BunMessage, compress?: boolean): number;
   /** Keeps the process running, as it does from the start. */
   ref(): void;
   /** No longer keeps the process running. */
@@ -134,11 +155,14 @@ export interface BunServer extends AsyncDisposable, Disposable {
   /** Changes how long a request may be idle. */
   timeout(request: Request, seconds: number): void;
   /** Makes a WebSocket of a request; returns `false` if the request does not ask for one. */
-  upgrade(request: Request, options?: { readonly headers?: HeadersInit; readonly data?: unknown }): boolean;
+  upgrade(request: Request, options?: { readonly headers?: BunHeaders; readonly data?: unknown }): boolean;
 }
 
+/** What `new Headers()` takes. The types of Node have no name for it. */
+export type BunHeaders = Headers | Iterable<readonly string[]> | Readonly<Record<string, string | readonly string[]>>;
+
 /** A message of a WebSocket. */
-export type BunMessage = string | ArrayBufferView | ArrayBuffer;
+export type BunMessage = string | ArrayBufferView | ArrayBuffer | SharedArrayBuffer | Blob;
 
 /** The address of a client, as `requestIP()` returns it. */
 export interface BunSocketAddress {
