@@ -14,6 +14,7 @@ import { TlsReloadError } from "../errors.ts";
 import { handshakeTimeoutOf, hideKey, replaceAcceptingListener, replaceMethod, settingsOf } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";
+import { requireOneServer } from "./fastify_servers.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
 import { reportTlsError } from "./tls_errors.ts";
 import { TicketKeys } from "./ticket_keys.ts";
@@ -86,6 +87,7 @@ export class AcceptingServer implements Attachment, Follower {
   }
 
   requireServable(next: TlsConfig): void {
+    requireOneServer(this.#server);
     // A configuration is proved already, so only the options of the server can make it unusable.
     if (this.#inherited.isEmpty) return;
     const options = this.#inherited.with(next);

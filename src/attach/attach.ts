@@ -10,6 +10,7 @@ import { unsupported } from "../unsupported.ts";
 import { AcceptingServer } from "./accepting_server.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";
 import { canChangeContext, ContextServer } from "./context_server.ts";
+import { warnOfAnotherServer } from "./fastify_servers.ts";
 import { exclusionOf, HandoffServer } from "./handoff_server.ts";
 
 const OPTION_NAMES = ["handshakeTimeoutMs", "noDelay", "mechanism", "onTlsError"];
@@ -57,8 +58,8 @@ const attachments = new WeakMap<Server, Attachment>();
  * and client authentication; on Bun it goes on with the last configuration if it has listened.
  * @throws {TlsReloadError} `UNSUPPORTED` if the runtime cannot change the server, or if the server has something that
  * cannot be kept beside a configuration that changes: `SNICallback`, `ALPNCallback`, `pskCallback`, `addContext()`,
- * `secureProtocol`, or client authentication that the configuration does not have. `CONFIG_UNUSABLE` if the options of
- * the server do not fit the configuration.
+ * `secureProtocol`, or client authentication that the configuration does not have; or if it is one of the several servers
+ * by which Fastify listens on `localhost`. `CONFIG_UNUSABLE` if the options of the server do not fit the configuration.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or the server is attached already.
  *
  * @example
@@ -76,6 +77,7 @@ export function attach(state: TlsState, server: NetServer, options: AttachOption
   requireArguments(state, server, options);
   const attachment = follow(state, server, options);
   attachments.set(server, attachment);
+  warnOfAnotherServer(server, attachment);
   return attachment;
 }
 

@@ -9,6 +9,7 @@ import { proveServer } from "../native/proof.ts";
 import { hideKey, otherOptions } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
 import { type Application, BunGeneration } from "./bun_generation.ts";
+import { requireOneServer } from "./fastify_servers.ts";
 import type { InheritedOptions } from "./inherited_options.ts";
 
 /** Settings of an HTTP server that the application may change while it serves. */
@@ -100,6 +101,7 @@ class ListenError extends Error {}
  * @param config The configuration.
  */
 export function requireServableBy({ server, hasAllowClient }: BunServerModel, config: TlsConfig): void {
+  requireOneServer(server);
   requireOneKey(config, "attach to server", "use state.acceptor() with node:http, or serve() of ./bun");
   if (!(server instanceof HttpsServer)) return;
   const refuse = (what: string) => {

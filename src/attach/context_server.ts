@@ -12,6 +12,7 @@ import { TlsReloadError } from "../errors.ts";
 import { hideKey, replaceMethod, settingsOf } from "../node_internals.ts";
 import { requireVersion, unsupported } from "../unsupported.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";
+import { requireOneServer } from "./fastify_servers.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
 import { reportTlsError } from "./tls_errors.ts";
 
@@ -88,6 +89,7 @@ export class ContextServer implements Attachment, Follower {
   }
 
   requireServable(next: TlsConfig): void {
+    requireOneServer(this.#server);
     const { requestCert, rejectUnauthorized, ALPNProtocols } = settingsOf(this.#server);
     const options = serverOptions(next, requireOneKey(next, "attach to server", "use state.acceptor() with node:http"));
     const isSame = requestCert === options.requestCert &&
