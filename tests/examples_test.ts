@@ -71,11 +71,11 @@ test("examples/ import nothing but this module by its name, built-ins and npm pa
     "client/databases_test.ts",
     "client/rolling_test.ts",
     "e2e/acme_test.ts",
-    "e2e/wire_protocols_test.ts",
     "reload/follow_engines_test.ts",
     "reload/follow_spiffe_test.ts",
     "reload/follow_stand_ins_test.ts",
     "status/monitoring_examples_test.ts",
+    "support/recipes.ts",
   ];
   const tests = [new URL(import.meta.url), ...elsewhere.map((path) => new URL(path, import.meta.url))];
   const tested = (await Promise.all(tests.map((path) => readFile(path, "utf8")))).join();
@@ -149,21 +149,6 @@ test(
         assertEquals(String(await new Promise((resolve) => client.once("data", resolve))), "echo");
         client.destroy();
       }
-    }),
-);
-
-test(
-  "deno_serve_hono.ts serves Hono, and a new certificate on SIGHUP",
-  { skip: ONLY_DENO || NO_SIGNALS },
-  () =>
-    withExample("deno_serve_hono.ts", async (port, program, files) => {
-      const connection = await HttpConnection.open(port);
-      assertEquals((await connection.ask("/")).text, `https://localhost:${port}/ for 127.0.0.1\n`);
-      await renew(files, second);
-      program.kill("SIGHUP");
-      await renewed(port);
-      assertEquals((await connection.ask("/")).status, 200);
-      connection.close();
     }),
 );
 

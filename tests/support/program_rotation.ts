@@ -18,35 +18,38 @@ export interface PortReport {
 
 type Connect = (onHandshake: () => void) => Promise<WireConnection>;
 
-const SWAPS = 10;
+/** How often `rotateProgram()` swaps. */
+export const SWAPS = 10;
 const CLIENTS = 2;
+/** The authority and the certificates of every program of a test file. */
+let issuing: Promise<readonly [ca: string, issued: readonly Issued[]]> | undefined;
 
 /**
  * Starts a program, swaps its certificate ten times under load, and stops it. The program takes the paths of certificate
  * and key, reloads on SIGHUP, logs its swaps, and prints the URL of each port.
  *
  * @param file The program.
- * @param clients The clients of its ports, by the scheme of the port's URL.
+ * @param clients The clients of its ports, by the scheme of the port's URL. Each gets a report.
  * @param env What its environment holds.
  */
 export async function rotateProgram(
   file: string,
-  clients: Readonly<Record<string, WireClient>>,
+  clients: Readonly<Record<string, readonly WireClient[]>>,
   env: Readonly<Record<string, string>>,
 ): Promise<PortReport[]> {
-  const issuer = await issueCa("CA");
-  const names = Array.from({ length: SWAPS + 1 }, (_, index) => `certificate ${index}`);
-  const [first, ...renewals] = await Promise.all(names.map((name) => issueServer(name, { issuer })));
+  const [ca, issued] = await (issuing ??= issueAll());
+  const [first, ...renewals] = issued;
   return await withFiles(async (files) => {
     await renew(files, first!);
     const program = startProgram(file, { args: [files.path("fullchain.pem"), files.path("privkey.pem")], env });
     try {
       const loads: Load[] = [];
-      for (const [scheme, connect] of Object.entries(clients)) {
+      for (const [scheme, connects] of Object.entries(clients)) {
         const [, port] = await program.line(new RegExp(`^${scheme}://localhost:(\\d+)/$`));
-        const options = { port: Number(port), ca: issuer.cert };
-        const connectTo: Connect = (onHandshake) => connect({ ...options, onHandshake });
-        loads.push(await Load.begin(connectTo, [first!, ...renewals]));
+        for (const connect of connects) {
+          const options = { port: Number(port), ca };
+          loads.push(await Load.begin((onHandshake) => connect({ ...options, onHandshake }), issued));
+        }
       }
       for (const renewal of renewals) {
         await renew(files, renewal);
@@ -59,6 +62,12 @@ export async function rotateProgram(
       await program[Symbol.asyncDispose]();
     }
   });
+}
+
+async function issueAll(): Promise<readonly [ca: string, issued: readonly Issued[]]> {
+  const issuer = await issueCa("CA");
+  const names = Array.from({ length: SWAPS + 1 }, (_, index) => `certificate ${index}`);
+  return [issuer.cert, await Promise.all(names.map((name) => issueServer(name, { issuer })))];
 }
 
 /** Puts a certificate and its key in place as renewal tools do: each file is replaced whole. */

@@ -1,0 +1,20 @@
+// Koa 3 on Deno, Bun or Node:
+//   node examples/frameworks/koa.ts fullchain.pem privkey.pem
+import https from "node:https";
+import type { AddressInfo } from "node:net";
+import process from "node:process";
+import Koa from "koa";
+import { attach } from "@x/tls-reload/node";
+import { reloadTls } from "@x/tls-reload/reload";
+
+const [cert = "fullchain.pem", key = "privkey.pem"] = process.argv.slice(2);
+const { state } = await reloadTls({ cert, key, onSignal: "SIGHUP", logger: console });
+
+const app = new Koa();
+app.use((context) => void (context.body = "hello\n"));
+
+const server = https.createServer(app.callback());
+attach(state, server);
+server.listen(Number(process.env["PORT"] ?? 8443), () => {
+  console.log(`https://localhost:${(server.address() as AddressInfo).port}/`);
+});

@@ -1,0 +1,36 @@
+import { assert, assertEquals } from "@std/assert";
+import { readdir, readFile } from "node:fs/promises";
+import process from "node:process";
+import test from "node:test";
+import { rotateProgram, SWAPS } from "../support/program_rotation.ts";
+import { RECIPES, rowOf } from "../support/recipes.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+const HERE = process.versions["deno"] ? "Deno" : process.versions["bun"] ? "Bun" : "Node";
+const NO_SIGNALS = process.platform === "win32" && "Windows has no SIGHUP";
+
+/** One variable for each port of a program. */
+const ANY_PORT = { PORT: "0", WEB_PORT: "0", STARTTLS_PORT: "0" };
+
+for (const { file, runsOn, clients } of RECIPES) {
+  const skip = NO_SIGNALS || !runsOn.includes(HERE) && `is for ${runsOn.join(", ")}`;
+  test(`${file} drops nothing and serves nothing stale in ten swaps under load`, { skip }, async () => {
+    const lists = Object.entries(clients).map(([scheme, each]) => [scheme, Object.values(each)]);
+    for (const report of await rotateProgram(`examples/frameworks/${file}`, Object.fromEntries(lists), ANY_PORT)) {
+      assertEquals([report.failures, report.stale, report.survived], [[], 0, SWAPS]);
+      assert(report.connections.slice(1).every((count) => count > 0), String(report.connections));
+    }
+  });
+}
+
+test("examples/frameworks/ holds the recipes, and nothing else", async () => {
+  const files = await readdir(new URL("examples/frameworks/", ROOT));
+  assertEquals(files.sort(), RECIPES.map(({ file }) => file));
+});
+
+test("docs/frameworks.md has a row for each recipe, as it is tested", async () => {
+  const text = await readFile(new URL("docs/frameworks.md", ROOT), "utf8");
+  const lines = text.split("\n").filter((line) => /^\| .*\]\(\.\.\/examples\/frameworks\//.test(line));
+  const rows = lines.map((line) => line.slice(1, -1).split("|").map((cell) => cell.trim()));
+  assertEquals(rows, RECIPES.map(rowOf));
+});
