@@ -82,9 +82,17 @@ async function chosenFiles(): Promise<string[]> {
 
 /** Checks the types of the tests once. It also fills `node_modules`, which Bun and Node resolve from. */
 async function checkTypes(files: readonly string[], importMap: readonly string[]): Promise<void> {
-  const command = [deno.path, "check", "--quiet", ...importMap, ...files, "examples"] as const;
+  const command = [deno.path, "check", "--quiet", ...importMap, ...files, ...await examplesForDeno()] as const;
   const { code, output } = await run({ command: [...command], cwd: ROOT }, PREPARE_TIMEOUT_MS);
   if (code !== 0) throw new Error(`The types of the tests are wrong:\n${output}`);
+}
+
+/** Recipes for Node or Bun alone are compiled in `tests/types_test.ts`, with the types and options of their runtime. */
+async function examplesForDeno(): Promise<string[]> {
+  const files = await readdir(join(ROOT, "examples"), { recursive: true });
+  return files.filter((file) => file.endsWith(".ts") && !/_(?:node|bun)\.ts$/.test(file)).map((file) =>
+    join("examples", file)
+  );
 }
 
 /** The examples in the doc comments of the source, beside the files that they read. */

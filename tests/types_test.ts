@@ -1,12 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { RECIPES, type RuntimeName } from "./support/recipes.ts";
 import { installTypes } from "./support/runtimes.ts";
 
 /** The types are the same whatever runs the compilers. */
@@ -41,11 +42,28 @@ async function withChecks(name: "Bun" | "Deno", body: (folder: string) => Promis
   }
 }
 
-/** Runs a compiler and gives what it complains about. */
+/** Runs a compiler, and returns its complaints. */
 const complaints = (command: string, args: readonly string[], cwd: string): Promise<string> =>
   run(command, args, { cwd, env: { ...process.env, NO_COLOR: "1" } }).then(() => "", (error) => {
     return `${error.stdout}${error.stderr}`;
   });
+
+const readConfig = async () => JSON.parse(await readFile(join(ROOT, "deno.json"), "utf8"));
+
+/** Compiles files of a folder that has a `node_modules`, and returns the complaints. */
+async function compile(
+  folder: string,
+  compiler: string,
+  compilerOptions: object,
+  files: readonly string[],
+): Promise<string> {
+  await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+  await writeFile(
+    join(folder, "tsconfig.json"),
+    JSON.stringify({ compilerOptions: { strict: true, ...compilerOptions }, files }),
+  );
+  return await complaints(process.execPath, ["run", "-A", compiler, "-p", folder], folder);
+}
 
 test(
   "the declarations of Bun in src/ match @types/bun, and tsc accepts src/ with @types/node",
@@ -54,8 +72,7 @@ test(
     withChecks("Bun", async (folder) => {
       const { modules, compiler } = await installTypes();
       await symlink(modules, join(folder, "node_modules"), "junction");
-      const compilerOptions = {
-        strict: true,
+      const options = {
         exactOptionalPropertyTypes: true,
         noUncheckedIndexedAccess: true,
         erasableSyntaxOnly: true,
@@ -67,21 +84,100 @@ test(
         module: "nodenext",
         types: ["bun", "node"],
       };
-      const { exports } = JSON.parse(await readFile(join(ROOT, "deno.json"), "utf8"));
+      const { exports } = await readConfig();
       const files = ["types/bun.ts", ...Object.values<string>(exports)];
-      await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files }));
-      await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
-      assertEquals(await complaints(process.execPath, ["run", "-A", compiler, "-p", folder], folder), "");
+      assertEquals(await compile(folder, compiler, options, files), "");
     }),
 );
 
 test("the declarations of Deno in src/ match the types of Deno", ON_DENO, () =>
   withChecks("Deno", async (folder) => {
-    const config = JSON.parse(await readFile(join(ROOT, "deno.json"), "utf8"));
-    const { compilerOptions } = config;
+    const { compilerOptions } = await readConfig();
     await writeFile(join(folder, "deno.json"), JSON.stringify({ compilerOptions }));
     assertEquals(
       await complaints(process.execPath, ["check", "--quiet", "mod.ts", "src", "types/deno.ts"], folder),
       "",
     );
   }));
+
+/** The compiler options of a new project: those of `@tsconfig/node22`, and of `bun init`. */
+const PROJECTS = {
+  Node: { module: "nodenext", target: "es2022", lib: ["es2023"], types: ["node"] },
+  Bun: {
+    module: "preserve",
+    moduleResolution: "bundler",
+    moduleDetection: "force",
+    target: "esnext",
+    lib: ["esnext"],
+    types: ["bun"],
+    noImplicitOverride: true,
+    noUncheckedIndexedAccess: true,
+    verbatimModuleSyntax: true,
+  },
+};
+
+/** Installs this module into a folder as JSR publishes it for npm, which is as declarations. */
+async function publishTo(folder: string, compiler: string): Promise<string[]> {
+  const { name, exports } = await readConfig();
+  const options = {
+    declaration: true,
+    emitDeclarationOnly: true,
+    noCheck: true,
+    allowImportingTsExtensions: true,
+    target: "esnext",
+    module: "nodenext",
+    types: ["node"],
+    rootDir: ROOT,
+    outDir: join(folder, "node_modules", name),
+  };
+  const sources = Object.values<string>(exports).map((path) => join(ROOT, path));
+  assertEquals(await compile(folder, compiler, options, sources), "");
+  const entries = Object.entries<string>(exports).map(([entry, path]) => [entry, path.replace(/ts$/, "d.ts")] as const);
+  const targets = Object.fromEntries(entries.map(([entry, types]) => [entry, { types }]));
+  await writeFile(
+    join(folder, "node_modules", name, "package.json"),
+    JSON.stringify({ name, type: "module", exports: targets }),
+  );
+  return entries.map(([, path]) => join("node_modules", name, path));
+}
+
+/** Runs a test with a folder that has the packages of the recipes, the types of Node and Bun, and this module. */
+async function withProject(
+  body: (folder: string, entries: readonly string[], compilers: readonly string[]) => Promise<void>,
+): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
+  try {
+    const { modules, compiler, oldCompiler } = await installTypes();
+    await mkdir(join(folder, "node_modules/@types"), { recursive: true });
+    const link = (from: string, name: string) =>
+      symlink(join(from, name), join(folder, "node_modules", name), "junction");
+    for (const name of await readdir(join(ROOT, "node_modules"))) {
+      if (!/^@(?:std|types|x)$|^\./.test(name)) await link(join(ROOT, "node_modules"), name);
+    }
+    for (const name of await readdir(join(ROOT, "node_modules/@types"))) {
+      await link(join(ROOT, "node_modules"), `@types/${name}`);
+    }
+    await link(modules, "@types/bun");
+    await cp(join(ROOT, "examples/frameworks"), join(folder, "recipes"), { recursive: true });
+    await body(folder, await publishTo(folder, compiler), [oldCompiler, compiler]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+test(
+  "tsc of TypeScript 5.6 and the newest accept the recipes, and the newest what JSR publishes",
+  ON_DENO,
+  () =>
+    withProject(async (folder, entries, compilers) => {
+      for (const compiler of compilers) {
+        for (const [runtime, project] of Object.entries(PROJECTS)) {
+          const recipes = RECIPES.filter(({ runsOn }) => runsOn.includes(runtime as RuntimeName));
+          const options = { ...project, noEmit: true, skipLibCheck: true };
+          const files = recipes.map(({ file }) => join("recipes", file));
+          assertEquals(await compile(folder, compiler, options, files), "", `${compiler} for ${runtime}`);
+        }
+      }
+      assertEquals(await compile(folder, compilers.at(-1)!, { ...PROJECTS.Node, noEmit: true }, entries), "");
+    }),
+);

@@ -33,10 +33,11 @@ const denoPackage = (version: string) =>
 const OLD_PACKAGES = { bun: PACKAGES.bun.replace(/@[^@]*$/, "@1.3.0"), deno: denoPackage("2.8.0") };
 /** Its `Deno.serve` has no stall at 1 KiB: benchmarks compare with it. */
 const DENO_27_PACKAGES = { deno: denoPackage("2.7.14") };
-/** The compiler and the published types of what the runtimes above are. */
+/** The newest compiler, the oldest that users are known to have, and the published types of Bun and Node. */
 const TYPE_PACKAGES = {
-  "typescript": "npm:typescript@^5.9.0",
-  "@types/bun": "npm:@types/bun@^1.3.0",
+  "typescript": "npm:typescript@^7.0.0",
+  "typescript-5.6": "npm:typescript@~5.6.0",
+  "@types/bun": "npm:@types/bun@^1.4.0",
   "@types/node": "npm:@types/node@^24.0.0",
 };
 /** A registry may fail for a moment: half a minute is given to it. */
@@ -89,12 +90,17 @@ export async function installDeno27(): Promise<Runtime> {
   return await denoIn(folder);
 }
 
-/** Installs the TypeScript compiler and the types that Bun and Node publish. */
-export async function installTypes(): Promise<{ modules: string; compiler: string }> {
+/** Installs TypeScript compilers and the types that Bun and Node publish. */
+export async function installTypes(): Promise<{ modules: string; compiler: string; oldCompiler: string }> {
   const folder = new URL("types/", FOLDER);
   await install(folder, TYPE_PACKAGES);
   const modules = new URL("node_modules/", folder);
-  return { modules: fileURLToPath(modules), compiler: fileURLToPath(new URL("typescript/bin/tsc", modules)) };
+  const compiler = (name: string) => fileURLToPath(new URL(`${name}/bin/tsc`, modules));
+  return {
+    modules: fileURLToPath(modules),
+    compiler: compiler("typescript"),
+    oldCompiler: compiler("typescript-5.6"),
+  };
 }
 
 async function install(folder: URL, dependencies: Readonly<Record<string, string>>): Promise<void> {
