@@ -29,6 +29,7 @@
  *
  * @module
  */
+export { type DrainProgress, type DrainStatus } from "./accept/drain_tally.ts";
 export { type Change, type SwapChanges } from "./reload/changes.ts";
 export { type ReloaderEventTarget } from "./reload/event_target.ts";
 export {
