@@ -14,6 +14,8 @@ export interface UsedCertificate {
   readonly role: CertificateRole;
   /** The certificate. */
   readonly certificate: Certificate;
+  /** No list. */
+  readonly revocationList?: undefined;
 }
 
 /** A revocation list that a configuration looks clients up in. */
@@ -22,6 +24,8 @@ export interface UsedRevocationList {
   readonly role: "revocation list";
   /** The list. */
   readonly revocationList: CrlFacts;
+  /** No certificate. */
+  readonly certificate?: undefined;
 }
 
 /** The certificates that a configuration sends or trusts, each once. */
