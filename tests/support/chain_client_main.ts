@@ -34,7 +34,8 @@ function visit({ port, cert, key, version, session }: Visit): Promise<Visited> {
     socket.setTimeout(PATIENCE_MS, finish);
     socket.on("session", (session) => latest = session.toString("base64"));
     socket.on("error", finish).once("close", finish).once("end", finish);
-    socket.on("data", (chunk) => /generation \d+|200 OK/.test(text += chunk) && finish());
+    // Node emits a session of TLS 1.3 after the data that arrived behind it.
+    socket.on("data", (chunk) => /generation \d+|200 OK/.test(text += chunk) && setTimeout(finish, latest ? 0 : 5));
     socket.write("GET / HTTP/1.0\r\nHost: localhost\r\n\r\n");
   });
 }
