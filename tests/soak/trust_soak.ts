@@ -1,6 +1,7 @@
 // Rolls a client authority over under many clients, and drains many connections, on every runtime, one after the other;
 // reports, and fails if a connection was dropped, a client got a wrong answer, or a drain came in one burst:
-//   deno task soak:trust [--clients 200] [--connections 5000] [--runtime deno|bun|node22|node24|all] [--only rollover|drain]
+//   deno task soak:trust [--clients 200] [--connections 5000] [--runtime deno|bun|node22|node24|all]
+//     [--only rollover|drain] [--drain http2]
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -21,6 +22,7 @@ const { values } = parseArgs({
     connections: { type: "string", default: "5000" },
     runtime: { type: "string", default: "all" },
     only: { type: "string" },
+    drain: { type: "string", default: "" },
   },
 });
 const { bun, node22, node } = await installRuntimes();
@@ -88,7 +90,9 @@ for (const [name, runtime] of Object.entries(runtimes)) {
   if (values.runtime !== "all" && values.runtime !== name) continue;
   if (values.only !== "drain") await rollOver(runtime);
   if (values.only === "rollover") continue;
-  for (const kind of await kindsOf(runtime)) await drain(runtime, kind);
+  for (const kind of await kindsOf(runtime)) {
+    if (kind.includes(values.drain)) await drain(runtime, kind);
+  }
 }
 for (const failure of failures) console.log(`FAILED ${failure}`);
 process.exitCode = failures.length > 0 ? 1 : 0;
