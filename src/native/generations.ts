@@ -77,6 +77,7 @@ export class Generations<Server extends NativeServer> {
   #countedMs = 0;
   #nextCountAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #lookAt = Infinity;
   #isClosed = false;
 
   constructor(tools: HandoffTools, policy: DrainPolicy, report: (error: unknown) => void) {
@@ -144,10 +145,22 @@ export class Generations<Server extends NativeServer> {
     return this.#list.map(({ acceptor: { generation }, connections }) => ({ generation, connections }));
   }
 
+  /** Looks after this time, unless a look is due earlier: swaps that follow each other soon do not put it off. */
   #look(afterMs: number): void {
+    const at = performance.now() + afterMs;
+    if (this.#leaving.length === 0) {
+      this.#cancelLook();
+      this.#finish();
+    } else if (at < this.#lookAt) {
+      this.#cancelLook();
+      this.#lookAt = at;
+      this.#timer = setTimeout(() => this.#lookNow(), afterMs).unref();
+    }
+  }
+
+  #cancelLook(): void {
     clearTimeout(this.#timer);
-    if (!this.#leaving.length) return this.#finish();
-    this.#timer = setTimeout(() => this.#lookNow(), afterMs).unref();
+    this.#lookAt = Infinity;
   }
 
   get #leaving(): RunningGeneration<Server>[] {
@@ -155,6 +168,7 @@ export class Generations<Server extends NativeServer> {
   }
 
   #lookNow(): void {
+    this.#cancelLook();
     this.#public?.settle();
     const now = performance.now();
     for (const generation of this.#leaving) {

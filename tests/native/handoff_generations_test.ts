@@ -271,6 +271,19 @@ test("Handoff ends a replaced generation by force when graceMs is over, the serv
   await finished(world);
 });
 
+test("Handoff ends replaced generations while swaps follow each other soon", async () => {
+  const world = await opened();
+  let most = 0;
+  for (let swap = 0; swap < 20; swap++) {
+    world.state.swap(swap % 2 ? THIRD : SECOND);
+    await world.newestServes();
+    await delay(30);
+    most = Math.max(most, world.runtime.servers.filter(({ isRunning }) => isRunning).length);
+  }
+  assert(most < 15, `${most} servers ran`);
+  await close(world);
+});
+
 test("Handoff.close() frees the port, keeps connections, and finishes with the last of them", async () => {
   const world = await opened();
   const kept = world.connect();

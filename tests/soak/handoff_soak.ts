@@ -53,6 +53,8 @@ const measure = async () => {
   while ((await server.tell("generations") as unknown[]).length > 1) {
     await delay(100);
   }
+  // Deno closes what a server had a little later.
+  await delay(300);
   const rssMiB = Math.round(await server.tell("memory") / 2 ** 20);
   return { descriptors: await descriptors(), rssMiB, wakeups: await server.tell("wakeups") };
 };

@@ -28,7 +28,11 @@ async function serve({ certificates, kind = 0, port = 0, reusePort = false }: Ha
     errors,
     /** Lets no proof succeed before a promise does. */
     hold: (until: Promise<unknown>) => void (proof = until),
-    swap: () => void state.swap(configs[(state.generation + 1) % configs.length]!),
+    swap() {
+      // The driver would keep every server that it has started.
+      runtime.started.length = 0;
+      state.swap(configs[(state.generation + 1) % configs.length]!);
+    },
   };
 }
 
