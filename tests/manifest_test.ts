@@ -91,7 +91,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   config: ["x509", "findings"],
   accept: ["x509", "config"],
   attach: ["x509", "config", "accept", "native"],
-  client: ["x509", "config", "accept"],
+  client: ["x509", "config", "accept", "roots"],
   native: ["x509", "config", "accept"],
   bun: ["x509", "config", "accept", "native"],
   deno: ["x509", "config", "accept", "native"],

@@ -4,8 +4,8 @@ import { TlsState } from "../accept/tls_state.ts";
 import { kindOf, requireOptions } from "../arguments.ts";
 import { type CertifiedKey, keyPemOf } from "../config/certified_key.ts";
 import { HIDDEN_CONTEXT, HIDDEN_KEY, showAs } from "../redaction.ts";
+import { RootCertStore } from "../roots/store.ts";
 import { parseCertificates } from "../x509/certificate.ts";
-import type { PemInput } from "../x509/pem.ts";
 
 /** Which servers a client trusts. */
 export interface ClientTrust {
@@ -14,7 +14,7 @@ export interface ClientTrust {
    *
    * @default The roots of the runtime.
    */
-  readonly ca?: PemInput | { readonly pem: readonly string[] } | undefined;
+  readonly ca?: string | Uint8Array | RootCertStore | undefined;
 }
 
 /** The options of TLS clients. Each reading gives those of the current configuration. */
@@ -51,7 +51,7 @@ export interface TlsClientOptions {
  * @param state The state that holds the certificate of the client.
  * @param trust The authorities of the servers. They are never those of `clientAuth`.
  * @returns The options. They hold the private key, and hide it when they are printed, as `TlsState.tls` does.
- * @throws {TypeError} If `state` is not a `TlsState`, or an option is unknown.
+ * @throws {TypeError} If `state` is not a `TlsState`, `ca` is not PEM or a store, or an option is unknown.
  * @throws {TlsReloadError} `PEM_INVALID`, `NO_CERTIFICATE` or `CERTIFICATE_INVALID` for the authorities.
  *
  * @example
@@ -94,9 +94,12 @@ export function clientOptions(state: TlsState, trust: ClientTrust = {}): TlsClie
 }
 
 function pemOf(ca: NonNullable<ClientTrust["ca"]>): string[] {
-  const pem = typeof ca === "object" && "pem" in ca ? [...ca.pem] : parseCertificates(ca).map(({ pem }) => pem);
+  if (ca instanceof RootCertStore) return ca.pem;
+  if (typeof ca !== "string" && !(ca instanceof Uint8Array)) {
+    throw new TypeError(`Cannot make client options: 'ca' must be PEM or a RootCertStore: ${kindOf(ca)}`);
+  }
   // The types of all three runtimes require a mutable array, although no runtime writes to it.
-  return Object.freeze(pem) as string[];
+  return Object.freeze(parseCertificates(ca).map(({ pem }) => pem)) as string[];
 }
 
 function certOf({ chain }: CertifiedKey): string {

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertNotEquals, assertStrictEquals, assertThrows
 import { Agent } from "node:https";
 import test from "node:test";
 import { inspect } from "node:util";
-import { loadTlsConfig, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { loadTlsConfig, RootCertStore, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { clientOptions } from "../../src/node.ts";
 import { issueCa, issueClient } from "../support/certificates.ts";
 import { withFiles } from "../support/files.ts";
@@ -57,7 +57,7 @@ test("clientOptions() takes nothing from a configuration but the default identit
 
 test("clientOptions() accepts a store of roots, and cleans PEM", () => {
   const state = new TlsState(configOf(first));
-  const store = { pem: [ca.cert] };
+  const store = new RootCertStore(new Map(), [], []).with(ca.cert);
   assertEquals(clientOptions(state, { ca: store }).ca, store.pem);
   const dirty = `Subject: CN=CA\r\n${ca.cert.replaceAll("\n", "\r\n")}`;
   assertEquals(clientOptions(state, { ca: dirty }).ca?.map((pem) => pem.trim()), [ca.cert.trim()]);
@@ -68,6 +68,9 @@ test("clientOptions() refuses what is no state, no option and no authority", () 
   assertThrows(() => clientOptions(state.current() as never), TypeError, "'state' must be a TlsState: a TlsConfig");
   assertThrows(() => clientOptions(state, { roots: ca.cert } as never), TypeError, "use ca");
   assertThrows(() => clientOptions(state, ca.cert as never), TypeError, "its options must be an object");
+  for (const wrong of [[ca.cert], { pem: [ca.cert] }, Promise.resolve(ca.cert), 5, null]) {
+    assertThrows(() => clientOptions(state, { ca: wrong as never }), TypeError, "'ca' must be PEM or a RootCertStore");
+  }
   const broken = ca.cert.replace("-----END CERTIFICATE-----", "");
   for (const [text, code] of [["", "NO_CERTIFICATE"], [first.key, "NO_CERTIFICATE"], [broken, "PEM_INVALID"]]) {
     assertEquals(assertThrows(() => clientOptions(state, { ca: text! }), TlsReloadError).code, code);
