@@ -7,23 +7,22 @@ import type { TlsState } from "@x/tls-reload";
 import { clientOptions } from "@x/tls-reload/node";
 import { reloadTls } from "@x/tls-reload/reload";
 
-/** Keeps an agent for the current certificate: call the result for each request. */
-export function rollingAgent(state: TlsState, ca: string): () => Agent {
+/** Makes an agent that shows the current certificate, also for a library that keeps the agent. */
+export function rollingAgent(state: TlsState, ca: string): Agent {
   const tls = clientOptions(state, { ca });
-  const open = () => new Agent({ keepAlive: true, ...tls });
-  let agent = open();
+  const agent = new Agent({ keepAlive: true, ...tls });
+  /** Closes idle connections of previous certificates: the agent keeps connections by names that hold the certificate. */
+  const closePrevious = () => {
+    for (const [name, sockets = []] of Object.entries(agent.freeSockets)) {
+      if (!name.includes(tls.cert)) sockets.forEach((socket) => socket.destroy());
+    }
+  };
   state.subscribe(() => {
-    const previous = agent;
-    agent = open();
-    retire(previous);
+    Object.assign(agent.options, tls);
+    closePrevious();
   });
-  return () => agent;
-}
-
-/** Closes the idle connections of an agent now, and the busy ones after their requests. `destroy()` would cut them. */
-function retire(agent: Agent): void {
-  agent.maxFreeSockets = 0;
-  for (const sockets of Object.values(agent.freeSockets)) sockets?.forEach((socket) => socket.destroy());
+  agent.on("free", closePrevious); // after a request
+  return agent;
 }
 
 if (import.meta.main) {
@@ -31,7 +30,7 @@ if (import.meta.main) {
   const { state } = await reloadTls({ cert, key });
   const agent = rollingAgent(state, await readFile(caPath, "utf8"));
   setInterval(() => {
-    const request = get(url, { agent: agent() }, (response) => response.on("data", (text) => console.log(`${text}`)));
+    const request = get(url, { agent }, (response) => response.on("data", (text) => console.log(`${text}`)));
     request.on("error", console.warn);
   }, 1_000);
 }

@@ -42,14 +42,14 @@ async function clientsOf(state: TlsState, url: string): Promise<Record<string, A
     "https.get() that keeps sessions": () => ask(url, { ...tls, agent: fresh }),
     // Bun reads the options at each call, and keeps connections apart by them.
     ...(bun && { "fetch() of Bun": async () => await (await fetch(url, { tls } as RequestInit)).text() }),
-    ...await replacedClientsOf(state, url),
+    ...await poolsOf(state, url),
   };
 }
 
-/** The agents and pools that are replaced at each swap. */
-async function replacedClientsOf(state: TlsState, url: string): Promise<Record<string, Ask>> {
+/** The agents and pools of the examples. */
+async function poolsOf(state: TlsState, url: string): Promise<Record<string, Ask>> {
   const agent = rollingAgent(state, ca.cert);
-  const kinds: Record<string, Ask> = { "https.Agent": () => ask(url, { agent: agent() }) };
+  const kinds: Record<string, Ask> = { "https.Agent": () => ask(url, { agent }) };
   if (!bun) { // which puts its own fetch() in place of undici
     const undici = await import("undici");
     const dispatcher = rollingDispatcher(state, ca.cert);
@@ -133,9 +133,9 @@ test(`clients whose certificate is replaced ${SWAPS} times fail no request, and 
   for (const { kind, failures, old } of reports) assertEquals({ failures, old }, { failures: [], old: [] }, kind);
 });
 
-test("agents and pools that are replaced close idle connections at once, and busy ones after their requests", async () => {
+test("agents and pools close idle connections of the previous certificate at a swap, and busy ones after their requests", async () => {
   const { server, state, url } = await serverAndClient();
-  const kinds = Object.values(await replacedClientsOf(state, url));
+  const kinds = Object.values(await poolsOf(state, url));
   const connections = [...kinds, ...kinds];
   await Promise.all(connections.map((ask) => ask()));
   assertEquals(server.connected(), connections.map(() => subjects[0]));
