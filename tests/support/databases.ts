@@ -14,12 +14,13 @@ export interface DatabaseTls {
 
 /** The user of the database, who needs no password but a certificate. */
 export const USER = "app";
-/** PostgreSQL refuses to run as root. */
-const AS_USER = process.getuid?.() === 0 ? ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] : [];
+/** PostgreSQL refuses to run as root, so root becomes somebody else in its eyes. */
+const AS_USER = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=1000", "--map-group=1000"] : [];
 const POSTGRES = programsOfPostgres();
 
 /** Why the tests of PostgreSQL are skipped, if they are. */
-export const NO_POSTGRES: string | false = missing(join(POSTGRES, "postgres"));
+export const NO_POSTGRES: string | false = !succeeds(...AS_USER, join(POSTGRES, "postgres"), "--version") &&
+  "PostgreSQL is not installed, or root cannot make a namespace for it";
 /** Why the tests of Redis are skipped, if they are. */
 export const NO_REDIS: string | false = missing("redis-server");
 
@@ -29,8 +30,8 @@ export async function startPostgres(tls: DatabaseTls): Promise<Engine> {
   const argsOf = (port: number, folder: string) => [...args, ...preparePostgres(port, folder, tls)];
   const engine = await Engine.start(command, argsOf, "SIGQUIT");
   // It accepts connections before it answers them.
-  const isReady = () => spawnSync(join(POSTGRES, "pg_isready"), ["-h", "127.0.0.1", "-p", String(engine.port)]);
-  while (isReady().status !== 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  const isReady = () => succeeds(join(POSTGRES, "pg_isready"), "-h", "127.0.0.1", "-p", String(engine.port));
+  while (!isReady()) await new Promise((resolve) => setTimeout(resolve, 20));
   return engine;
 }
 
@@ -38,19 +39,13 @@ function preparePostgres(port: number, folder: string, tls: DatabaseTls): readon
   const { cert, key, ca } = writeFiles(folder, tls);
   const [access, data] = [join(folder, "access.conf"), join(folder, "data")];
   writeFileSync(access, "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n");
-  if (AS_USER.length > 0) run("chown", "-R", "postgres", folder);
   run(...AS_USER, join(POSTGRES, "initdb"), "-D", data, "-U", USER, "--auth=trust", "--no-sync", "--locale=C");
   const settings = {
     ...{ listen_addresses: "127.0.0.1", unix_socket_directories: "", fsync: "off", hba_file: access },
     ...{ ssl: "on", ssl_cert_file: cert, ssl_key_file: key, ssl_ca_file: ca },
   };
-  return [
-    "-D",
-    data,
-    "-p",
-    String(port),
-    ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
-  ];
+  const options = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  return ["-D", data, "-p", String(port), ...options];
 }
 
 /** Starts Redis with nothing in it. A client needs a certificate by one of the authorities. */
@@ -73,6 +68,10 @@ function writeFiles(folder: string, { server, clients }: DatabaseTls): { cert: s
 function run(...[command = "", ...args]: string[]): void {
   const { status, stderr, error } = spawnSync(command, args, { encoding: "utf8" });
   if (status !== 0) throw new Error(`${command} failed: ${error?.message ?? stderr}`);
+}
+
+function succeeds(...[command = "", ...args]: string[]): boolean {
+  return spawnSync(command, args).status === 0;
 }
 
 /** Debian puts them in a folder of their version, which is not in `PATH`. */
