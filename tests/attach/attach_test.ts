@@ -242,7 +242,7 @@ const WRONG: Record<string, readonly [call: (state: TlsState, server: Server) =>
   ],
   "a listener that is not a function": [
     (state, server) => attach(state, server, { onTlsError: {} as never }),
-    "Cannot attach to server: 'onTlsError' must be a function: an object",
+    "Cannot call attach: 'onTlsError' must be a function: an object",
   ],
 };
 
