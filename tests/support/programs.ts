@@ -30,7 +30,7 @@ export interface ProgramOptions {
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** No program takes this long to print its next line, except on a machine that stands still. */
 const LINE_TIMEOUT_MS = 60_000;
-const KEPT = ["HOME", "PATH", "DENO_DIR"];
+const KEPT = ["HOME", "PATH", "DENO_DIR", "NODE_COMPILE_CACHE"];
 
 /**
  * Starts a program.
