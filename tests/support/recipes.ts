@@ -4,8 +4,8 @@ import { connectGrpc, connectHttp2 } from "./stream_clients.ts";
 import { requests, socketIo, socketIoPolling, webSockets } from "./web_clients.ts";
 import type { WireClient } from "./wire_client.ts";
 
-/** A runtime, as the documents call it. */
-export type RuntimeName = "Node" | "Deno" | "Bun";
+/** A runtime, as the documents call it. `https` servers of Bun can be attached on Linux only. */
+export type RuntimeName = "Node" | "Deno" | "Bun" | "Bun on Linux";
 
 /** A program of `examples/frameworks/`, and what is proved of it. */
 export interface Recipe {
@@ -18,6 +18,7 @@ export interface Recipe {
 }
 
 const EVERYWHERE = ["Node", "Deno", "Bun"] as const;
+const ATTACHED = ["Node", "Deno", "Bun on Linux"] as const;
 const HTTP = { https: { requests } };
 const HTTP_AND_WEB_SOCKETS = { https: { requests, WebSockets: webSockets("/live") } };
 const WEB_SOCKETS = { wss: { WebSockets: webSockets("/") } };
@@ -29,23 +30,23 @@ const MQTT = { mqtts: { "MQTT over TLS": connectMqtts }, wss: { "over WebSocket"
 
 /** The programs of `examples/frameworks/`, in the order of their names. */
 export const RECIPES: readonly Recipe[] = [
-  { framework: "aedes 1", file: "aedes.ts", runsOn: EVERYWHERE, clients: MQTT },
+  { framework: "aedes 1", file: "aedes.ts", runsOn: ATTACHED, clients: MQTT },
   { framework: "Elysia 1.4", file: "elysia_bun.ts", runsOn: ["Bun"], clients: HTTP_AND_WEB_SOCKETS },
   { framework: "Elysia 1.4", file: "elysia_deno.ts", runsOn: ["Deno"], clients: HTTP },
   { framework: "Elysia 1.4", file: "elysia_node.ts", runsOn: ["Node"], clients: HTTP },
-  { framework: "Express 5", file: "express.ts", runsOn: EVERYWHERE, clients: HTTP },
-  { framework: "Fastify 5", file: "fastify.ts", runsOn: EVERYWHERE, clients: HTTP },
+  { framework: "Express 5", file: "express.ts", runsOn: ATTACHED, clients: HTTP },
+  { framework: "Fastify 5", file: "fastify.ts", runsOn: ATTACHED, clients: HTTP },
   { framework: "`@grpc/grpc-js` 1", file: "grpc.ts", runsOn: EVERYWHERE, clients: GRPC },
   { framework: "Hono 4", file: "hono_bun.ts", runsOn: ["Bun"], clients: HTTP_AND_WEB_SOCKETS },
   { framework: "Hono 4", file: "hono_deno.ts", runsOn: ["Deno"], clients: HTTP_AND_WEB_SOCKETS },
   { framework: "Hono 4", file: "hono_node.ts", runsOn: ["Node"], clients: HTTP_AND_WEB_SOCKETS },
-  { framework: "`node:http2`", file: "http2.ts", runsOn: EVERYWHERE, clients: HTTP2 },
-  { framework: "Koa 3", file: "koa.ts", runsOn: EVERYWHERE, clients: HTTP },
-  { framework: "NestJS 12, Express", file: "nest_express.ts", runsOn: EVERYWHERE, clients: HTTP },
-  { framework: "NestJS 12, Fastify", file: "nest_fastify.ts", runsOn: EVERYWHERE, clients: HTTP },
+  { framework: "`node:http2`", file: "http2.ts", runsOn: ATTACHED, clients: HTTP2 },
+  { framework: "Koa 3", file: "koa.ts", runsOn: ATTACHED, clients: HTTP },
+  { framework: "NestJS 12, Express", file: "nest_express.ts", runsOn: ATTACHED, clients: HTTP },
+  { framework: "NestJS 12, Fastify", file: "nest_fastify.ts", runsOn: ATTACHED, clients: HTTP },
   { framework: "smtp-server 3", file: "smtp_server.ts", runsOn: EVERYWHERE, clients: MAIL },
-  { framework: "Socket.IO 4", file: "socket_io.ts", runsOn: EVERYWHERE, clients: SOCKET_IO },
-  { framework: "ws 8", file: "ws.ts", runsOn: EVERYWHERE, clients: WEB_SOCKETS },
+  { framework: "Socket.IO 4", file: "socket_io.ts", runsOn: ATTACHED, clients: SOCKET_IO },
+  { framework: "ws 8", file: "ws.ts", runsOn: ATTACHED, clients: WEB_SOCKETS },
 ];
 
 /** The row of a recipe in the table of `docs/frameworks.md`. */

@@ -37,15 +37,21 @@ export const socketIo: WireClient = async ({ port, onHandshake }) => {
   });
 };
 
-/** Begins a session of Socket.IO by long polling, again and again over one connection. */
+/** Speaks Socket.IO by long polling, in one session over one connection. */
 export const socketIoPolling: WireClient = async ({ port, onHandshake }) => {
   onHandshake();
   const connection = await HttpConnection.open(port);
-  return clientOf(connection, async () => {
-    const { status, text } = await connection.ask("/socket.io/?EIO=4&transport=polling");
-    assertEquals(status, 200);
-    assertMatch(text, /^0\{"sid":.*"upgrades":\["websocket"\]/);
-  });
+  const path = "/socket.io/?EIO=4&transport=polling";
+  const [, sid] = /^0\{"sid":"([^"]+)"/.exec((await connection.ask(path)).text) ?? [];
+  const session = `${path}&sid=${sid}`;
+  const ask = async (message: string) => {
+    const length = `Content-Length: ${message.length}`;
+    connection.socket.write(`POST ${session} HTTP/1.1\r\nHost: localhost\r\n${length}\r\n\r\n${message}`);
+    assertEquals((await connection.answer()).text, "ok");
+    return (await connection.ask(session)).text;
+  };
+  assertMatch(await ask("40"), /^40\{"sid":/);
+  return clientOf(connection, async () => assertEquals(await ask('42["echo","hello"]'), '42["echo","hello"]'));
 };
 
 function clientOf(connection: HttpConnection, exchange: () => Promise<void>): WireConnection {
