@@ -1,12 +1,17 @@
+import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
 import { type CertificateFacts, type CertificateFields, readCertificateFields } from "./certificate_fields.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { InvalidField } from "./invalid_field.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { showAs } from "../redaction.ts";
+import { WeakCache } from "../weak_cache.ts";
 import { encodePem, isCertificateLabel, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
 
 const MAX_DER_BYTES = 0xffff;
+const BEGIN = "-----BEGIN CERTIFICATE-----\n";
+const END = "-----END CERTIFICATE-----\n";
 
 /** One X.509 certificate and its public facts. Immutable. */
 export class Certificate implements CertificateFacts {
@@ -24,8 +29,9 @@ export class Certificate implements CertificateFacts {
   readonly fingerprint256: string;
   readonly #notBefore: number;
   readonly #notAfter: number;
-  readonly #x509: X509Certificate;
   readonly #pem: string;
+  /** Weak, because on Node the object takes 20 times the memory of the PEM. */
+  #x509: WeakRef<X509Certificate>;
 
   static {
     // Getters return a new Date at each reading, because a Date can be changed. Inspectors do not print getters.
@@ -41,9 +47,10 @@ export class Certificate implements CertificateFacts {
    */
   constructor(der: Uint8Array) {
     let fields: CertificateFields | undefined;
+    let x509: X509Certificate;
     try {
       fields = readCertificateFields(der);
-      this.#x509 = readX509(der);
+      x509 = readX509(der);
     } catch (cause) {
       const message = `Cannot read certificate: ${reasonOf(fields, cause)}`;
       throw new TlsReloadError("CERTIFICATE_INVALID", message, { cause });
@@ -53,10 +60,12 @@ export class Certificate implements CertificateFacts {
     this.dnsNames = Object.freeze(fields.dnsNames);
     this.ipAddresses = Object.freeze(fields.ipAddresses);
     this.serialNumber = fields.serialNumber;
-    this.fingerprint256 = this.#x509.fingerprint256;
+    // Not of the bytes that were read, which OpenSSL encodes again if they are not quite DER.
+    this.fingerprint256 = x509.fingerprint256;
     this.#notBefore = fields.notBefore;
     this.#notAfter = fields.notAfter;
     this.#pem = encodePem({ label: "CERTIFICATE", der });
+    this.#x509 = new WeakRef(x509);
     Object.freeze(this);
   }
 
@@ -75,9 +84,13 @@ export class Certificate implements CertificateFacts {
     return this.#pem;
   }
 
-  /** The certificate as an object of the runtime. */
+  /** The certificate as an object of the runtime, which is not kept and may be another one at the next reading. */
   get x509(): X509Certificate {
-    return this.#x509;
+    const known = this.#x509.deref();
+    if (known) return known;
+    const x509 = new X509Certificate(this.#pem);
+    this.#x509 = new WeakRef(x509);
+    return x509;
   }
 
   /**
@@ -98,6 +111,11 @@ export class Certificate implements CertificateFacts {
   }
 }
 
+/** Decodes the DER of a certificate from its PEM. */
+export function derOf({ pem }: Certificate): Uint8Array {
+  return Buffer.from(pem.slice(BEGIN.length, -END.length), "base64");
+}
+
 /**
  * Reads a certificate with the runtime.
  *
@@ -116,6 +134,14 @@ function reasonOf(fields: CertificateFields | undefined, cause: unknown): string
   return fields.hasUniqueId
     ? "this runtime does not read an issuerUniqueID or subjectUniqueID (RFC 5280 section 4.1.2.8)"
     : "this runtime does not read it";
+}
+
+const shared = new WeakCache<Certificate>();
+
+/** Returns the same object for the same bytes, because thousands of chains may hold the same intermediate. */
+function sharedCertificate(der: Uint8Array): Certificate {
+  const fingerprint256 = fingerprintOf(der);
+  return shared.get(fingerprint256) ?? shared.set(fingerprint256, new Certificate(der));
 }
 
 /** A section of a certificate under another label is an error, because it would be ignored silently. */
@@ -150,7 +176,7 @@ export function parseCertificates(input: PemInput): Certificate[] {
       throw new TlsReloadError("PEM_INVALID", `Cannot read certificate${location(where)}: ${reason}`, where);
     }
     try {
-      certificates.push(new Certificate(der));
+      certificates.push(certificates.length === 0 ? new Certificate(der) : sharedCertificate(der));
     } catch (error) {
       const { message, cause } = error as Error;
       const name = `certificate ${certificates.length + 1}${location(where)}`;

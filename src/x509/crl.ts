@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
 import type { Certificate } from "./certificate.ts";
 import type { CrlFacts } from "./crl_facts.ts";
 import { type CrlStructure, readCrlStructure } from "./crl_structure.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { InvalidField } from "./invalid_field.ts";
 import { PathCertificate } from "./path_certificate.ts";
 import { encodePem, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
@@ -52,7 +52,7 @@ export class CertificateRevocationList implements CrlFacts {
     this.authorityKeyIdentifier = this.#fields.authorityKeyIdentifier;
     this.crlNumber = this.#fields.crlNumber;
     this.#der = der;
-    this.fingerprint256 = createHash("sha256").update(der).digest("hex").toUpperCase().match(/../g)!.join(":");
+    this.fingerprint256 = fingerprintOf(der);
     Object.freeze(this);
   }
 

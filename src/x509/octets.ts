@@ -5,11 +5,6 @@ export function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex").toUpperCase();
 }
 
-/** Bytes in upper-case hexadecimal with a colon between two bytes, the form of fingerprints. */
-export function colonHexOf(bytes: Uint8Array): string {
-  return hexOf(bytes).match(/../g)?.join(":") ?? "";
-}
-
 /** Bytes as one unsigned number, the most significant byte first (OS2IP of RFC 8017 section 4.2). */
 export function unsignedOf(bytes: Uint8Array): bigint {
   return BigInt(`0x0${Buffer.from(bytes).toString("hex")}`);

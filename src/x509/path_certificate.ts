@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { type PublicKeyFacts, readPublicKey, readSignatureAlgorithm, type SignatureAlgorithm } from "./algorithms.ts";
 import { canonicalName } from "./canonical_name.ts";
 import { type CertificateStructure, readStructure } from "./certificate_structure.ts";
@@ -6,7 +5,8 @@ import { readChildren } from "./der.ts";
 import { distinguishedName } from "./distinguished_name.ts";
 import type { AuthorityKeyIdentifier } from "./extension_values.ts";
 import { CertificateExtensions } from "./extensions.ts";
-import { colonHexOf, hexOf } from "./octets.ts";
+import { fingerprintOf } from "./fingerprint.ts";
+import { hexOf } from "./octets.ts";
 import { readTime } from "./time.ts";
 
 /**
@@ -46,7 +46,7 @@ export class PathCertificate {
    * @param fingerprint256 SHA-256 of the DER, if it is known.
    * @throws {RangeError} If a part of the certificate is broken.
    */
-  constructor(der: Uint8Array, fingerprint256: string = fingerprint(der)) {
+  constructor(der: Uint8Array, fingerprint256: string = fingerprintOf(der)) {
     this.der = der;
     this.fingerprint256 = fingerprint256;
     this.structure = readStructure(der);
@@ -100,8 +100,4 @@ export class PathCertificate {
 export function fitsKey({ scheme }: SignatureAlgorithm, { kind }: PublicKeyFacts): boolean {
   if (scheme === "rsa-pss") return kind === "rsa" || kind === "rsa-pss";
   return scheme === (kind === "ec" ? "ecdsa" : kind);
-}
-
-function fingerprint(der: Uint8Array): string {
-  return colonHexOf(createHash("sha256").update(der).digest());
 }

@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
-import { constants, type Stats } from "node:fs";
-import { open, stat } from "node:fs/promises";
+import { type BigIntStats, closeSync, constants, fstatSync, open, read, type Stats } from "node:fs";
+import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { requirePath } from "../arguments.ts";
 import { TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
 import { isMissing, readFailureReason } from "../file_errors.ts";
@@ -9,12 +10,40 @@ import type { PemFile } from "./pem.ts";
 
 /** Far above any chain or key, and small enough to read into memory. */
 export const MAX_PEM_BYTES = 1024 * 1024;
-/** Holds nearly every chain and key, and is cheap to allocate for each reading. */
+/** Holds nearly every chain and key, and is cheap to allocate. */
 const CHUNK_BYTES = 16 * 1024;
 
-/** The part of a file handle that {@linkcode readToEnd} uses. */
-export interface Readable {
-  read(buffer: Uint8Array, offset: number, length: number, position: null): Promise<{ bytesRead: number }>;
+const openDescriptor = promisify(open);
+
+/** Reads the next bytes into a buffer, and resolves to their number: 0 at the end. */
+export type Reader = (buffer: Uint8Array) => Promise<number>;
+
+/** Reads from a file descriptor. */
+export function readerOf(descriptor: number): Reader {
+  return (buffer) =>
+    new Promise((resolve, reject) => {
+      read(descriptor, buffer, 0, buffer.length, null, (error, count) => error ? reject(error) : resolve(count));
+    });
+}
+
+/**
+ * Opens a file while a function uses it. Opens a FIFO without waiting for its writer.
+ *
+ * @param path The path.
+ * @param use Gets the file descriptor.
+ * @returns The result of the function.
+ */
+export async function withOpenFile<Result>(
+  path: string,
+  use: (descriptor: number) => Promise<Result>,
+): Promise<Result> {
+  const descriptor = await openDescriptor(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  try {
+    return await use(descriptor);
+  } finally {
+    // Does not wait for the disk, because nothing was written.
+    closeSync(descriptor);
+  }
 }
 
 /**
@@ -55,39 +84,59 @@ export async function readPemFile(path: string | URL, options: ReadPemFileOption
   const { maxBytes = MAX_PEM_BYTES } = options;
   const name = filePath(path);
   try {
-    requireReadable(name, await stat(name), maxBytes);
-    // Another process may have replaced the file by a FIFO since. O_NONBLOCK opens a FIFO without waiting.
-    const file = await open(name, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    try {
-      requireReadable(name, await file.stat(), maxBytes);
-      return { path: name, bytes: await readToEnd(name, file, maxBytes) };
-    } finally {
-      await file.close();
-    }
+    return { path: name, bytes: await readRegularFile(name, await stat(name), maxBytes) };
   } catch (cause) {
     throw readFailure(name, cause);
   }
 }
 
 /**
- * Reads an open file to its end.
+ * Like {@linkcode readPemFile}, for a file that has been found.
+ *
+ * @param path The path.
+ * @param stats What was found there.
+ * @param maxBytes The maximum size.
+ * @returns The bytes.
+ * @throws {TlsReloadError} `FILE_UNREADABLE`, or `FILE_TOO_LARGE`.
+ * @throws {unknown} The error of the system.
+ */
+export async function readRegularFile(
+  path: string,
+  stats: Stats | BigIntStats,
+  maxBytes: number,
+): Promise<Uint8Array> {
+  requireReadable(path, stats, maxBytes);
+  return await withOpenFile(path, async (descriptor) => {
+    // Another process may have replaced the file by a FIFO or a device since.
+    const opened = fstatSync(descriptor);
+    requireReadable(path, opened, maxBytes);
+    return await readToEnd(path, readerOf(descriptor), maxBytes, opened.size);
+  });
+}
+
+/**
+ * Reads to the end.
  *
  * @param path The path, for the error.
- * @param file The open file.
+ * @param reader Reads the next bytes.
  * @param maxBytes The maximum size.
+ * @param size The size, if it is known, so that the end is not read for. Special files say 0.
  * @returns The bytes.
  * @throws {TlsReloadError} `FILE_TOO_LARGE`.
  */
-export async function readToEnd(path: string, file: Readable, maxBytes: number): Promise<Uint8Array> {
+export async function readToEnd(path: string, reader: Reader, maxBytes: number, size = 0): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
-  for (let bytesRead = -1; bytesRead !== 0 && length <= maxBytes; length += bytesRead) {
-    const chunk = new Uint8Array(CHUNK_BYTES);
-    ({ bytesRead } = await file.read(chunk, 0, chunk.length, null));
-    chunks.push(chunk.subarray(0, bytesRead));
+  while (length <= maxBytes) {
+    // One byte more than the size, to notice that the file has grown.
+    const chunk = new Uint8Array(length < size ? size - length + 1 : CHUNK_BYTES);
+    const count = await reader(chunk);
+    chunks.push(chunk.subarray(0, count));
+    length += count;
+    if (count === 0 || length === size) break;
   }
   if (length > maxBytes) throw tooLarge(path, maxBytes);
-  return new Uint8Array(Buffer.concat(chunks));
+  return chunks.length === 1 ? chunks[0]! : new Uint8Array(Buffer.concat(chunks));
 }
 
 /** The error for a file that cannot be read. */
@@ -97,12 +146,12 @@ export function readFailure(path: string, cause: unknown): TlsReloadError {
   return failure("FILE_UNREADABLE", path, readFailureReason(path, cause), cause);
 }
 
-function requireReadable(path: string, stats: Stats, maxBytes: number): void {
+function requireReadable(path: string, stats: Stats | BigIntStats, maxBytes: number): void {
   if (!stats.isFile()) throw failure("FILE_UNREADABLE", path, `not a regular file but a ${kindOf(stats)}`);
   if (stats.size > maxBytes) throw tooLarge(path, maxBytes);
 }
 
-function kindOf(stats: Stats): string {
+function kindOf(stats: Stats | BigIntStats): string {
   if (stats.isDirectory()) return "directory";
   if (stats.isFIFO()) return "FIFO";
   return stats.isSocket() ? "socket" : "device";

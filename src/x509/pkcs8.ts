@@ -76,6 +76,17 @@ export function normalizeKey(der: Uint8Array): Uint8Array {
   return encodeRsa(key);
 }
 
+/**
+ * Whether a key holds its public key, or does not need to: only the form of EC keys has a place for it.
+ *
+ * @param der A key in the form of {@linkcode normalizeKey}.
+ */
+export function hasPublicKey(der: Uint8Array): boolean {
+  const [, algorithm, key] = readChildren(readDerValue(der));
+  if (readOid(readChildren(algorithm)[0]) !== KeyAlgorithm.ec) return true;
+  return readChildren(readDerValue(contentOf(key, DerTag.octetString))).some(({ tag }) => tag === 0xa1);
+}
+
 function normalizePkcs8(algorithm: DerValue, key: DerValue): Uint8Array {
   const [id, parameters] = readChildren(algorithm);
   const oid = readOid(id);

@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import { decryptKey, decryptKeyInBackground } from "./encrypted_key.ts";
 import { requireType } from "../arguments.ts";
 import { location, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
-import { isEncryptedPkcs8, normalizeKey, UnusableKey } from "./pkcs8.ts";
+import { hasPublicKey, isEncryptedPkcs8, normalizeKey, UnusableKey } from "./pkcs8.ts";
 import {
   encodePem,
   labelsOf,
@@ -56,6 +56,19 @@ interface KeySection {
  */
 export function parsePrivateKey(input: PemInput, passphrase?: string): KeyObject {
   if (passphrase !== undefined) requireType("parsePrivateKey", "passphrase", passphrase, "a string");
+  return readPrivateKey(input, passphrase).keyObject;
+}
+
+/** A private key in two forms. */
+export interface PrivateKey {
+  /** The object of the runtime. */
+  readonly keyObject: KeyObject;
+  /** Plain PKCS#8 that every runtime reads. */
+  readonly pem: string;
+}
+
+/** Like {@linkcode parsePrivateKey}, with the key in PEM as well. */
+export function readPrivateKey(input: PemInput, passphrase?: string): PrivateKey {
   const found = findKey(input);
   return readKey(found, isEncrypted(found.section) ? decrypt(found, passphrase) : found.section.der);
 }
@@ -72,7 +85,7 @@ export async function decryptKeyFile(file: PemFile, passphrase: string): Promise
   const found = findKey(file);
   if (!isEncrypted(found.section)) return file;
   const der = await decryptInBackground(found, passphrase);
-  const text = "\n".repeat(Math.max(0, found.section.line - 1)) + encodePem({ label: "PRIVATE KEY", der });
+  const text = "\n".repeat(Math.max(0, found.section.line - 1)) + encodeKey(der);
   return { path: file.path, bytes: Buffer.from(text) };
 }
 
@@ -130,13 +143,22 @@ function undecryptable({ refuse }: KeySection, cause: unknown): TlsReloadError {
   return refuse("KEY_UNSUPPORTED", `its encryption is not supported; convert it with: ${CONVERT}`, cause);
 }
 
-function readKey({ refuse }: KeySection, plain: Uint8Array): KeyObject {
+function readKey({ refuse }: KeySection, plain: Uint8Array): PrivateKey {
   try {
-    return createKey(encodePem({ label: "PRIVATE KEY", der: normalizeKey(plain) }));
+    const der = normalizeKey(plain);
+    const pem = encodeKey(der);
+    const keyObject = createKey(pem);
+    // Deno serves with an EC key only if the public key is in it.
+    if (hasPublicKey(der)) return { keyObject, pem };
+    return { keyObject, pem: encodeKey(keyObject.export({ type: "pkcs8", format: "der" })) };
   } catch (cause) {
     if (cause instanceof UnusableKey) throw refuse("KEY_UNSUPPORTED", cause.message);
     throw refuse("KEY_UNSUPPORTED", "it is damaged, or not a private key", cause);
   }
+}
+
+function encodeKey(der: Uint8Array): string {
+  return encodePem({ label: "PRIVATE KEY", der });
 }
 
 /**
