@@ -27,12 +27,8 @@ export { certificatesIn, type CertificatesInOptions } from "./src/config/certifi
 export { Certificate, parseCertificates } from "./src/x509/certificate.ts";
 export { type CertificateFacts } from "./src/x509/certificate_fields.ts";
 export { TlsReloadError, type TlsReloadErrorCode, type TlsReloadErrorOptions } from "./src/errors.ts";
-export {
-  type CertifiedKeyFiles,
-  type LoadAllOptions,
-  type LoadOptions,
-  loadTlsConfig,
-} from "./src/config/load_tls_config.ts";
+export { type CertifiedKeyFiles } from "./src/config/load_certified_keys.ts";
+export { type LoadAllOptions, type LoadOptions, loadTlsConfig } from "./src/config/load_tls_config.ts";
 export { type Expectation } from "./src/config/expectation.ts";
 export { type Severity } from "./src/findings/finding.ts";
 export { encodePem, parsePem, type PemFile, type PemInput, type PemSection } from "./src/x509/pem.ts";

@@ -1,5 +1,5 @@
 import { stat } from "node:fs/promises";
-import { type CertifiedKeyFiles, loadCertifiedKeys } from "../config/load_tls_config.ts";
+import { type CertifiedKeyFiles, loadCertifiedKeys } from "../config/load_certified_keys.ts";
 import { pairsIn } from "../config/certificates_in.ts";
 import { TlsReloadError } from "../errors.ts";
 import { type Certificate, parseCertificates } from "../x509/certificate.ts";

@@ -39,7 +39,7 @@ export type ReportRole = "server" | "intermediate" | "client authority";
 export interface ReportCertificate extends CertificateFacts {
   /** What it is there for. */
   readonly role: ReportRole;
-  /** The type of its key, such as `rsa 2048` and `prime256v1`. */
+  /** The type of its key, such as `rsa 2048` and `P-256`. */
   readonly keyType: string;
   /** The file that it was read from; `undefined` if it was not read from a file. */
   readonly source: string | undefined;

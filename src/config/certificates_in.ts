@@ -3,10 +3,11 @@ import { join } from "node:path";
 import { requireOptions, requireOptionTypes, requirePath } from "../arguments.ts";
 import { TlsReloadError } from "../errors.ts";
 import { isMissing, readFailureReason } from "../file_errors.ts";
+import { LongTask } from "../long_task.ts";
 import { warn } from "../warnings.ts";
 import { filePath } from "../x509/pem_file.ts";
 import type { CertifiedKey } from "./certified_key.ts";
-import { type CertifiedKeyFiles, loadCertifiedKeys } from "./load_tls_config.ts";
+import { type CertifiedKeyFiles, loadCertifiedKeys } from "./load_certified_keys.ts";
 import { TlsConfig } from "./tls_config.ts";
 
 /** The options of {@linkcode certificatesIn}. */
@@ -94,17 +95,20 @@ export async function certificatesIn(
 export async function pairsIn(folder: string): Promise<Pair[]> {
   const names = (await namesIn(folder)).filter((name) => !name.startsWith("."));
   const pairs = new Map<string, Pair>();
+  const task = new LongTask();
   for (const each of names) {
+    await task.pause();
     const [, name = each, extension] = /^(.+)\.(pem|crt|key)$/.exec(each) ?? [];
-    const at = (suffix: string) => join(folder, name + suffix);
-    if (extension === "pem") pairs.set(each, { name, cert: at(".pem"), key: at(".pem") });
-    else if (extension) pairs.set(`${name}.crt`, { name, cert: at(".crt"), key: at(".key") });
-    else if (await holdsPair(join(folder, each))) {
-      pairs.set(each, { name, cert: at("/fullchain.pem"), key: at("/privkey.pem") });
+    const path = join(folder, name);
+    if (extension === "pem") pairs.set(each, { name, cert: `${path}.pem`, key: `${path}.pem` });
+    else if (extension) pairs.set(`${name}.crt`, { name, cert: `${path}.crt`, key: `${path}.key` });
+    else if (await holdsPair(path)) {
+      pairs.set(each, { name, cert: join(path, "fullchain.pem"), key: join(path, "privkey.pem") });
     }
   }
-  const rank = ({ name, cert }: Pair) => `${name === DEFAULT_NAME ? 0 : 1}${name}\0${cert}`;
-  return [...pairs.values()].sort((one, other) => rank(one) < rank(other) ? -1 : 1);
+  const rankOf = ({ name, cert }: Pair) => `${name === DEFAULT_NAME ? 0 : 1}${name}\0${cert}`;
+  const ranked = new Map([...pairs.values()].map((pair) => [rankOf(pair), pair]));
+  return [...ranked.keys()].sort().map((rank) => ranked.get(rank)!);
 }
 
 /** Whether a path is a folder of certbot. One of the two files may be missing. */

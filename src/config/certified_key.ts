@@ -1,9 +1,10 @@
-import { createHash, type KeyObject } from "node:crypto";
+import { createHash, createPrivateKey, type KeyObject } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
+import { WeakCache } from "../weak_cache.ts";
 import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
-import { contentOf, encodePem, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
-import { decryptKeyFile, parsePrivateKey } from "../x509/private_key.ts";
+import { contentOf, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
+import { decryptKeyFile, readPrivateKey } from "../x509/private_key.ts";
 
 /** The parts of a {@linkcode CertifiedKey}: PEM in memory. */
 export interface CertifiedKeyInit {
@@ -26,6 +27,8 @@ export interface CertifiedKeyFacts {
 
 /** The private key of a certified key as plain PKCS#8 PEM. */
 export let keyPemOf: (certifiedKey: CertifiedKey) => string;
+/** The private key of a certified key as an object of the runtime. */
+export let privateKeyOf: (certifiedKey: CertifiedKey) => KeyObject;
 /** SHA-256 of chain and key, to compare two certified keys. Never shown. */
 export let certifiedKeyDigestOf: (certifiedKey: CertifiedKey) => string;
 
@@ -41,10 +44,13 @@ export class CertifiedKey {
   /** The file that the chain was read from; `undefined` if it was not read from a file. */
   readonly path: string | undefined;
   readonly #keyPem: string;
+  /** Weak, because only the proof uses the object, soon after the key is read. */
+  readonly #keyObject: WeakRef<KeyObject>;
   #digest: string | undefined;
 
   static {
     keyPemOf = (certifiedKey) => certifiedKey.#keyPem;
+    privateKeyOf = (certifiedKey) => certifiedKey.#keyObject.deref() ?? createPrivateKey(certifiedKey.#keyPem);
     certifiedKeyDigestOf = (certifiedKey) => certifiedKey.#digest ??= certifiedKey.#digestOfAll();
   }
 
@@ -58,9 +64,10 @@ export class CertifiedKey {
   constructor({ cert, key, passphrase }: CertifiedKeyInit) {
     this.path = pathOf(cert);
     this.chain = Object.freeze(parseCertificates(cert));
-    const privateKey = parsePrivateKey(key, passphrase);
-    requireMatch(this.chain, privateKey, this.path, pathOf(key));
-    this.#keyPem = encodePem({ label: "PRIVATE KEY", der: privateKey.export({ type: "pkcs8", format: "der" }) });
+    const { keyObject, pem } = readPrivateKey(key, passphrase);
+    requireMatch(this.chain, keyObject, this.path, pathOf(key));
+    this.#keyPem = pem;
+    this.#keyObject = new WeakRef(keyObject);
     Object.freeze(this);
   }
 
@@ -80,10 +87,7 @@ export class CertifiedKey {
 }
 
 /** All certified keys that the process still uses, by the digest of their input. */
-const known = new Map<string, WeakRef<CertifiedKey>>();
-const forgotten = new FinalizationRegistry<string>((digest) => {
-  if (known.get(digest)?.deref() === undefined) known.delete(digest);
-});
+const known = new WeakCache<CertifiedKey>();
 
 /**
  * Parses a chain and its key. Returns the earlier certified key if the same input was parsed before and the result is
@@ -95,32 +99,27 @@ const forgotten = new FinalizationRegistry<string>((digest) => {
  */
 export function certifiedKeyOf(init: CertifiedKeyInit): CertifiedKey {
   const digest = inputDigestOf(init);
-  return known.get(digest)?.deref() ?? remember(digest, new CertifiedKey(init));
+  return known.get(digest) ?? known.set(digest, new CertifiedKey(init));
 }
 
 /**
- * Like {@linkcode certifiedKeyOf}, for files. Decrypts an encrypted key without blocking the event loop.
+ * Like {@linkcode certifiedKeyOf}, for a file with an encrypted key. Decrypts it without blocking the event loop.
  *
- * @param init Chain and key in files, and the passphrase of the key.
+ * @param init Chain, key and passphrase.
  * @returns The certified key.
  * @throws {TlsReloadError} Every error of {@linkcode CertifiedKey}.
  */
-export async function loadedCertifiedKeyOf(init: CertifiedKeyInit & { readonly key: PemFile }): Promise<CertifiedKey> {
+export async function decryptedCertifiedKeyOf(
+  init: CertifiedKeyInit & { readonly key: PemFile; readonly passphrase: string },
+): Promise<CertifiedKey> {
   const { cert, key, passphrase } = init;
-  if (passphrase === undefined) return certifiedKeyOf(init);
   const digest = inputDigestOf(init);
-  const same = known.get(digest)?.deref();
-  return same ?? remember(digest, new CertifiedKey({ cert, key: await decryptKeyFile(key, passphrase) }));
+  return known.get(digest) ??
+    known.set(digest, new CertifiedKey({ cert, key: await decryptKeyFile(key, passphrase) }));
 }
 
 function inputDigestOf({ cert, key, passphrase }: CertifiedKeyInit): string {
   return sha256([pathOf(cert) ?? "", contentOf(cert), contentOf(key), passphrase ?? ""]);
-}
-
-function remember(digest: string, certifiedKey: CertifiedKey): CertifiedKey {
-  known.set(digest, new WeakRef(certifiedKey));
-  forgotten.register(certifiedKey, digest);
-  return certifiedKey;
 }
 
 /** Hashes the length before each part, so that two different lists of parts never have the same digest. */

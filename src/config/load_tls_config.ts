@@ -1,25 +1,14 @@
 import { requireOptions, requirePath } from "../arguments.ts";
-import { LongTask } from "../long_task.ts";
 import { MAX_CRL_BYTES } from "../x509/crl.ts";
-import type { PemFile, PemInput } from "../x509/pem.ts";
-import { filePath } from "../x509/pem_file.ts";
+import type { PemInput } from "../x509/pem.ts";
 import { readPemSource } from "../x509/pem_source.ts";
 import { sourcesOf } from "./client_auth.ts";
-import { CertifiedKey, loadedCertifiedKeyOf } from "./certified_key.ts";
+import { CertifiedKey } from "./certified_key.ts";
 import { type Expectation, requireExpectation, requireExpected } from "./expectation.ts";
+import { type CertifiedKeyFiles, loadCertifiedKeys } from "./load_certified_keys.ts";
 import { OPTION_HINTS, OPTION_NAMES, requirePassphrase, requireSettings, type TlsConfigOptions } from "./options.ts";
 import { proveTlsConfig } from "./proof.ts";
 import { TlsConfig } from "./tls_config.ts";
-
-/** The files of a certified key. */
-export interface CertifiedKeyFiles {
-  /** The chain in PEM, the server's own certificate first. */
-  readonly cert: string | URL;
-  /** The private key in PEM; the same path as `cert` if one file holds both. */
-  readonly key: string | URL;
-  /** The passphrase of an encrypted private key. */
-  readonly passphrase?: string | undefined;
-}
 
 /** The options of {@linkcode loadTlsConfig} for several certified keys. */
 export interface LoadAllOptions extends TlsConfigOptions<string | URL> {
@@ -36,14 +25,10 @@ export interface LoadOptions extends LoadAllOptions {
 const LOAD_OPTION_NAMES = [...OPTION_NAMES, "expect"];
 const KEY_OPTION_NAMES = ["cert", "key", "passphrase"];
 /**
- * The number of certified keys that are read at once: enough to keep the disk busy, few enough to parse in one turn.
- */
-const READERS = 8;
-
-/**
  * Reads several certified keys, for servers of several names, or of one name with an RSA and an ECDSA key. A client
  * gets the key whose certificate holds the name that it asks for. A certified key that is unchanged since an earlier
- * load, and still in use, is neither parsed nor proved again.
+ * load, and still in use, is neither parsed nor proved again; files whose size, inode and times are the same are not even
+ * read.
  *
  * @param certifiedKeys Their files, the default first; or `CertifiedKey` objects of another configuration.
  * @param options ALPN, versions, cipher suites, groups, the answer to unknown names, and client authentication.
@@ -130,45 +115,6 @@ async function loadAll(
   await proveTlsConfig(config);
   if (expect !== undefined) requireExpected(config, expect);
   return config;
-}
-
-/**
- * Reads several certified keys at once, and parses them one after another, so that no turn of the event loop takes
- * long.
- *
- * @param entries The files of the certified keys, or certified keys.
- * @param recover Called with each error. Returns a replacement for the certified key, `undefined` to leave it out, or
- * throws.
- * @returns The certified keys, in the same order.
- */
-export async function loadCertifiedKeys<Entry extends CertifiedKeyFiles | CertifiedKey>(
-  entries: readonly Entry[],
-  recover: (error: unknown, entry: Entry) => CertifiedKey | undefined = (error) => {
-    throw error;
-  },
-): Promise<CertifiedKey[]> {
-  const certifiedKeys: (CertifiedKey | undefined)[] = [];
-  const task = new LongTask();
-  const queue = entries.entries();
-  const load = async (entry: CertifiedKeyFiles | CertifiedKey) => {
-    if (entry instanceof CertifiedKey) return entry;
-    const files = await readPair(entry);
-    await task.pause();
-    return await loadedCertifiedKeyOf({ ...files, passphrase: entry.passphrase });
-  };
-  const work = async () => {
-    for (const [index, entry] of queue) {
-      certifiedKeys[index] = await load(entry).catch((error) => recover(error, entry));
-    }
-  };
-  await Promise.all(Array.from({ length: READERS }, work));
-  return certifiedKeys.filter((certifiedKey) => certifiedKey !== undefined);
-}
-
-/** Reads the files of one certified key. */
-async function readPair({ cert, key }: CertifiedKeyFiles): Promise<{ cert: PemFile; key: PemFile }> {
-  const chain = await readPemSource(cert);
-  return { cert: chain, key: filePath(key) === chain.path ? chain : await readPemSource(key) };
 }
 
 type ClientAuthOptions<Source> = NonNullable<TlsConfigOptions<Source>["clientAuth"]>;

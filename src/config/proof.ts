@@ -1,14 +1,13 @@
-import { Buffer } from "node:buffer";
-import { sign, verify } from "node:crypto";
 import { once } from "node:events";
 import { type Duplex, duplexPair } from "node:stream";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
-import { location, TlsReloadError } from "../errors.ts";
-import { hideKey } from "../node_internals.ts";
+import { TlsReloadError } from "../errors.ts";
 import { LongTask } from "../long_task.ts";
+import { hideKey } from "../node_internals.ts";
 import { requireVersion } from "../unsupported.ts";
-import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
+import type { CertifiedKey } from "./certified_key.ts";
 import { keyTypeOf } from "./key_choice.ts";
+import { canSign, isProved, markProved, proveBySignature, signSample, unusable } from "./key_proof.ts";
 import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import { requireOptionsHonored } from "./option_proof.ts";
 import { serverOptions } from "./server_options.ts";
@@ -20,10 +19,6 @@ const OLDEST = { bun: "1.4.0" };
 const TIMEOUT_MS = 10_000;
 /** Configurations that have been proved. They never change, so one proof is enough. */
 const proved = new WeakSet<TlsConfig>();
-/** Certified keys that have been proved. They never change either, and configurations share them. */
-const provedKeys = new WeakSet<CertifiedKey>();
-/** The bytes that a key signs in its proof. */
-const SAMPLE = Buffer.from("proof");
 
 /**
  * Proves that a configuration can serve. Completes a TLS handshake in memory and compares the certificate that the
@@ -44,38 +39,37 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
   try {
     const [first] = config.certifiedKeys as [CertifiedKey];
     await proveByHandshake(config, first);
-    provedKeys.add(first);
     await requireOptionsHonored(() => proofServer(config, first), config);
     await proveOthers(config);
   } catch (cause) {
     if (cause instanceof TlsReloadError) throw cause;
-    throw unusable(undefined, "no handshake succeeds with it", cause);
+    const message = "Cannot use TLS config: no handshake succeeds with it";
+    throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause });
   }
   proved.add(config);
 }
 
 async function proveOthers(config: TlsConfig): Promise<void> {
+  const { certifiedKeys } = config;
   // Runtimes refuse RSA keys that are too short, so each size is a kind of its own.
   const kinds = new Set([keyTypeOf(config.leaf)]);
+  const unproved = certifiedKeys.filter((certifiedKey) => !isProved(certifiedKey));
   const task = new LongTask();
-  const isKnown = (certifiedKey: CertifiedKey) => provedKeys.has(certifiedKey);
-  const { certifiedKeys } = config;
-  // Known keys come last. One of them still makes a handshake if no other key of its kind does: the settings may be
+  // Proved keys come last. One of them still makes a handshake if no other key of its kind does: the settings may be
   // new.
-  for (const certifiedKey of [...certifiedKeys.filter((each) => !isKnown(each)), ...certifiedKeys.filter(isKnown)]) {
+  for (const certifiedKey of [...unproved, ...certifiedKeys.filter(isProved)]) {
     const kind = keyTypeOf(certifiedKey.leaf);
     const isNewKind = !kinds.has(kind);
-    if (!isNewKind && isKnown(certifiedKey)) continue;
+    if (!isNewKind && isProved(certifiedKey)) continue;
     await task.pause();
-    try {
-      // Deno serves with P-521 keys, but `node:crypto` cannot sign with them.
-      if (isNewKind || kind === "secp521r1") await proveByHandshake(config, certifiedKey);
-      else proveBySignature(certifiedKey);
-    } catch (cause) {
-      throw unusable(certifiedKey.path, `no handshake succeeds with ${certifiedKey.leaf.subject}`, cause);
+    if (!isNewKind && canSign(certifiedKey)) {
+      proveBySignature(certifiedKey);
+      continue;
     }
+    await proveByHandshake(config, certifiedKey).catch((cause) => {
+      throw unusable(certifiedKey, cause);
+    });
     kinds.add(kind);
-    provedKeys.add(certifiedKey);
   }
 }
 
@@ -83,26 +77,11 @@ async function proveByHandshake(config: TlsConfig, certifiedKey: CertifiedKey): 
   const served = await leafServedInMemory(config, certifiedKey).catch((error) => {
     // The client has received the certificate and refuses it; other clients do not.
     if (!isRefusalOfKeyUsage(error)) throw error;
-    proveBySignature(certifiedKey);
+    signSample(certifiedKey);
     return certifiedKey.leaf.fingerprint256;
   });
   if (served !== certifiedKey.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);
-}
-
-function proveBySignature(certifiedKey: CertifiedKey): void {
-  const { publicKey } = certifiedKey.leaf.x509;
-  const hash = publicKey.asymmetricKeyType === "ed25519" ? undefined : "sha256";
-  const signature = sign(hash, SAMPLE, keyPemOf(certifiedKey));
-  if (!verify(hash, SAMPLE, publicKey, signature)) {
-    throw new Error("the certificate does not verify the signature of the key");
-  }
-}
-
-function unusable(path: string | undefined, reason: string, cause: unknown): TlsReloadError {
-  return new TlsReloadError("CONFIG_UNUSABLE", `Cannot use TLS config${location({ path })}: ${reason}`, {
-    cause,
-    path,
-  });
+  markProved(certifiedKey);
 }
 
 /**

@@ -16,7 +16,7 @@ export interface Change {
 export interface SwapChanges {
   /** The DNS names and addresses that there are certificates for. */
   readonly names?: Change;
-  /** The types of the keys, such as `rsa 2048` and `prime256v1`. */
+  /** The types of the keys, such as `rsa 2048` and `P-256`. */
   readonly keyTypes?: Change;
   /** The issuers of the server certificates. */
   readonly issuers?: Change;

@@ -1,7 +1,8 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { forEachConcurrently } from "../concurrently.ts";
 
 /** What was found in a folder. */
 export interface FolderContent {
@@ -10,6 +11,9 @@ export interface FolderContent {
   /** When the newest file was modified, as milliseconds since 1970. */
   readonly changedAtMs: number;
 }
+
+/** The number of files that are looked at at once. */
+const AT_ONCE = 8;
 
 /** Where an entry of a folder may be replaced. */
 export interface FolderPlaces {
@@ -26,23 +30,24 @@ export interface FolderPlaces {
  * @param folder The folder, as an absolute path.
  */
 export async function lookAtFolder(folder: string): Promise<FolderContent> {
-  const hash = createHash("sha256");
   let changedAtMs = 0;
-  const look = async (at: string, isTop: boolean) => {
-    for (const { name } of await entriesOf(at)) {
+  const look = async (at: string, isTop: boolean): Promise<string> => {
+    const entries = await entriesOf(at);
+    const facts: string[] = [];
+    await forEachConcurrently(entries, AT_ONCE, async ({ name }, index) => {
       const path = join(at, name);
       const stats = await stat(path, { bigint: true }).catch(() => undefined);
       if (stats?.isDirectory()) {
-        if (isTop) await look(path, false);
-        continue;
+        facts[index] = isTop ? await look(path, false) : "";
+        return;
       }
       changedAtMs = Math.max(changedAtMs, Number(stats?.mtimeMs ?? 0));
       const { dev, ino, size, mtimeNs, ctimeNs } = stats ?? {};
-      hash.update(JSON.stringify([path, ...[dev, ino, size, mtimeNs, ctimeNs].map(String)]));
-    }
+      facts[index] = JSON.stringify([path, ...[dev, ino, size, mtimeNs, ctimeNs].map(String)]);
+    });
+    return facts.join("");
   };
-  await look(folder, true);
-  return { digest: hash.digest("hex"), changedAtMs };
+  return { digest: hash("sha256", await look(folder, true)), changedAtMs };
 }
 
 /** Finds where the files of a folder may be replaced, without a look at files that are no links. */

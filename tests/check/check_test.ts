@@ -34,7 +34,7 @@ test("check() says nothing of a good pair, by path, by URL, in one file, and in 
       const report = await check(input, { names: ["www.example.com"], roots: parseCertificates(root.pem) });
       assertEquals([codesOf(report), report.isUsable], [[], true]);
       assertEquals(report.certificates.map(({ role }) => role), ["server", "intermediate"]);
-      assertEquals(report.certificates[0]?.keyType, "prime256v1");
+      assertEquals(report.certificates[0]?.keyType, "P-256");
     }
   });
 });

@@ -123,7 +123,7 @@ test("a swap says which names, keys, issuers and client authorities are others, 
   assert(swapped.outcome === "swapped");
   assertEquals(swapped.changes, {
     names: { added: ["localhost", "127.0.0.1"], removed: ["www.example.com"] },
-    keyTypes: { added: ["rsa 2048"], removed: ["prime256v1"] },
+    keyTypes: { added: ["rsa 2048"], removed: ["P-256"] },
     issuers: { added: ["CN=foreign"], removed: ["CN=intermediate"] },
     authorities: { added: [`CN=root ${fingerprint256}`], removed: [] },
   });
