@@ -36,7 +36,7 @@ const MAX_NAME_BYTES = 255;
 const Extension = { serverName: 0, supportedGroups: 10, signatureAlgorithms: 13, alpn: 16, supportedVersions: 43 };
 const READ = new Set(Object.values(Extension));
 /** The newest first. Others are ignored, such as the reserved ones of RFC 8701. */
-const VERSIONS = new Map([[0x0304, "TLSv1.3"], [0x0303, "TLSv1.2"], [0x0302, "TLSv1.1"], [0x0301, "TLSv1"]]);
+const VERSIONS = [[0x0304, "TLSv1.3"], [0x0303, "TLSv1.2"], [0x0302, "TLSv1.1"], [0x0301, "TLSv1"]] as const;
 const TLS_1_2 = 0x0303;
 
 /**
@@ -54,10 +54,10 @@ export function parseClientHello(bytes: Uint8Array): ClientHello | undefined {
   const received = copyMessage(bytes, header);
   if (received > 0 && header[0] !== CLIENT_HELLO) throw new RangeError("the first message is not a ClientHello");
   if (received === MESSAGE_HEADER_BYTES) {
-    const message = new Uint8Array(MESSAGE_HEADER_BYTES + new Reader(header.subarray(1)).number(3));
+    const message = new Uint8Array(MESSAGE_HEADER_BYTES + new Reader(header, 1, MESSAGE_HEADER_BYTES).number(3));
     if (message.length > MAX_HELLO_BYTES) throw new RangeError("the ClientHello is too large");
     if (copyMessage(bytes, message) === message.length) {
-      return readHello(new Reader(message.subarray(MESSAGE_HEADER_BYTES)));
+      return readHello(new Reader(message, MESSAGE_HEADER_BYTES, message.length));
     }
   }
   if (bytes.length >= MAX_HELLO_BYTES) throw new RangeError("the ClientHello is too large");
@@ -84,20 +84,20 @@ function copyMessage(bytes: Uint8Array, target: Uint8Array): number {
 
 function readHello(body: Reader): ClientHello {
   const legacyVersion = body.number(2);
-  body.take(32); // random
+  body.skip(32); // random
   body.vector(1); // legacy_session_id
-  const cipherSuites = body.vector(2).numbers(2);
+  const cipherSuites = body.vector(2).numbers();
   body.vector(1); // legacy_compression_methods
   const extensions = body.isAtEnd ? new Map<number, Reader>() : readExtensions(body.vector(2));
   body.requireEnd();
-  const numbersOf = (type: number, lengthBytes: number) => extensions.get(type)?.only(lengthBytes).numbers(2);
+  const numbersOf = (type: number, lengthBytes: number) => extensions.get(type)?.only(lengthBytes).numbers();
   const versions = numbersOf(Extension.supportedVersions, 1);
   // RFC 8446 section 4.2.1: without the extension, the field holds the newest version, up to TLS 1.2.
   const isOffered = (version: number) => versions?.includes(version) ?? version <= Math.min(legacyVersion, TLS_1_2);
   return {
     serverName: readServerName(extensions.get(Extension.serverName)),
     alpnProtocols: readProtocols(extensions.get(Extension.alpn)),
-    versions: [...VERSIONS.keys()].filter(isOffered).map((version) => VERSIONS.get(version)!),
+    versions: VERSIONS.filter(([version]) => isOffered(version)).map(([, name]) => name),
     signatureAlgorithms: numbersOf(Extension.signatureAlgorithms, 2) ?? [],
     cipherSuites,
     supportedGroups: numbersOf(Extension.supportedGroups, 2) ?? [],
@@ -138,60 +138,65 @@ function readProtocols(extension: Reader | undefined): string[] {
 }
 
 /**
- * Reads numbers and vectors (RFC 8446 section 3) one after another.
+ * Reads numbers and vectors (RFC 8446 section 3) one after another. Works by index, because views of the bytes take
+ * several times as long.
  *
- * Invariant: the position never passes the end of the bytes. Reading past the end throws a `RangeError`.
+ * Invariant: the position never passes the end of the content. Reading past the end throws a `RangeError`.
  */
 class Reader {
   readonly #bytes: Uint8Array;
-  #at = 0;
+  readonly #end: number;
+  #at: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, start: number, end: number) {
     this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
   }
 
   get isAtEnd(): boolean {
-    return this.#at === this.#bytes.length;
+    return this.#at === this.#end;
   }
 
-  take(count: number): Uint8Array {
-    const start = this.#advance(count);
-    return this.#bytes.subarray(start, this.#at);
-  }
-
-  number(count: number): number {
-    let number = 0;
-    for (let next = this.#advance(count); next < this.#at; next++) number = number * 256 + this.#bytes[next]!;
-    return number;
-  }
-
-  #advance(count: number): number {
+  /** Moves the position, and returns the one before. */
+  skip(count: number): number {
     const start = this.#at;
-    if (start + count > this.#bytes.length) throw new RangeError("the ClientHello is cut off");
+    if (start + count > this.#end) throw new RangeError("the ClientHello is cut off");
     this.#at += count;
     return start;
   }
 
-  /** Reads the length of a vector, then its content. */
-  vector(lengthBytes: number): Reader {
-    return new Reader(this.take(this.number(lengthBytes)));
+  number(count: number): number {
+    let number = 0;
+    for (let next = this.skip(count); next < this.#at; next++) number = number * 256 + this.#bytes[next]!;
+    return number;
   }
 
-  /** Reads a vector that fills the rest of the bytes. */
+  /** Reads the length of a vector, and skips its content. */
+  vector(lengthBytes: number): Reader {
+    const length = this.number(lengthBytes);
+    return new Reader(this.#bytes, this.skip(length), this.#at);
+  }
+
+  /** Reads a vector that fills the rest of the content. */
   only(lengthBytes: number): Reader {
     const content = this.vector(lengthBytes);
     this.requireEnd();
     return content;
   }
 
-  numbers(bytes: number): number[] {
+  /** Reads the rest as numbers of two bytes. */
+  numbers(): number[] {
     const numbers: number[] = [];
-    while (!this.isAtEnd) numbers.push(this.number(bytes));
+    while (!this.isAtEnd) numbers.push(this.number(2));
     return numbers;
   }
 
+  /** Reads the rest as text. */
   text(): string {
-    return Buffer.from(this.take(this.#bytes.length - this.#at)).toString("latin1");
+    const { buffer, byteOffset } = this.#bytes;
+    const length = this.#end - this.#at;
+    return Buffer.from(buffer, byteOffset + this.skip(length), length).toString("latin1");
   }
 
   requireEnd(): void {

@@ -180,7 +180,9 @@ export class HandshakeServer {
       this.#answerChallenge(socket, pending, challenge);
       return;
     }
-    const certifiedKey = certifiedKeyForClient(this.config, hello, (socket as Partial<Socket>).localAddress);
+    // Asks the system, so only if it matters.
+    const localAddress = hello.serverName === undefined ? (socket as Partial<Socket>).localAddress : undefined;
+    const certifiedKey = certifiedKeyForClient(this.config, hello, localAddress);
     if (certifiedKey) {
       this.#serve(socket, pending, certifiedKey);
       return;
