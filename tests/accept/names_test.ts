@@ -181,6 +181,19 @@ for (const [kind, start] of SERVERS) {
   }
 }
 
+test("TlsState serves clients of many names with the right certificates, also with one context", async () => {
+  const certificates = [defaultEc, namedRsa, wildcard, exact];
+  const names = ["d.test", "n.test", "any.w.test", "exact.w.test"];
+  const state = new TlsState(configOf(certificates), { maxContexts: 1 });
+  const server = disposed(await echoServer(state));
+  const visits = Array.from({ length: 24 }, async (_, index) => {
+    if (index % 6 === 0) state.swap(configOf(certificates));
+    const { fingerprint256 } = await visit(server.port, { servername: names[index % 4]! });
+    assertEquals(fingerprint256, certificates[index % 4]!.fingerprint256);
+  });
+  await Promise.all(visits);
+});
+
 test("TlsAcceptor.accept() refuses an unknown name with the alert unrecognized_name", async () => {
   const server = disposed(await echoServer(new TlsState(configOf([defaultEc], { unknownName: "refuse" }))));
   const client = disposed(await OpensslClient.create());

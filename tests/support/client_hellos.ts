@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { parseClientHello } from "../../src/accept/client_hello.ts";
 import { clientHello, portOf } from "./peers.ts";
+import { builtGoClient, installedBun } from "./tls_clients.ts";
 
 /** A program that makes one TLS connection to a port of this machine. */
 export type Client = (port: number) => readonly [command: string, ...args: string[]];
@@ -41,8 +42,9 @@ export async function captureHello(client: Client): Promise<Buffer> {
   return bytes;
 }
 
-/** Hellos of clients that are on every machine of a test: OpenSSL, curl, and the runtime of the test itself. */
+/** Hellos of OpenSSL, curl and the runtime of the test itself, and of Go and Bun where they are installed. */
 export async function capturedHellos(): Promise<Buffer[]> {
+  const [go, bun] = [await builtGoClient(), installedBun()];
   const programs = [
     opensslClient(),
     opensslClient("-noservername"),
@@ -50,12 +52,22 @@ export async function capturedHellos(): Promise<Buffer[]> {
     opensslClient("-tls1_3", "-alpn", "acme-tls/1", "-sigalgs", "RSA-PSS+SHA256"),
     curlClient(),
     curlClient("--tls-max", "1.2"),
+    ...(go ? [goHello(go, ""), goHello(go, "TLSv1.2")] : []),
+    ...(bun ? [bunHello(bun)] : []),
   ];
   return [
     ...await Promise.all(programs.map(captureHello)),
     await clientHello({ servername: "runtime.test" }),
     await clientHello({ servername: "runtime.test", ALPNProtocols: ["h2"], maxVersion: "TLSv1.2" }),
   ];
+}
+
+function goHello(program: string, version: string): Client {
+  return (port) => [program, `127.0.0.1:${port}`, "go.test", version, ""];
+}
+
+function bunHello(program: string): Client {
+  return (port) => [program, "-e", `await fetch("https://127.0.0.1:${port}", { tls: { serverName: "bun.test" } })`];
 }
 
 /** Puts the message of a hello into records of another size. */

@@ -1,8 +1,12 @@
 import { execFile, spawn, spawnSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { hash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rename } from "node:fs/promises";
+import process from "node:process";
+import { createInterface } from "node:readline";
 import { connect } from "node:tls";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 /** What a client asks for. */
 export interface Ask {
@@ -23,6 +27,8 @@ export interface NamedClient {
   commonName(port: number, ask: Ask): Promise<string | undefined>;
 }
 
+/** The one folder that this repository installs into. */
+const INSTALLED = new URL("../../.runtimes/", import.meta.url);
 const SIGNATURES = { EC: "ECDSA+SHA256", RSA: "RSA-PSS+SHA256:RSA+SHA256" };
 const SUITES = { EC: "ECDHE-ECDSA-AES128-GCM-SHA256", RSA: "ECDHE-RSA-AES128-GCM-SHA256" };
 
@@ -87,46 +93,10 @@ const own: NamedClient = {
   },
 };
 
-const GO_CLIENT = `package main
-
-import (
-	"crypto/tls"
-	"fmt"
-	"os"
-)
-
-func main() {
-	config := &tls.Config{ServerName: os.Args[2], InsecureSkipVerify: true}
-	switch os.Args[3] {
-	case "TLSv1.2":
-		config.MaxVersion = tls.VersionTLS12
-	case "TLSv1.3":
-		config.MinVersion = tls.VersionTLS13
-	}
-	switch os.Args[4] {
-	case "EC":
-		config.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
-	case "RSA":
-		config.CipherSuites = []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
-	}
-	connection, err := tls.Dial("tcp", os.Args[1], config)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println("CN=" + connection.ConnectionState().PeerCertificates[0].Subject.CommonName)
-}
-`;
-
 /** The client of Go, where Go is installed. */
-async function goClient(): Promise<(NamedClient & AsyncDisposable) | undefined> {
-  if (spawnSync("go", ["version"]).status !== 0) return undefined;
-  const folder = await mkdtemp(join(tmpdir(), "tls-reload-"));
-  const program = join(folder, "client");
-  await writeFile(`${program}.go`, GO_CLIENT);
-  await new Promise<void>((resolve, reject) => {
-    execFile("go", ["build", "-o", program, `${program}.go`], (error) => error ? reject(error) : resolve());
-  });
+async function goClient(): Promise<NamedClient | undefined> {
+  const program = await builtGoClient();
+  if (program === undefined) return undefined;
   return {
     title: "Go",
     // Without a name it sends none only if the address is one; a trailing dot it removes itself.
@@ -134,13 +104,51 @@ async function goClient(): Promise<(NamedClient & AsyncDisposable) | undefined> 
     async commonName(port, { name = "", kind = "", version = "" }) {
       return /^CN=(.*)$/m.exec(await printed(program, [`127.0.0.1:${port}`, name || "127.0.0.1", version, kind]))?.[1];
     },
-    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   };
 }
 
-/** Every client that is on this machine, and what removes them. */
-export async function namedClients(): Promise<{ clients: readonly NamedClient[]; dispose(): Promise<void> }> {
+/** Builds the client of Go, once for all runtimes and files; `undefined` where Go is not installed. */
+export async function builtGoClient(): Promise<string | undefined> {
+  const source = fileURLToPath(new URL("go_client.go", import.meta.url));
+  const program = fileURLToPath(new URL(`go_client-${hash("sha256", await readFile(source))}`, INSTALLED));
+  if (existsSync(program)) return program;
+  if (spawnSync("go", ["version"]).status !== 0) return undefined;
+  await mkdir(INSTALLED, { recursive: true });
+  // Another test file may build it at the same time.
+  const built = `${program}.${process.pid}`;
+  await promisify(execFile)("go", ["build", "-o", built, source]);
+  await rename(built, program);
+  return program;
+}
+
+/** The program of Bun, where it is installed. */
+export function installedBun(): string | undefined {
+  const program = fileURLToPath(new URL("node_modules/bun/bin/bun", INSTALLED));
+  return existsSync(program) ? program : undefined;
+}
+
+/** The client of Bun, that is of BoringSSL, for the other runtimes. One process answers all questions. */
+function bunClient(bun: string): NamedClient & Disposable {
+  const child = spawn(bun, [fileURLToPath(new URL("bun_client.ts", import.meta.url))], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  return {
+    title: "Bun",
+    can: ({ kind, version }) => !kind || version === "TLSv1.2",
+    async commonName(port, { kind, ...ask }) {
+      child.stdin.write(`${JSON.stringify({ port, ...ask, suites: kind && SUITES[kind] })}\n`);
+      return JSON.parse((await answers.next()).value ?? "{}").commonName;
+    },
+    [Symbol.dispose]: () => void child.kill(),
+  };
+}
+
+/** Every client that is on this machine, and what ends them. */
+export async function namedClients(): Promise<{ clients: readonly NamedClient[]; dispose(): void }> {
   const go = await goClient();
-  const clients = [openssl, curl, own, ...(go ? [go] : [])];
-  return { clients, dispose: async () => await go?.[Symbol.asyncDispose]() };
+  const program = process.versions["bun"] ? undefined : installedBun();
+  const bun = program === undefined ? undefined : bunClient(program);
+  const clients = [openssl, curl, own, ...(go ? [go] : []), ...(bun ? [bun] : [])];
+  return { clients, dispose: () => bun?.[Symbol.dispose]() };
 }
