@@ -1,5 +1,5 @@
 // Measures everything beside its peers, in turns within one run, and writes bench/results: deno task bench
-//   --only NAME      just this part: accept, native, rotation, swap, loading, roots, reload or fleet; may be repeated
+//   --only NAME      just this part: accept, native, rotation, swap, loading, names, roots, reload or fleet; may be repeated
 //   --rounds N       how often everything is measured in turn (5)
 //   --seconds N      how long each load lasts (1)
 //   --quick          one short round, to see that it works
@@ -15,6 +15,7 @@ import { parseArgs } from "node:util";
 import { measureAcceptPath } from "./accept.ts";
 import { measureFleet } from "./fleet.ts";
 import { measureLoading } from "./loading.ts";
+import { measureNames } from "./names.ts";
 import { measureNativeServers } from "./native_servers.ts";
 import { measureReload } from "./reload.ts";
 import { measureRoots } from "./roots.ts";
@@ -31,6 +32,7 @@ const PARTS: Record<string, (bench: Bench) => Promise<Table[]>> = {
   rotation: measureRotation,
   swap: measureSwap,
   loading: measureLoading,
+  names: measureNames,
   roots: measureRoots,
   reload: measureReload,
   fleet: measureFleet,

@@ -1,4 +1,4 @@
-// What a process measures in itself, each probe in one of its own: deno run -A bench/support/probes.ts NAME [FOLDER]
+// What a process measures in itself, each probe in one of its own: deno run -A bench/support/probes.ts NAME [FOLDER …]
 // It prints one JSON object of figures. Times are in milliseconds unless a name says otherwise.
 import { do_not_optimize, measure } from "mitata";
 import { readFile } from "node:fs/promises";
@@ -7,6 +7,7 @@ import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { createSecureContext, getCACertificates } from "node:tls";
 import { loadTlsConfig, nativeRoots, proveTlsConfig, TlsConfig, TlsState } from "../../mod.ts";
+import { probeNames } from "./name_probes.ts";
 
 type Figures = Record<string, number>;
 
@@ -15,7 +16,7 @@ const CONTEXTS = 40;
 const CALLS = 1_000_000;
 const TURNS = 10;
 
-const PROBES: Record<string, (folder: string) => Promise<Figures>> = {
+const PROBES: Record<string, (folder: string, ...rest: string[]) => Promise<Figures>> = {
   async snapshot(folder) {
     const { cert, key } = await pairOf(folder);
     const state = new TlsState(new TlsConfig({ cert, key }));
@@ -51,7 +52,7 @@ const PROBES: Record<string, (folder: string) => Promise<Figures>> = {
       bare: (await timeLoads(async () => createSecureContext(await pairOf(folder)))).warm,
     };
   },
-
+  names: (folder, count, node = "", blocks) => probeNames(folder, Number(count), node, Number(blocks)),
   async roots() {
     const start = performance.now();
     const store = await nativeRoots();
@@ -104,5 +105,5 @@ async function timeLoads(body: () => unknown): Promise<{ first: number; warm: nu
 
 // Node still compiles its type stripper in the background, on the processors that are to be measured.
 await setTimeout(200);
-const [name = "", folder = "."] = process.argv.slice(2);
-console.log(JSON.stringify(await PROBES[name]!(folder)));
+const [name = "", folder = ".", ...rest] = process.argv.slice(2);
+console.log(JSON.stringify(await PROBES[name]!(folder, ...rest)));
