@@ -2,25 +2,28 @@
 const MAX_BLOCK_MS = 8;
 
 /**
- * Divides a long task into turns of the event loop, so that connections are served meanwhile.
+ * Divides a long task into turns of the event loop, so that connections are served meanwhile. Several workers may share
+ * the task.
  *
- * Invariant: between two calls of {@linkcode LongTask.pause} the event loop is blocked by one piece of work at most,
- * plus 8 ms of earlier pieces. Of a task with several workers, each may do one piece.
+ * Invariant: the event loop is blocked by one piece of work at most, plus 8 ms of earlier pieces. Workers that wait
+ * continue in turns of their own.
  */
 export class LongTask {
   #start = performance.now();
-  #nextTurn: Promise<void> | undefined;
+  readonly #waiting: (() => void)[] = [];
 
-  /** Call before each piece of work. Waits for the next turn if this one has lasted long enough. */
+  /** Call before each piece of work. Waits for another turn if this one has lasted long enough. */
   async pause(): Promise<void> {
     if (performance.now() - this.#start < MAX_BLOCK_MS) return;
-    this.#nextTurn ??= new Promise((resolve) => {
-      setImmediate(() => {
-        this.#start = performance.now();
-        this.#nextTurn = undefined;
-        resolve();
-      });
+    await new Promise<void>((resolve) => {
+      this.#waiting.push(resolve);
+      if (this.#waiting.length === 1) setImmediate(() => this.#continue());
     });
-    await this.#nextTurn;
+  }
+
+  #continue(): void {
+    this.#start = performance.now();
+    this.#waiting.shift()?.();
+    if (this.#waiting.length > 0) setImmediate(() => this.#continue());
   }
 }

@@ -76,7 +76,6 @@ function parse(cert: PemFile, key: PemFile, passphrase: string | undefined): Cer
 
 /** Identifies the content of both files, and the passphrase; `undefined` if one of the files may change unnoticed. */
 function stampOf(chain: PemSource, key: PemSource, passphrase: string | undefined): string | undefined {
-  const parts = [chain.stamp, key.stamp, passphrase];
-  if (parts[0] === undefined || parts[1] === undefined) return undefined;
-  return hash("sha256", JSON.stringify(parts), "base64");
+  const both = [chain.stamp, key.stamp];
+  return both.includes(undefined) ? undefined : hash("sha256", JSON.stringify([...both, passphrase]), "base64");
 }
