@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from "node:crypto";
-import { once } from "node:events";
 import type { TcpNetConnectOpts } from "node:net";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 
@@ -18,17 +17,23 @@ export class HttpConnection {
   readonly fingerprint256: string;
   #bytes = new Uint8Array(0);
   #isEnded = false;
+  /** Ends the wait of a reader. */
+  #wake = () => {};
 
   private constructor(socket: TLSSocket) {
     this.socket = socket;
     this.fingerprint256 = socket.getPeerCertificate().fingerprint256;
-    const end = () => void (this.#isEnded = true);
+    const end = () => {
+      this.#isEnded = true;
+      this.#wake();
+    };
     socket.on("end", end).on("close", end);
     socket.on("data", (chunk) => {
       const bytes = new Uint8Array(this.#bytes.length + chunk.length);
       bytes.set(this.#bytes);
       bytes.set(chunk, this.#bytes.length);
       this.#bytes = bytes;
+      this.#wake();
     });
   }
 
@@ -144,10 +149,7 @@ export class HttpConnection {
 
   async #more(): Promise<void> {
     if (this.#isEnded) throw new Error("the connection was cut", { cause: this.socket.errored });
-    const abort = new AbortController();
-    const { signal } = abort;
-    await Promise.race(["data", "end", "close"].map((name) => once(this.socket, name, { signal }).catch(() => {})));
-    abort.abort();
+    await new Promise<void>((resolve) => this.#wake = resolve);
   }
 }
 
