@@ -29,7 +29,7 @@ export interface RotationReport {
 export interface RotationOptions {
   /** The program and what stands before the file: `["deno", "run", "-A"]`. */
   readonly command: readonly string[];
-  /** Which of the servers of the demo. */
+  /** Which of the servers of `rotation_server.ts`. */
   readonly server: string;
   readonly seconds: number;
   /** It goes on until there are so many swaps, and so many new connections by each certificate, unless one fails. */
@@ -42,13 +42,13 @@ export interface RotationOptions {
   readonly onServing?: (server: { port: number; caPath: string }) => Promise<void>;
 }
 
-const SERVER = fileURLToPath(new URL("../../bench/demo_server.ts", import.meta.url));
+const SERVER = fileURLToPath(new URL("rotation_server.ts", import.meta.url));
 const CLIENTS = 16;
 const LONG_LIVED = 4;
 const BODY_BYTES = 512;
 
 /**
- * Runs the demo server on a runtime, swaps its certificate under load, and counts. The server is another process: what
+ * Runs a server on a runtime, swaps its certificate under load, and counts. The server is another process: what
  * the clients are served is compared with what it had been told, and had confirmed, when they began.
  */
 export async function rotate(options: RotationOptions): Promise<RotationReport> {

@@ -1,4 +1,4 @@
-// The servers of the demo, each an echo over HTTPS. It swaps between the two certificates of a folder whenever a line
+// The servers of rotation.ts, each an echo over HTTPS. It swaps between the two certificates of a folder whenever a line
 // arrives on its standard input. Run it with: deno task demo --server acceptor
 import { createServer, type RequestListener } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
@@ -6,10 +6,10 @@ import { type AddressInfo, createServer as createListener } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { loadTlsConfig, TlsState } from "../mod.ts";
-import { serve as serveBun } from "../src/bun.ts";
-import { type DenoTlsConn, listenTls, serve as serveDeno } from "../src/deno.ts";
-import { attach } from "../src/node.ts";
+import { loadTlsConfig, TlsState } from "../../mod.ts";
+import { serve as serveBun } from "../../src/bun.ts";
+import { type DenoTlsConn, listenTls, serve as serveDeno } from "../../src/deno.ts";
+import { attach } from "../../src/node.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 /** No connection is closed for being idle: a client that stalls for 5 s would count it as dropped. */

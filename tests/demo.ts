@@ -2,8 +2,8 @@
 //   deno task demo [--server acceptor|https|deno-listen|deno-serve|bun-serve] [--runtime deno|bun|node] [--seconds 5]
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { deno, installRuntimes, type Runtime } from "../tests/support/runtimes.ts";
-import { rotate, type RotationReport } from "../tests/support/rotation.ts";
+import { deno, installRuntimes, type Runtime } from "./support/runtimes.ts";
+import { rotate, type RotationReport } from "./support/rotation.ts";
 
 const { values } = parseArgs({
   options: {
