@@ -5,13 +5,16 @@ import { goServer } from "./support/peers.ts";
 import { probe } from "./support/probe.ts";
 import { type Table, TableBuilder } from "./support/report.ts";
 import { peer, server, startAll, type Subject } from "./support/subject.ts";
-import { load } from "./support/wrk.ts";
+import { http } from "./support/loads.ts";
 
 const RUNTIMES = ["node", "deno", "bun"] as const;
 const FRESH = "fresh connections per second";
 const FRESH_P99 = "their p99 ms";
 const KEEP_ALIVE = "keep-alive requests per second, 200 B";
 const SWAPS = 10_000;
+
+const fresh = http({ size: 200, isFresh: true });
+const keepAlive = http({ size: 200 });
 
 export async function measureAcceptPath(bench: Bench): Promise<Table[]> {
   return [await compare(bench), await timeSnapshots(bench), await weighSwaps(bench)];
@@ -48,7 +51,7 @@ async function compare(bench: Bench): Promise<Table> {
   for (let round = bench.isQuick ? 0 : -1; round < bench.rounds; round++) {
     for (const [subject, { port }] of running) {
       const column = columns.get(subject)!;
-      const { perSecond, p99Ms } = await load(bench, subject.name, port, { size: 200, isFresh: column === FRESH });
+      const { perSecond, p99Ms } = await (column === FRESH ? fresh : keepAlive)(bench, subject.name, port);
       if (round < 0) continue;
       table.add(subject.name, column, perSecond);
       if (column === FRESH) table.add(subject.name, FRESH_P99, p99Ms);
@@ -90,10 +93,10 @@ async function weighSwaps(bench: Bench): Promise<Table> {
   for (const runtime of RUNTIMES) {
     table.row({ name: `${runtime}: TlsAcceptor`, isOurs: true });
     for (const column of [without, within]) {
-      const child = await LineChild.server(bench.runtimes[runtime], "TlsAcceptor", folder, flags[runtime]);
+      const child = await LineChild.server(bench.runtimes[runtime], "TlsAcceptor", folder, { flags: flags[runtime] });
       const loadAll = async (count: number) => {
         for (let index = 0; index < count; index++) {
-          await load(bench, "memory", child.port, { size: 200, isFresh: true });
+          await fresh(bench, "memory", child.port);
         }
       };
       await loadAll(1);

@@ -36,7 +36,7 @@ export async function measureLoading(bench: Bench): Promise<Table[]> {
     }
   }
   const go = "Go: tls.LoadX509KeyPair";
-  if (bench.goPeer) table.row({ name: go, base: go });
+  if (bench.peers.has("Go")) table.row({ name: go, base: go });
   else table.absent.push(go);
   for (let round = 0; round < bench.rounds; round++) {
     for (const [kind, folder] of Object.entries(kinds)) {
@@ -44,7 +44,7 @@ export async function measureLoading(bench: Bench): Promise<Table[]> {
         const figures = await probe(bench.runtimes[runtime], ["loading", folder]);
         for (const [key, way] of Object.entries(WAYS)) table.add(`${runtime}: ${way}`, kind, figures[key]!);
       }
-      if (bench.goPeer) table.add(go, kind, (await probeGo(bench, ["load", folder]))["warm"]!);
+      if (bench.peers.has("Go")) table.add(go, kind, (await probeGo(bench, ["load", folder]))["warm"]!);
     }
   }
   return [table.build()];

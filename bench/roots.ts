@@ -33,7 +33,7 @@ async function compareFirst(bench: Bench): Promise<Table> {
     }
   }
   const go = "Go: x509.SystemCertPool()";
-  if (bench.goPeer) table.row({ name: go, base: go });
+  if (bench.peers.has("Go")) table.row({ name: go, base: go });
   else table.absent.push(go);
   for (let round = 0; round < bench.rounds; round++) {
     for (const [column, env] of Object.entries(places)) {
@@ -47,7 +47,7 @@ async function compareFirst(bench: Bench): Promise<Table> {
           (await probe(bench.runtimes[runtime], ["runtimeRoots"], env))["load"]!,
         );
       }
-      if (bench.goPeer) table.add(go, column, (await probeGo(bench, ["roots", "."], env))["load"]!);
+      if (bench.peers.has("Go")) table.add(go, column, (await probeGo(bench, ["roots", "."], env))["load"]!);
     }
   }
   return table.build();

@@ -1,87 +1,127 @@
-// What a change of the certificate under load costs those who are connected, and those who connect:
+// What a change of the certificate under load costs the clients that are connected, and those that connect:
 //   deno task bench --only rotation
 import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { CLIENTS, LASTING, type Outcome, SWAP, SWAP_EVERY_MS } from "./clients/outcome.ts";
 import type { Bench } from "./support/bench.ts";
 import { type Running, spawnChild } from "./support/child.ts";
 import { caddy, goServer, haproxy, hitch, nginx } from "./support/peers.ts";
-import { type Table, TableBuilder } from "./support/report.ts";
+import { type Column, type Table, TableBuilder } from "./support/report.ts";
 import { peer, server, type Subject } from "./support/subject.ts";
-import { CLIENTS, LASTING, type Outcome, SWAP, SWAP_EVERY_MS } from "./support/visit.ts";
+import { cpuMs } from "./support/usage.ts";
 
-const VISITORS = fileURLToPath(new URL("support/visitors.ts", import.meta.url));
+const ROTATION_CLIENTS = fileURLToPath(new URL("clients/rotation.ts", import.meta.url));
+/** How long the clients connect in one go, of the seconds that a load lasts; twice with swaps, twice without. */
+const TURN = 0.4;
+const QUIET_SWAPS = 10;
+const QUIET_SWAP_EVERY_MS = 50;
 
-const [VISITS, SWAPS, LOST, STALE, IDLE, HALF] = [
-  "connections per second",
-  "swaps",
-  "lost per swap",
-  "stale %",
-  `idle alive of ${LASTING}`,
-  `half-sent answered of ${LASTING}`,
-] as const;
+interface Figures extends Outcome {
+  readonly cpuMsPerSwap: number;
+}
 
-const ours = { isOurs: true };
+interface Measure extends Column {
+  readonly figure: (figures: Figures) => number;
+}
+
+const COUNTS: readonly Measure[] = [
+  { name: "swaps", figure: ({ swaps }) => swaps },
+  { name: "lost per swap", figure: ({ lost, swaps }) => lost / swaps, isCharted: true },
+  { name: "stale %", figure: ({ stale, visits }) => 100 * stale / visits, isCharted: true },
+  { name: `busy alive of ${LASTING}`, figure: ({ busy }) => busy },
+  { name: `idle alive of ${LASTING}`, figure: ({ idle }) => idle, isCharted: true },
+  { name: `half-sent answered of ${LASTING}`, figure: ({ half }) => half },
+];
+const COSTS: readonly Measure[] = [
+  { name: "connections per second", figure: ({ visits, seconds }) => visits / seconds },
+  { name: "p50 ms", figure: ({ p50Ms }) => p50Ms },
+  { name: "p50 / control", figure: ({ p50Ms, controlP50Ms }) => p50Ms / controlP50Ms, isCharted: true },
+  { name: "p99 ms", figure: ({ p99Ms }) => p99Ms },
+  { name: "p99 / control", figure: ({ p99Ms, controlP99Ms }) => p99Ms / controlP99Ms },
+  { name: "CPU ms of a swap", figure: ({ cpuMsPerSwap }) => cpuMsPerSwap, isCharted: true },
+];
+
+const ours = (runtime: "node" | "deno" | "bun", kind: string) =>
+  server(runtime, kind, { isOurs: true, name: kind.startsWith("serve()") ? kind : `${kind}, ${runtime}` });
 const SUBJECTS: readonly Subject[] = [
-  ...(["node", "deno", "bun"] as const).map((runtime) =>
-    server(runtime, "TlsAcceptor and node:http", { ...ours, name: `TlsAcceptor and node:http, ${runtime}` })
-  ),
-  server("node", "https.createServer and attach()", { ...ours, name: "https.createServer and attach(), node" }),
-  server("deno", "https.createServer and attach()", { ...ours, name: "https.createServer and attach(), deno" }),
-  server("deno", "listenTls() of ./deno", ours),
-  server("deno", "serve() of ./deno", ours),
-  server("bun", "serve() of ./bun", ours),
+  ours("node", "TlsAcceptor and node:http"),
+  ours("deno", "TlsAcceptor and node:http"),
+  ours("bun", "TlsAcceptor and node:http"),
+  ours("node", "https.createServer and attach()"),
+  ours("deno", "https.createServer and attach()"),
+  ours("bun", "https.createServer and attach()"),
+  server("deno", "listenTls() of ./deno", { isOurs: true }),
+  ours("deno", "serve() of ./deno"),
+  ours("bun", "serve() of ./bun"),
   peer("Go", goServer, "Go, GetCertificate"),
   peer("HAProxy", haproxy, "HAProxy, runtime API"),
   peer("nginx", nginx, "nginx, reload"),
   peer("Caddy", caddy, "Caddy, reload"),
   peer("hitch", hitch, "hitch, SIGHUP"),
-  server("node", "setSecureContext", { name: "https.createServer and setSecureContext(), node" }),
+  server("node", "https.createServer and setSecureContext()", {
+    name: "https.createServer and setSecureContext(), node",
+  }),
   server("bun", "Bun.serve, the next overlapping"),
   server("bun", "Bun.serve, stopped and started"),
   server("deno", "Deno.serve, the next overlapping", { flags: ["--unstable-net"] }),
   server("deno", "Deno.serve, shut down and started"),
 ];
 
-export async function measureRotation(bench: Bench): Promise<Table[]> {
-  const table = new TableBuilder({
+export function measureRotation(bench: Bench): Promise<Table[]> {
+  return rotateAll(bench, SUBJECTS);
+}
+
+export async function rotateAll(bench: Bench, subjects: readonly Subject[]): Promise<Table[]> {
+  const present = subjects.filter((subject) => subject.isPresent(bench));
+  const counts = new TableBuilder({
     title: "Rotation under load",
-    about:
-      `${CLIENTS} clients, each request on a fresh connection, and a swap every ${SWAP_EVERY_MS} ms, or as often as ` +
-      "the server takes it. Lost: begun and not answered. Stale: begun after the swap call had returned, served the " +
-      "certificate from before it; nginx and hitch return at once and change later. nginx, HAProxy, Caddy and hitch " +
-      "read new files at each swap, the others hold both pairs. Idle connections have been " +
-      "answered once, half-sent ones have sent a part of their request before the first swap; both go on after the last.",
-    columns: [VISITS, SWAPS, LOST, STALE, IDLE, HALF].map((name) => ({
-      name,
-      isCompared: false,
-      isCharted: name === LOST || name === STALE || name === IDLE,
-    })),
+    about: `${CLIENTS} clients, each request on a fresh connection, and a swap every ${SWAP_EVERY_MS} ms, or as ` +
+      "often as the server takes it. Lost: begun and not answered. Stale: begun after the swap call had returned, " +
+      "served the certificate from before it; nginx and hitch return at once and change later. nginx, HAProxy, Caddy " +
+      "and hitch read new files at each swap, the others hold both pairs. Busy connections ask all the time, idle ones " +
+      "have been answered once, half-sent ones have sent a part of their request before the first swap; both go on " +
+      "after the last.",
+    columns: COUNTS.map(({ name, isCharted }) => ({ name, isCharted, isCompared: false })),
   });
-  const subjects = SUBJECTS.filter((subject) => subject.isPresent(bench));
-  for (const { name, isOurs } of subjects) table.row({ name, isOurs });
-  for (const { name } of SUBJECTS.filter((subject) => !subjects.includes(subject))) table.absent.push(name);
+  const costs = new TableBuilder({
+    title: "Latency under rotation, and the cost of a swap",
+    about: "From connect to the first byte of the response, for the same clients, and its ratio to the control: the " +
+      "same clients of the same server, in turns without swaps. CPU: of the server and its children, without load.",
+    columns: COSTS.map(({ name, isCharted }) => ({ name, isCharted, isCompared: false })),
+  });
+  for (const table of [counts, costs]) {
+    for (const { name, isOurs } of present) table.row({ name, isOurs });
+    table.absent.push(...subjects.filter((subject) => !present.includes(subject)).map(({ name }) => name));
+  }
   for (let round = 0; round < bench.rounds; round++) {
-    for (const subject of subjects) {
-      const { name } = subject;
+    for (const subject of present) {
       const running = await subject.start(bench, await bench.folder());
-      const { seconds, visits, swaps, lost, stale, idle, half } = await rotate(bench, running);
+      const cpuMsPerSwap = await timeQuietSwaps(running);
+      const figures = { ...await rotate(bench, running), cpuMsPerSwap };
       await running.stop();
-      table.add(name, VISITS, visits / seconds);
-      table.add(name, SWAPS, swaps);
-      table.add(name, LOST, lost / swaps);
-      table.add(name, STALE, visits > 0 ? 100 * stale / visits : NaN);
-      table.add(name, IDLE, idle);
-      table.add(name, HALF, half);
+      for (const { name, figure } of COUNTS) counts.add(subject.name, name, figure(figures));
+      for (const { name, figure } of COSTS) costs.add(subject.name, name, figure(figures));
     }
   }
-  return [table.build()];
+  return [counts.build(), costs.build()];
+}
+
+/** An even number, so that the first certificate is served again. */
+async function timeQuietSwaps(running: Running): Promise<number> {
+  const before = await cpuMs(running.pids);
+  for (let count = 0; count < QUIET_SWAPS; count++) {
+    await running.swap();
+    await delay(QUIET_SWAP_EVERY_MS);
+  }
+  return (await cpuMs(running.pids) - before) / QUIET_SWAPS;
 }
 
 /** The clients are a process of their own, on Node whatever the server runs on, and ask for each swap. */
-async function rotate({ runtimes, pairs, seconds }: Bench, running: Running): Promise<Outcome> {
+async function rotate({ runtimes: { node }, pairs, seconds }: Bench, running: Running): Promise<Outcome> {
   const certificates = pairs.map(({ fingerprint256 }) => fingerprint256);
-  const args = [...runtimes.node.runArgs, VISITORS, String(running.port), String(seconds), ...certificates];
-  const child = spawnChild(runtimes.node.path, args);
+  const args = [...node.runArgs, ROTATION_CLIENTS, String(running.port), String(TURN * seconds), ...certificates];
+  const child = spawnChild(node.path, args);
   let last = "";
   for await (const line of createInterface({ input: child.stdout! })) {
     last = line;

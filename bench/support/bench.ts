@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { type Issued, issueServer } from "../../tests/support/certificates.ts";
+import { issueCa, issueClient, type Issued, issueServer } from "../../tests/support/certificates.ts";
 import { deno, installDeno27, installRuntimes, type Runtime } from "../../tests/support/runtimes.ts";
 
 export interface BenchOptions {
@@ -16,8 +16,6 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Whether to show that it works, and no more. */
   readonly isQuick: boolean;
-  /** Servers beside the usual ones: the variants of a part that run only when they are asked for. */
-  readonly variants: readonly string[];
 }
 
 export interface Bench extends BenchOptions {
@@ -32,11 +30,14 @@ export interface Bench extends BenchOptions {
   readonly peers: ReadonlyMap<string, string>;
   /** Two certificates of the kind that is usual, P-256. */
   readonly pairs: readonly [Issued, Issued];
-  /** The program of the Go peers, if Go is installed. */
-  readonly goPeer: string | undefined;
-  /** What a reader must know about this run, a sentence each. */
+  /** What a reader must know about a part, a sentence each. */
   readonly notes: Set<string>;
-  /** A new folder with `first`, `second` and `tls`, each `.crt` and `.key`, and `tls.pem` with both. */
+  /** Builds the program of the Go peers, once. */
+  goPeer(): Promise<string>;
+  /**
+   * A new folder with `first`, `second`, `tls` and `client`, each `.crt` and `.key`, `tls.pem` with both, and
+   * `clients.crt`, the authority of `client`.
+   */
   folder(pairs?: readonly [Issued, Issued]): Promise<string>;
   /** Removes what was made. */
   close(): Promise<void>;
@@ -50,14 +51,13 @@ const PEERS: Record<string, readonly string[]> = {
   Caddy: ["caddy", "version"],
   Go: ["go", "version"],
   wrk: ["wrk", "-v"],
+  h2load: ["h2load", "--version"],
   etcd: ["etcd", "--version"],
   Redis: ["redis-server", "--version"],
   NATS: ["nats-server", "--version"],
 };
 const GO_SOURCE = fileURLToPath(new URL("go_peer.go", import.meta.url));
 const run = promisify(execFile);
-
-export const PEER_NAMES: readonly string[] = Object.keys(PEERS);
 
 export async function openBench(options: BenchOptions): Promise<Bench> {
   const root = await mkdtemp(join(tmpdir(), "tls-reload-bench-"));
@@ -71,22 +71,26 @@ export async function openBench(options: BenchOptions): Promise<Bench> {
   const { bun, node } = await installRuntimes();
   const deno27 = await installDeno27();
   const pairs = [await issueServer("first"), await issueServer("second")] as const;
+  const authority = await issueCa("clients");
+  const client = await issueClient("client", { issuer: authority });
   let folders = 0;
+  let goPeer: Promise<string> | undefined;
   return {
     ...options,
     runtimes: { deno, bun, node, deno27 },
     peers,
     pairs,
-    goPeer: peers.has("Go") ? await buildGoPeer(root) : undefined,
     notes: new Set(),
+    goPeer: () => goPeer ??= buildGoPeer(root),
     async folder(issued = pairs) {
       const folder = join(root, String(folders++));
       await mkdir(folder);
       await chmod(folder, 0o711);
-      for (const [index, name] of ["first", "second"].entries()) {
-        await writeFile(join(folder, `${name}.crt`), issued[index]!.cert);
-        await writeFile(join(folder, `${name}.key`), issued[index]!.key, { mode: 0o600 });
+      for (const [name, { cert, key }] of Object.entries({ first: issued[0], second: issued[1], client })) {
+        await writeFile(join(folder, `${name}.crt`), cert);
+        await writeFile(join(folder, `${name}.key`), key, { mode: 0o600 });
       }
+      await writeFile(join(folder, "clients.crt"), authority.cert);
       await put(folder, issued[0]);
       return folder;
     },
@@ -101,6 +105,12 @@ export async function put(folder: string, { cert, key }: Issued): Promise<void> 
     await writeFile(`${path}.new`, content, { mode: 0o600 });
     await rename(`${path}.new`, path);
   }
+}
+
+/** Everything that takes part, with its version. */
+export function versionsOf({ runtimes, peers }: Bench): readonly string[] {
+  const names = Object.values(runtimes).flatMap((runtime) => runtime ? [runtime.name] : []);
+  return [...names, ...Object.keys(PEERS).map((name) => `${name} ${peers.get(name) ?? "absent"}`)];
 }
 
 async function buildGoPeer(folder: string): Promise<string> {

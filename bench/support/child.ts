@@ -11,12 +11,20 @@ import type { Runtime } from "../../tests/support/runtimes.ts";
 /** A server that runs. */
 export interface Running {
   readonly port: number;
+  /** The processes that it is. */
+  readonly pids: readonly number[];
   /** Lets it serve the other certificate; resolves when the server has said so, or has been told and does not say. */
   swap(): Promise<void>;
   stop(): Promise<void>;
 }
 
-const SERVERS = fileURLToPath(new URL("servers.ts", import.meta.url));
+export interface ServerProcess {
+  /** What stands before the file, besides what the runtime needs. */
+  readonly flags?: readonly string[];
+  readonly asksForCertificates?: boolean;
+}
+
+const SERVERS = fileURLToPath(new URL("../servers/main.ts", import.meta.url));
 const START_TIMEOUT_MS = 10_000;
 const children = new Set<ChildProcess>();
 
@@ -48,6 +56,7 @@ export async function stopChildren(): Promise<void> {
 /** A child that prints its port and answers each line with a line. */
 export class LineChild implements Running {
   readonly port: number;
+  readonly pids: readonly number[];
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
@@ -55,19 +64,22 @@ export class LineChild implements Running {
     this.#child = child;
     this.#lines = lines;
     this.port = port;
+    this.pids = [child.pid!];
   }
 
   static async start(program: string, args: readonly string[]): Promise<LineChild> {
     const child = spawnChild(program, args);
     const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
     const port = Number((await lines.next()).value);
-    if (!port) throw new Error(`Cannot measure: "${args.at(-2)}" did not start`);
+    if (!port) throw new Error(`Cannot measure: "${[program, ...args].join(" ")}" did not start`);
     return new LineChild(child, lines, port);
   }
 
-  /** Starts one of `servers.ts`. */
-  static server(runtime: Runtime, name: string, folder: string, flags: readonly string[] = []): Promise<LineChild> {
-    return LineChild.start(runtime.path, [...runtime.runArgs, ...flags, SERVERS, name, folder]);
+  /** Starts one of `servers/`. */
+  static server(runtime: Runtime, name: string, folder: string, options: ServerProcess = {}): Promise<LineChild> {
+    const { flags = [], asksForCertificates = false } = options;
+    const args = [...runtime.runArgs, ...flags, SERVERS, name, folder];
+    return LineChild.start(runtime.path, asksForCertificates ? [...args, "--client-certificates"] : args);
   }
 
   async ask(line: string): Promise<string> {

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,11 +39,24 @@ func must[T any](value T, err error) T {
 	return value
 }
 
+var bodies = map[string][]byte{}
+
+// bodyOf is what is served at a path such as /200, /200/fresh or /20480, and hello at any other.
+func bodyOf(path string) []byte {
+	if body, isKnown := bodies[strings.TrimSuffix(path, "/fresh")]; isKnown {
+		return body
+	}
+	return []byte("hello\n")
+}
+
 func serve(current *atomic.Value) {
+	for _, size := range []int{200, 1024, 20480, 64 << 20} {
+		bodies["/"+strconv.Itoa(size)] = bytes.Repeat([]byte{'x'}, size)
+	}
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(response http.ResponseWriter, _ *http.Request) {
-			io.WriteString(response, "hello\n")
+		Handler: http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+			response.Write(bodyOf(request.URL.Path))
 		}),
 		TLSConfig: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return current.Load().(*tls.Certificate), nil

@@ -8,28 +8,33 @@ import process from "node:process";
 import { type Bench, put } from "./bench.ts";
 import { freePort, LineChild, listening, type Running, spawnChild, stopChild } from "./child.ts";
 
-/** Starts a peer; with the port of a server without TLS behind it, in front of that. */
+/** Starts a peer, alone or in front of a server without TLS, whose port is given. */
 export type StartPeer = (bench: Bench, folder: string, innerPort?: number) => Promise<Running>;
 
-const LONG_S = 60;
+/** Idle connections stay, however long it takes to open the others. */
+const LONG_S = 600;
+/** More than any part opens. */
+const CONNECTIONS = 12_000;
 
 export const nginx: StartPeer = async (bench, folder, innerPort) => {
   const port = await freePort();
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${folder};`);
   const location = innerPort === undefined
     ? `return 200 "hello\\n";`
-    : `proxy_pass http://inner; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_max_temp_file_size 0;`;
+    : `proxy_pass http://inner; proxy_http_version 1.1; proxy_set_header Connection $kept;
+      proxy_set_header Upgrade $http_upgrade; proxy_max_temp_file_size 0;`;
   const upstream = `upstream inner { server 127.0.0.1:${innerPort}; keepalive 64; keepalive_requests 1000000; }`;
   const file = join(folder, `nginx-${port}.conf`);
   await writeFile(
     file,
     `daemon off; worker_processes 1; pid ${file}.pid; error_log /dev/null crit;
-events { worker_connections 1024; }
+events { worker_connections ${CONNECTIONS}; }
 http {
-  access_log off; keepalive_requests 1000000; ${temporary.join(" ")}
+  access_log off; keepalive_requests 1000000; keepalive_timeout ${LONG_S}s; ${temporary.join(" ")}
+  map $http_upgrade $kept { default upgrade; "" ""; }
   ${innerPort === undefined ? "" : upstream}
   server {
-    listen 127.0.0.1:${port} ssl; ssl_certificate ${folder}/tls.crt; ssl_certificate_key ${folder}/tls.key;
+    listen 127.0.0.1:${port} ssl http2; ssl_certificate ${folder}/tls.crt; ssl_certificate_key ${folder}/tls.key;
     location / { ${location} }
   }
 }
@@ -38,7 +43,7 @@ http {
   const child = spawnChild("nginx", ["-c", file, "-e", "/dev/null"]);
   await listening(port);
   // What `nginx -s reload` does, and as little of an answer.
-  return { port, swap: swapping(bench, folder, () => hangUp(child)), stop: () => stopChild(child) };
+  return running(port, child, swapping(bench, folder, () => hangUp(child)));
 };
 
 export const haproxy: StartPeer = async (bench, folder, innerPort) => {
@@ -52,6 +57,8 @@ export const haproxy: StartPeer = async (bench, folder, innerPort) => {
     file,
     `global
   nbthread 1
+  maxconn ${CONNECTIONS}
+  no strict-limits
   stats socket ${admin} level admin
 defaults
   mode http
@@ -62,7 +69,7 @@ defaults
   timeout connect 5s
   http-reuse always
 listen public
-  bind 127.0.0.1:${port} ssl crt ${folder}/tls.pem
+  bind 127.0.0.1:${port} ssl crt ${folder}/tls.pem alpn h2,http/1.1
   ${rule}
 `,
   );
@@ -73,18 +80,18 @@ listen public
     const answer = await command(admin, `commit ssl cert ${folder}/tls.pem\n`);
     if (!answer.includes("Success")) throw new Error(`Cannot measure: HAProxy refuses: ${answer}`);
   };
-  return { port, swap: swapping(bench, folder, tell), stop: () => stopChild(child) };
+  return running(port, child, swapping(bench, folder, tell));
 };
 
-export const hitch: StartPeer = async (bench, folder) => {
+export const hitch: StartPeer = async (bench, folder, innerPort) => {
   const port = await freePort();
-  const inner = createServer((_request, response) => response.end("hello\n"));
-  await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
+  const inner = createServer({ keepAliveTimeout: 0 }, (_request, response) => response.end("hello\n"));
+  if (innerPort === undefined) await new Promise<void>((resolve) => inner.listen(0, "127.0.0.1", resolve));
   const file = join(folder, `hitch-${port}.conf`);
   await writeFile(
     file,
     `frontend = { host = "127.0.0.1" port = "${port}" }
-backend = "[127.0.0.1]:${(inner.address() as { port: number }).port}"
+backend = "[127.0.0.1]:${innerPort ?? (inner.address() as { port: number }).port}"
 pem-file = "${folder}/tls.pem"
 workers = 1
 daemon = off
@@ -94,8 +101,7 @@ quiet = on
   const child = spawnChild("hitch", [`--config=${file}`, "--user=nobody"]);
   await listening(port);
   return {
-    port,
-    swap: swapping(bench, folder, () => hangUp(child)),
+    ...running(port, child, swapping(bench, folder, () => hangUp(child))),
     stop: async () => {
       await stopChild(child);
       inner.closeAllConnections();
@@ -104,7 +110,7 @@ quiet = on
   };
 };
 
-export const caddy: StartPeer = async (bench, folder) => {
+export const caddy: StartPeer = async (bench, folder, innerPort) => {
   const [port, adminPort] = [await freePort(), await freePort()];
   const file = join(folder, `Caddyfile-${port}`);
   const config = `{
@@ -114,7 +120,7 @@ export const caddy: StartPeer = async (bench, folder) => {
 https://localhost:${port} {
   bind 127.0.0.1
   tls ${folder}/tls.crt ${folder}/tls.key
-  respond "hello"
+  ${innerPort === undefined ? 'respond "hello"' : `reverse_proxy 127.0.0.1:${innerPort}`}
 }
 `;
   await writeFile(file, config);
@@ -128,14 +134,20 @@ https://localhost:${port} {
     const text = await response.text();
     if (!response.ok) throw new Error(`Cannot measure: Caddy refuses: ${text}`);
   };
-  return { port, swap: swapping(bench, folder, tell), stop: () => stopChild(child) };
+  return running(port, child, swapping(bench, folder, tell));
 };
 
 /** A `http.Server` of Go whose `GetCertificate` gives what was loaded last. */
-export const goServer: StartPeer = (bench, folder) => LineChild.start(bench.goPeer!, ["serve", folder]);
+export const goServer: StartPeer = async (bench, folder) =>
+  await LineChild.start(await bench.goPeer(), ["serve", folder]);
 
 /** The same, which follows the files. */
-export const goWatcher: StartPeer = (bench, folder) => LineChild.start(bench.goPeer!, ["watch", folder]);
+export const goWatcher: StartPeer = async (bench, folder) =>
+  await LineChild.start(await bench.goPeer(), ["watch", folder]);
+
+function running(port: number, child: ChildProcess, swap: () => Promise<void>): Running {
+  return { port, pids: [child.pid!], swap, stop: () => stopChild(child) };
+}
 
 function swapping(
   { pairs }: Bench,

@@ -1,11 +1,11 @@
 // What a process measures in itself, each probe in one of its own: deno run -A bench/support/probes.ts NAME [FOLDER …]
 // It prints one JSON object of figures. Times are in milliseconds unless a name says otherwise.
-import { do_not_optimize, measure } from "mitata";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { createSecureContext, getCACertificates } from "node:tls";
+import { median } from "./report.ts";
 import { loadTlsConfig, nativeRoots, proveTlsConfig, TlsConfig, TlsState } from "../../mod.ts";
 import { probeNames } from "./name_probes.ts";
 
@@ -13,16 +13,15 @@ type Figures = Record<string, number>;
 
 const LOADS = 50;
 const CONTEXTS = 40;
-const CALLS = 1_000_000;
+const CALLS = 10_000;
+const RUNS = 50;
 const TURNS = 10;
 
 const PROBES: Record<string, (folder: string, ...rest: string[]) => Promise<Figures>> = {
   async snapshot(folder) {
     const { cert, key } = await pairOf(folder);
     const state = new TlsState(new TlsConfig({ cert, key }));
-    const acceptor = await measure(() => do_not_optimize(state.acceptor()));
-    const current = await measure(() => do_not_optimize(state.current()));
-    return { acceptorNs: acceptor.p50, currentNs: current.p50 };
+    return { acceptorNs: await callNs(() => state.acceptor()), currentNs: await callNs(() => state.current()) };
   },
   async swap(folder) {
     const [current, next] = [new TlsConfig(await pairOf(folder)), new TlsConfig(await pairOf(folder))];
@@ -33,8 +32,7 @@ const PROBES: Record<string, (folder: string, ...rest: string[]) => Promise<Figu
       await Promise.all(configs.map(proveTlsConfig));
       const state = new TlsState(configs[0]!);
       let count = 0;
-      const { p50 } = await measure(() => do_not_optimize(state.swap(configs[++count % 2]!)));
-      times[name] = p50 / 1e3;
+      times[name] = await callNs(() => state.swap(configs[++count % 2]!)) / 1e3;
     }
     return times;
   },
@@ -69,17 +67,14 @@ const PROBES: Record<string, (folder: string, ...rest: string[]) => Promise<Figu
     const { pem } = await nativeRoots();
     const shared = async () => (await nativeRoots()).secureContext();
     await shared();
-    let [call, sharedContexts, ownContexts] = [0, 0, 0];
+    let [sharedContexts, ownContexts] = [0, 0];
     for (let turn = 0; turn < TURNS; turn++) {
-      const start = performance.now();
-      for (let index = 0; index < CALLS / TURNS; index++) nativeRoots();
-      call += performance.now() - start;
       sharedContexts += await time(CONTEXTS / TURNS, shared);
       // Each with an array of its own, as a client that reads the roots itself has it: Deno remembers the last one.
       ownContexts += await time(CONTEXTS / TURNS, () => createSecureContext({ ca: [...pem] }));
     }
     return {
-      callNs: call / CALLS * 1e6,
+      callNs: await callNs(() => nativeRoots()),
       sharedUs: sharedContexts / CONTEXTS * 1e3,
       ownUs: ownContexts / CONTEXTS * 1e3,
     };
@@ -91,6 +86,19 @@ async function pairOf(folder: string): Promise<{ cert: string; key: string }> {
   return { cert: cert!, key: key! };
 }
 
+/** The median of many runs of calls; their results stay reachable for a while, so that no compiler leaves them out. */
+async function callNs(call: () => unknown): Promise<number> {
+  const results = Array.from<unknown>({ length: CALLS });
+  const times: number[] = [];
+  for (let run = 0; run < RUNS; run++) {
+    const start = performance.now();
+    for (let index = 0; index < CALLS; index++) results[index] = call();
+    times.push((performance.now() - start) / CALLS * 1e6);
+    await setTimeout(0);
+  }
+  return median(times);
+}
+
 async function time(repeats: number, body: () => unknown): Promise<number> {
   const start = performance.now();
   for (let index = 0; index < repeats; index++) await body();
@@ -100,7 +108,7 @@ async function time(repeats: number, body: () => unknown): Promise<number> {
 async function timeLoads(body: () => unknown): Promise<{ first: number; warm: number }> {
   const times: number[] = [];
   for (let index = 0; index < LOADS; index++) times.push(await time(1, body));
-  return { first: times[0]!, warm: times.toSorted((a, b) => a - b)[LOADS >> 1]! };
+  return { first: times[0]!, warm: median(times) };
 }
 
 // Node still compiles its type stripper in the background, on the processors that are to be measured.

@@ -8,7 +8,7 @@ export interface Column {
   /** @default {true} */
   readonly isCompared?: boolean;
   /** Whether the chart shows it. */
-  readonly isCharted?: boolean;
+  readonly isCharted?: boolean | undefined;
 }
 
 /** One thing that was measured: for each column a figure for each round, or nothing. */
@@ -47,8 +47,9 @@ export class TableBuilder {
     this.#rows.set(name, { name, isOurs, base, cells: this.#table.columns.map(() => []) });
   }
 
-  /** Adds the figure of a round. */
+  /** Adds the figure of a round, if there is one. */
   add(name: string, column: string, value: number): void {
+    if (!Number.isFinite(value)) return;
     this.#rows.get(name)!.cells[this.#table.columns.findIndex((each) => each.name === column)]!.push(value);
   }
 
@@ -85,12 +86,17 @@ export function chartOf({ title, columns, picture }: Table): string | undefined 
   return hasChart ? `${title.toLowerCase().replace(/\W+/g, "-")}.svg` : undefined;
 }
 
+/** The row that a row is compared with in a column. */
+export function baseOf({ columns, rows }: Table, row: Row, column: string): Row {
+  const name = row.base ?? columns.find((each) => each.name === column)?.base;
+  return rows.find((each) => each.name === name) ?? rows[0]!;
+}
+
 export function toMarkdown(table: Table): string {
   const { title, about, columns, rows, absent } = table;
-  const chart = chartOf(table);
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
   const cellOf = (row: Row, index: number) => {
-    const base = rows.find(({ name }) => name === (row.base ?? columns[index]!.base)) ?? rows[0]!;
+    const base = baseOf(table, row, columns[index]!.name);
     const cell = row.cells[index]!;
     if (cell.length === 0) return "–";
     const [least, most] = [Math.min(...cell), Math.max(...cell)];
@@ -104,6 +110,5 @@ export function toMarkdown(table: Table): string {
     line(["---", ...columns.map(() => "---")]) +
     rows.map((row) => line([row.isOurs ? `**${row.name}**` : row.name, ...columns.map((_, at) => cellOf(row, at))]))
       .join("") +
-    absent.map((name) => line([name, ...columns.map(() => "absent")])).join("") +
-    (chart ? `\n![${title}](${chart})\n` : "");
+    absent.map((name) => line([name, ...columns.map(() => "absent")])).join("");
 }

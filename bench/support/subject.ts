@@ -1,6 +1,6 @@
 // What is measured, however it is started.
 import type { Bench } from "./bench.ts";
-import { LineChild, type Running } from "./child.ts";
+import { LineChild, type Running, type ServerProcess } from "./child.ts";
 import type { StartPeer } from "./peers.ts";
 
 export interface Subject {
@@ -11,22 +11,20 @@ export interface Subject {
   start(bench: Bench, folder: string): Promise<Running>;
 }
 
-export interface ServerOptions {
+export interface ServerOptions extends ServerProcess {
   /** What the tables call it. */
   readonly name?: string;
   readonly isOurs?: boolean;
-  /** What the runtime needs besides. */
-  readonly flags?: readonly string[];
 }
 
-/** A server of `servers.ts`. */
+/** A server of `servers/`. */
 export function server(runtime: keyof Bench["runtimes"], kind: string, options: ServerOptions = {}): Subject {
-  const { name = kind, isOurs = false, flags = [] } = options;
+  const { name = kind, isOurs = false } = options;
   return {
     name,
     isOurs,
     isPresent: ({ runtimes }) => runtimes[runtime] !== undefined,
-    start: ({ runtimes }, folder) => LineChild.server(runtimes[runtime]!, kind, folder, flags),
+    start: ({ runtimes }, folder) => LineChild.server(runtimes[runtime]!, kind, folder, options),
   };
 }
 
@@ -45,6 +43,7 @@ export function proxy(program: string, start: StartPeer, inner: Subject): Subjec
       const before = await start(bench, folder, behind.port);
       return {
         port: before.port,
+        pids: [...before.pids, ...behind.pids],
         swap: () => before.swap(),
         stop: async () => {
           await before.stop();
@@ -59,7 +58,7 @@ export function proxy(program: string, start: StartPeer, inner: Subject): Subjec
 export async function startAll(
   bench: Bench,
   subjects: readonly Subject[],
-): Promise<{ running: Map<Subject, Running>; absent: string[]; stop(): Promise<void> }> {
+): Promise<{ running: Map<Subject, Running>; folder: string; absent: string[]; stop(): Promise<void> }> {
   const running = new Map<Subject, Running>();
   const folder = await bench.folder();
   for (const subject of subjects) {
@@ -67,6 +66,7 @@ export async function startAll(
   }
   return {
     running,
+    folder,
     absent: subjects.filter((subject) => !running.has(subject)).map(({ name }) => name),
     stop: async () => {
       for (const each of running.values()) await each.stop();

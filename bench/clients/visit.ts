@@ -1,0 +1,35 @@
+// One request on a connection of its own.
+import type { SecureContext } from "node:tls";
+import { HttpConnection } from "../../tests/support/http.ts";
+
+export interface Visit {
+  /** Of the certificate that was served. */
+  readonly fingerprint256: string;
+  /** From the begin of the connection to the head of the response. */
+  readonly firstByteMs: number;
+}
+
+const TIMEOUT_MS = 5_000;
+
+export async function visit(port: number, secureContext: SecureContext): Promise<Visit> {
+  const start = performance.now();
+  const connection = await inTime(HttpConnection.open(port, { servername: "localhost", secureContext }));
+  const { fingerprint256 } = connection;
+  try {
+    connection.send("/");
+    const { headers } = await inTime(connection.head());
+    const firstByteMs = performance.now() - start;
+    const body = connection.body(headers);
+    while (!(await inTime(body.next())).done);
+    return { fingerprint256, firstByteMs };
+  } finally {
+    connection.close();
+  }
+}
+
+/** Rejects when a server lets a client wait too long. */
+export function inTime<T>(promise: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error("not in time")), TIMEOUT_MS);
+  return Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
+}
