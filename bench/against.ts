@@ -1,4 +1,4 @@
-// Rotates the certificate of a server that somebody brings, beside one of ours: see docs/bench.md
+// Rotates the certificates of any server that a command starts, beside one of ours: see docs/bench.md
 import process from "node:process";
 import { rotateAll } from "./rotation.ts";
 import { type Bench, put } from "./support/bench.ts";

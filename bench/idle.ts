@@ -1,16 +1,12 @@
 // What a connection that is open and does nothing holds in the memory of a server: deno task bench --only idle
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
-import type { Bench } from "./support/bench.ts";
-import { spawnChild, stopChild } from "./support/child.ts";
+import { attempt, type Bench } from "./support/bench.ts";
+import { hold } from "./support/hold.ts";
 import { caddy, goServer, haproxy, hitch, nginx } from "./support/peers.ts";
 import { type Table, TableBuilder } from "./support/report.ts";
 import { peer, server, type Subject } from "./support/subject.ts";
 import { memoryKiB } from "./support/usage.ts";
 
-const CLIENT = fileURLToPath(new URL("clients/idle.ts", import.meta.url));
 const CONNECTIONS = 10_000;
 const SETTLE_MS = 300;
 /** Memory does not depend on who else works meanwhile. */
@@ -54,7 +50,8 @@ export async function measureIdle(bench: Bench): Promise<Table[]> {
   const left = [...PAIRS.flat(), ...present];
   const measureNext = async () => {
     for (let subject = left.shift(); subject; subject = left.shift()) {
-      table.add(subject.name, COLUMN, await kibOfEach(bench, subject, count));
+      const kib = await attempt(bench, subject.name, () => kibOfEach(bench, subject!, count));
+      if (kib !== undefined) table.add(subject.name, COLUMN, kib);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, measureNext));
@@ -62,25 +59,18 @@ export async function measureIdle(bench: Bench): Promise<Table[]> {
 }
 
 async function kibOfEach(bench: Bench, subject: Subject, count: number): Promise<number> {
-  const { node } = bench.runtimes;
   const running = await subject.start(bench, await bench.folder());
-  await hold(1);
-  const before = await memoryKiB(running.pids);
-  const after = await hold(count);
-  await running.stop();
-  return (after - before) / count;
-
-  /** The memory while so many are open. */
-  async function hold(connections: number): Promise<number> {
-    const client = spawnChild(node.path, [...node.runArgs, CLIENT, String(running.port), String(connections)]);
-    const [open] = await once(createInterface({ input: client.stdout! }), "line");
-    if (Number(open) !== connections) {
-      bench.notes.add(`${subject.name}: ${open} of ${connections} connections stayed open`);
-    }
-    await delay(SETTLE_MS);
-    const memory = await memoryKiB(running.pids);
-    await stopChild(client);
-    return memory;
+  const memoryWith = (connections: number) =>
+    hold(bench, subject.name, running.port, connections, async () => {
+      await delay(SETTLE_MS);
+      return await memoryKiB(running.pids);
+    });
+  try {
+    // What a server needs for its first connection is not counted.
+    const before = await memoryWith(1);
+    return (await memoryWith(count) - before) / count;
+  } finally {
+    await running.stop();
   }
 }
 

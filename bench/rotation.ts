@@ -4,8 +4,8 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { CLIENTS, LASTING, type Outcome, SWAP, SWAP_EVERY_MS } from "./clients/outcome.ts";
-import type { Bench } from "./support/bench.ts";
-import { type Running, spawnChild } from "./support/child.ts";
+import { attempt, type Bench } from "./support/bench.ts";
+import { type Running, spawnChild, stopChild } from "./support/child.ts";
 import { caddy, goServer, haproxy, hitch, nginx } from "./support/peers.ts";
 import { type Column, type Table, TableBuilder } from "./support/report.ts";
 import { peer, server, type Subject } from "./support/subject.ts";
@@ -54,6 +54,8 @@ const SUBJECTS: readonly Subject[] = [
   server("deno", "listenTls() of ./deno", { isOurs: true }),
   ours("deno", "serve() of ./deno"),
   ours("bun", "serve() of ./bun"),
+  ours("deno", "serve() of ./deno, by front"),
+  ours("bun", "serve() of ./bun, by front"),
   peer("Go", goServer, "Go, GetCertificate"),
   peer("HAProxy", haproxy, "HAProxy, runtime API"),
   peer("nginx", nginx, "nginx, reload"),
@@ -96,15 +98,23 @@ export async function rotateAll(bench: Bench, subjects: readonly Subject[]): Pro
   }
   for (let round = 0; round < bench.rounds; round++) {
     for (const subject of present) {
-      const running = await subject.start(bench, await bench.folder());
-      const cpuMsPerSwap = await timeQuietSwaps(running);
-      const figures = { ...await rotate(bench, running), cpuMsPerSwap };
-      await running.stop();
+      const figures = await attempt(bench, subject.name, () => measure(bench, subject));
+      if (!figures) continue;
       for (const { name, figure } of COUNTS) counts.add(subject.name, name, figure(figures));
       for (const { name, figure } of COSTS) costs.add(subject.name, name, figure(figures));
     }
   }
   return [counts.build(), costs.build()];
+}
+
+async function measure(bench: Bench, subject: Subject): Promise<Figures> {
+  const running = await subject.start(bench, await bench.folder());
+  try {
+    const cpuMsPerSwap = await timeQuietSwaps(running);
+    return { ...await rotate(bench, running), cpuMsPerSwap };
+  } finally {
+    await running.stop();
+  }
 }
 
 /** An even number, so that the first certificate is served again. */
@@ -122,12 +132,16 @@ async function rotate({ runtimes: { node }, pairs, seconds }: Bench, running: Ru
   const certificates = pairs.map(({ fingerprint256 }) => fingerprint256);
   const args = [...node.runArgs, ROTATION_CLIENTS, String(running.port), String(TURN * seconds), ...certificates];
   const child = spawnChild(node.path, args);
-  let last = "";
-  for await (const line of createInterface({ input: child.stdout! })) {
-    last = line;
-    if (line !== SWAP) continue;
-    await running.swap();
-    child.stdin!.write("swapped\n");
+  try {
+    let last = "";
+    for await (const line of createInterface({ input: child.stdout! })) {
+      last = line;
+      if (line !== SWAP) continue;
+      await running.swap();
+      child.stdin!.write("swapped\n");
+    }
+    return JSON.parse(last);
+  } finally {
+    await stopChild(child);
   }
-  return JSON.parse(last);
 }

@@ -1,6 +1,6 @@
 // How fast servers that can change their certificate are, beside the bare ones and proxies in front of them:
 //   deno task bench --only speed
-import type { Bench } from "./support/bench.ts";
+import { attempt, type Bench } from "./support/bench.ts";
 import { http, http2, type Load, type LoadKind, webSocket } from "./support/loads.ts";
 import { caddy, goServer, haproxy, hitch, nginx } from "./support/peers.ts";
 import { type Column, type Table, TableBuilder } from "./support/report.ts";
@@ -151,7 +151,8 @@ async function measureGroup(bench: Bench, group: Group): Promise<Table> {
       // Every second round in the other order, because what comes first may have it easier.
       for (const [subject, { port }] of round % 2 === 0 ? [...running] : [...running].reverse()) {
         if (!loadsOf(subject).includes(load)) continue;
-        const result = await LOADS[load](bench, subject.name, port);
+        const result = await attempt(bench, subject.name, () => LOADS[load](bench, subject.name, port));
+        if (!result) continue;
         for (const each of measures) if (each.load === load) table.add(subject.name, each.name, result[each.figure]);
       }
     }

@@ -8,7 +8,7 @@ export const SWAP_EVERY_MS = 50;
 /** The line that asks for a swap; the answer is a line as well. */
 export const SWAP = "swap";
 
-/** What a rotation came to; the last line. */
+/** The outcome of a rotation; the last line. */
 export interface Outcome {
   readonly seconds: number;
   readonly visits: number;

@@ -25,6 +25,7 @@ export const BUN_SERVERS: Record<string, Start> = {
   "Bun.serve": ([tls]) => Bun.serve({ ...HTTP, tls }),
   "Bun.serve without TLS": () => Bun.serve(HTTP),
   "serve() of ./bun": following((state) => serve(state, HTTP)),
+  "serve() of ./bun, by front": following((state) => serve(state, { ...HTTP, mechanism: "front" })),
   "Bun.serve, the next overlapping": (identities) => {
     const start = (index: 0 | 1, port: number) => Bun.serve({ ...HTTP, port, reusePort: true, tls: identities[index] });
     return replacing(start, async (previous, next) => {

@@ -22,6 +22,9 @@ export const DENO_SERVERS: Record<string, Start> = {
   "Deno.serve": ([{ cert, key }]) => Deno.serve({ ...LOOPBACK, cert, key, onListen() {} }, respond).addr,
   "Deno.serve without TLS": () => Deno.serve({ ...LOOPBACK, onListen() {} }, respond).addr,
   "serve() of ./deno": following(async (state) => (await serve(state, LOOPBACK, respond)).addr),
+  "serve() of ./deno, by front": following(async (state) => {
+    return (await serve(state, { ...LOOPBACK, mechanism: "front" }, respond)).addr;
+  }),
   "Deno.listenTls": ([{ cert, key }]) => acceptAll(Deno.listenTls({ ...LOOPBACK, cert, key })),
   "listenTls() of ./deno": following(async (state) => acceptAll(await listenTls(state, LOOPBACK))),
   "Deno.serve, the next overlapping": (identities) => {

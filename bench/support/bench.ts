@@ -107,6 +107,20 @@ export async function put(folder: string, { cert, key }: Issued): Promise<void> 
   }
 }
 
+/** Measures one thing. What fails is noted, and the others are worth no less for it. */
+export async function attempt<Figures>(
+  { notes }: Bench,
+  name: string,
+  measure: () => Promise<Figures>,
+): Promise<Figures | undefined> {
+  try {
+    return await measure();
+  } catch (error) {
+    notes.add(`${name} failed once: ${error instanceof Error ? error.message : error}`);
+    return undefined;
+  }
+}
+
 /** Everything that takes part, with its version. */
 export function versionsOf({ runtimes, peers }: Bench): readonly string[] {
   const names = Object.values(runtimes).flatMap((runtime) => runtime ? [runtime.name] : []);

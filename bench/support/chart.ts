@@ -2,7 +2,7 @@
 import { format, median, type Table } from "./report.ts";
 
 const [WIDTH, LABEL, VALUE, ROW, HEADING] = [880, 350, 80, 22, 44];
-/** Plain fills, as not everything that shows SVG knows CSS variables. */
+/** Plain fills, because some viewers of SVG do not know CSS variables. */
 const STYLE = `
   text { font: 13px system-ui, sans-serif; fill: #1f2328 } .heading { font-weight: 600 } .value { fill: #59636e }
   .page { fill: #fff } .bar { fill: #b6c2cf } .ours { fill: #0a7cff } line { stroke: #32383f; stroke-width: 1.5 }

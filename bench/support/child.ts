@@ -26,6 +26,7 @@ export interface ServerProcess {
 
 const SERVERS = fileURLToPath(new URL("../servers/main.ts", import.meta.url));
 const START_TIMEOUT_MS = 10_000;
+const STOP_TIMEOUT_MS = 5_000;
 const children = new Set<ChildProcess>();
 
 /** Starts a program. */
@@ -45,7 +46,10 @@ export function spawnChild(program: string, args: readonly string[], env: Record
 export async function stopChild(child: ChildProcess): Promise<void> {
   if (!children.has(child)) return;
   child.kill("SIGTERM");
+  // Not `child.kill()`: after the first signal that it sends, Deno sends no other.
+  const timer = setTimeout(() => process.kill(child.pid!, "SIGKILL"), STOP_TIMEOUT_MS);
   await once(child, "exit");
+  clearTimeout(timer);
 }
 
 /** Stops every child that still runs. */
@@ -98,7 +102,7 @@ export class LineChild implements Running {
   }
 }
 
-/** A port that nobody listens on now. */
+/** A port without a listener. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await once(server.listen(0, "127.0.0.1"), "listening");
@@ -107,7 +111,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Resolves when somebody accepts connections there. */
+/** Resolves when a server accepts connections there. */
 export async function listening(port: number): Promise<void> {
   const end = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < end) {
@@ -119,5 +123,5 @@ export async function listening(port: number): Promise<void> {
     if (isOpen) return;
     await delay(20);
   }
-  throw new Error(`Cannot measure: nobody listens after ${START_TIMEOUT_MS} ms`);
+  throw new Error(`Cannot measure: no server listens after ${START_TIMEOUT_MS} ms`);
 }

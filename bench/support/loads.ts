@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import type { Bench } from "./bench.ts";
 import { runClient } from "./probe.ts";
 
-/** What a load came to. */
+/** The outcome of a load. */
 export interface Load {
   readonly perSecond: number;
   readonly p99Ms: number;

@@ -1,5 +1,5 @@
-// What is measured, however it is started.
-import type { Bench } from "./bench.ts";
+// Servers that take part, of either kind.
+import { attempt, type Bench } from "./bench.ts";
 import { LineChild, type Running, type ServerProcess } from "./child.ts";
 import type { StartPeer } from "./peers.ts";
 
@@ -62,7 +62,9 @@ export async function startAll(
   const running = new Map<Subject, Running>();
   const folder = await bench.folder();
   for (const subject of subjects) {
-    if (subject.isPresent(bench)) running.set(subject, await subject.start(bench, folder));
+    if (!subject.isPresent(bench)) continue;
+    const started = await attempt(bench, subject.name, () => subject.start(bench, folder));
+    if (started) running.set(subject, started);
   }
   return {
     running,

@@ -1,0 +1,26 @@
+// Connections that are open and do nothing.
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { Bench } from "./bench.ts";
+import { spawnChild, stopChild } from "./child.ts";
+
+const CLIENT = fileURLToPath(new URL("../clients/idle.ts", import.meta.url));
+
+/** Holds so many connections open, which have been answered once, as long as it is used. */
+export async function hold<Result>(
+  { runtimes: { node }, notes }: Bench,
+  name: string,
+  port: number,
+  count: number,
+  use: () => Promise<Result>,
+): Promise<Result> {
+  const client = spawnChild(node.path, [...node.runArgs, CLIENT, String(port), String(count)]);
+  try {
+    const [open] = await once(createInterface({ input: client.stdout! }), "line");
+    if (Number(open) !== count) notes.add(`${name}: ${open} of ${count} connections stayed open`);
+    return await use();
+  } finally {
+    await stopChild(client);
+  }
+}
