@@ -8,6 +8,7 @@ import { peer, server, type Subject } from "./support/subject.ts";
 import { memoryKiB } from "./support/usage.ts";
 
 const CONNECTIONS = 10_000;
+const FIRST = 200;
 const SETTLE_MS = 300;
 /** Memory does not depend on who else works meanwhile. */
 const AT_ONCE = 2;
@@ -66,9 +67,9 @@ async function kibOfEach(bench: Bench, subject: Subject, count: number): Promise
       return await memoryKiB(running.pids);
     });
   try {
-    // What a server needs for its first connection is not counted.
-    const before = await memoryWith(1);
-    return (await memoryWith(count) - before) / count;
+    // What a server needs for its first connections, such as compiled code, is not counted.
+    const before = await memoryWith(FIRST);
+    return (await memoryWith(count) - before) / (count - FIRST);
   } finally {
     await running.stop();
   }

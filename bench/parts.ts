@@ -4,6 +4,7 @@ import { measureClientAuth } from "./client_auth.ts";
 import { measureFleet } from "./fleet.ts";
 import { measureIdle } from "./idle.ts";
 import { measureLoading } from "./loading.ts";
+import { measureNames } from "./names.ts";
 import { measureReload } from "./reload.ts";
 import { measureRoots } from "./roots.ts";
 import { measureRotation } from "./rotation.ts";
@@ -20,6 +21,7 @@ export const PARTS: Readonly<Record<string, (bench: Bench) => Promise<Table[]>>>
   accept: measureAcceptPath,
   swap: measureSwap,
   loading: measureLoading,
+  names: measureNames,
   reload: measureReload,
   roots: measureRoots,
   fleet: measureFleet,

@@ -11,11 +11,12 @@ const secureContext = createSecureContext();
 const sockets: TLSSocket[] = [];
 let begun = 0;
 
+/** Resolves also when it fails: what is open at the end is counted. */
 function open(): Promise<void> {
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     const options = { host: "127.0.0.1", port, servername: "localhost", rejectUnauthorized: false, secureContext };
     const socket = connect(options, () => socket.write(REQUEST));
-    socket.once("data", () => resolve()).once("error", reject);
+    socket.on("error", () => {}).once("data", () => resolve()).once("close", () => resolve());
     sockets.push(socket);
   });
 }

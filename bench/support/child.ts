@@ -46,10 +46,25 @@ export function spawnChild(program: string, args: readonly string[], env: Record
 export async function stopChild(child: ChildProcess): Promise<void> {
   if (!children.has(child)) return;
   child.kill("SIGTERM");
-  // Not `child.kill()`: after the first signal that it sends, Deno sends no other.
-  const timer = setTimeout(() => process.kill(child.pid!, "SIGKILL"), STOP_TIMEOUT_MS);
+  const timer = setTimeout(() => kill(child), STOP_TIMEOUT_MS);
   await once(child, "exit");
   clearTimeout(timer);
+}
+
+/** Not `child.kill()`: after the first signal that it sends, Deno sends no other. */
+function kill({ pid }: ChildProcess): void {
+  try {
+    process.kill(pid!, "SIGKILL");
+  } catch {
+    // It has ended, and the event is on its way.
+  }
+}
+
+/** The first line that a child prints. */
+export async function firstLine(child: ChildProcess): Promise<string> {
+  const { value } = await createInterface({ input: child.stdout! })[Symbol.asyncIterator]().next();
+  if (value === undefined) throw new Error("Cannot measure: a client has ended");
+  return value;
 }
 
 /** Stops every child that still runs. */

@@ -1,9 +1,7 @@
 // Connections that are open and do nothing.
-import { once } from "node:events";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Bench } from "./bench.ts";
-import { spawnChild, stopChild } from "./child.ts";
+import { firstLine, spawnChild, stopChild } from "./child.ts";
 
 const CLIENT = fileURLToPath(new URL("../clients/idle.ts", import.meta.url));
 
@@ -17,8 +15,8 @@ export async function hold<Result>(
 ): Promise<Result> {
   const client = spawnChild(node.path, [...node.runArgs, CLIENT, String(port), String(count)]);
   try {
-    const [open] = await once(createInterface({ input: client.stdout! }), "line");
-    if (Number(open) !== count) notes.add(`${name}: ${open} of ${count} connections stayed open`);
+    const open = Number(await firstLine(client));
+    if (open !== count) notes.add(`${name}: ${open} of ${count} connections stayed open`);
     return await use();
   } finally {
     await stopChild(client);

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { setTimeout } from "node:timers/promises";
 import { createSecureContext, getCACertificates } from "node:tls";
-import { median } from "./report.ts";
 import { loadTlsConfig, nativeRoots, proveTlsConfig, TlsConfig, TlsState } from "../../mod.ts";
 import { probeNames } from "./name_probes.ts";
+import { median } from "./report.ts";
 
 type Figures = Record<string, number>;
 
@@ -37,10 +37,10 @@ const PROBES: Record<string, (folder: string, ...rest: string[]) => Promise<Figu
     return times;
   },
   async loading(folder) {
-    // First of all, as `first` is of a process that has just begun.
+    // Before the others, because `first` is of a process that has just begun.
     const load = await timeLoads(() => loadTlsConfig(join(folder, "tls.crt"), join(folder, "tls.key")));
     const pair = await pairOf(folder);
-    // One each, as what has been proved is not proved again.
+    // One each, because a proof is remembered.
     const configs = Array.from({ length: LOADS }, () => new TlsConfig(pair));
     return {
       first: load.first,

@@ -75,8 +75,9 @@ export function format(value: number): string {
   return Number(value.toPrecision(3)).toLocaleString("en", { maximumSignificantDigits: 3 });
 }
 
-/** The median of the ratios of each round. */
+/** The median of the ratios of each round; `NaN` if a round is missing from one of them. */
 export function ratio(cell: readonly number[], base: readonly number[]): number {
+  if (cell.length === 0 || cell.length !== base.length) return NaN;
   return median(cell.map((value, round) => value / base[round]!));
 }
 
@@ -101,9 +102,9 @@ export function toMarkdown(table: Table): string {
     if (cell.length === 0) return "–";
     const [least, most] = [Math.min(...cell), Math.max(...cell)];
     const spread = least === most ? "" : ` (${format(least)}–${format(most)})`;
-    const first = base.cells[index]!;
-    const isCompared = columns[index]!.isCompared !== false && row !== base && first.length === cell.length;
-    return `${format(median(cell))}${spread}${isCompared ? ` **×${ratio(cell, first).toFixed(2)}**` : ""}`;
+    const isCompared = columns[index]!.isCompared !== false && row !== base;
+    const times = isCompared ? ratio(cell, base.cells[index]!) : NaN;
+    return `${format(median(cell))}${spread}${Number.isNaN(times) ? "" : ` **×${times.toFixed(2)}**`}`;
   };
   return `## ${title}\n\n${about}\n\n` +
     line(["", ...columns.map(({ name }) => name)]) +
