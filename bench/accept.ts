@@ -1,6 +1,6 @@
 // What it costs to accept through a TlsState: deno task bench --only accept
 import type { Bench } from "./support/bench.ts";
-import { LineChild } from "./support/child.ts";
+import { GC_FLAGS, LineChild } from "./support/child.ts";
 import { goServer } from "./support/peers.ts";
 import { probe } from "./support/probe.ts";
 import { type Table, TableBuilder } from "./support/report.ts";
@@ -87,24 +87,25 @@ async function weighSwaps(bench: Bench): Promise<Table> {
     about: "Heap and external memory in MiB that a server has more after a load of fresh connections than before it.",
     columns: [without, within].map((name) => ({ name, isCompared: false })),
   });
-  const flags = { node: ["--expose-gc"], deno: ["--v8-flags=--expose-gc"], bun: [] };
   const folder = await bench.folder();
   const loads = bench.isQuick ? 1 : 3;
   for (const runtime of RUNTIMES) {
     table.row({ name: `${runtime}: TlsAcceptor`, isOurs: true });
     for (const column of [without, within]) {
-      const child = await LineChild.server(bench.runtimes[runtime], "TlsAcceptor", folder, { flags: flags[runtime] });
+      const child = await LineChild.server(bench.runtimes[runtime], "TlsAcceptor", folder, {
+        flags: GC_FLAGS[runtime],
+      });
       const loadAll = async (count: number) => {
         for (let index = 0; index < count; index++) {
           await fresh(bench, "memory", child.port);
         }
       };
       await loadAll(1);
-      const before = Number(await child.ask("memory"));
+      const before = await child.heapMiB();
       const loading = loadAll(loads);
       for (let count = 0; column === within && count < swaps; count++) await child.swap();
       await loading;
-      table.add(`${runtime}: TlsAcceptor`, column, Number(await child.ask("memory")) - before);
+      table.add(`${runtime}: TlsAcceptor`, column, await child.heapMiB() - before);
       await child.stop();
     }
   }

@@ -1,6 +1,7 @@
 // What a connection that is open and does nothing holds in the memory of a server: deno task bench --only idle
 import { setTimeout as delay } from "node:timers/promises";
 import { attempt, type Bench } from "./support/bench.ts";
+import { GC_FLAGS, LineChild } from "./support/child.ts";
 import { hold } from "./support/hold.ts";
 import { caddy, goServer, haproxy, hitch, nginx } from "./support/peers.ts";
 import { type Table, TableBuilder } from "./support/report.ts";
@@ -64,6 +65,7 @@ async function kibOfEach(bench: Bench, subject: Subject, count: number): Promise
   const memoryWith = (connections: number) =>
     hold(bench, subject.name, running.port, connections, async () => {
       await delay(SETTLE_MS);
+      if (running instanceof LineChild) await running.heapMiB();
       return await memoryKiB(running.pids);
     });
   try {
@@ -76,8 +78,9 @@ async function kibOfEach(bench: Bench, subject: Subject, count: number): Promise
 }
 
 function beside(runtime: "node" | "deno" | "bun", bare: string, ours: string): [Subject, Subject] {
+  const flags = GC_FLAGS[runtime];
   return [
-    server(runtime, bare, { name: `${runtime}: ${bare}` }),
-    server(runtime, ours, { name: `${runtime}: ${ours}`, isOurs: true }),
+    server(runtime, bare, { name: `${runtime}: ${bare}`, flags }),
+    server(runtime, ours, { name: `${runtime}: ${ours}`, isOurs: true, flags }),
   ];
 }

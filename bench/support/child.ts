@@ -25,6 +25,8 @@ export interface ServerProcess {
 }
 
 const SERVERS = fileURLToPath(new URL("../servers/main.ts", import.meta.url));
+/** What a runtime needs to collect garbage when it is asked to. */
+export const GC_FLAGS = { node: ["--expose-gc"], deno: ["--v8-flags=--expose-gc"], bun: [] };
 const START_TIMEOUT_MS = 10_000;
 const STOP_TIMEOUT_MS = 5_000;
 const children = new Set<ChildProcess>();
@@ -110,6 +112,11 @@ export class LineChild implements Running {
 
   async swap(): Promise<void> {
     await this.ask("swap");
+  }
+
+  /** Collects garbage, and tells what is left. */
+  async heapMiB(): Promise<number> {
+    return Number(await this.ask("memory"));
   }
 
   stop(): Promise<void> {

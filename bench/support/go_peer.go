@@ -1,6 +1,6 @@
 // The peers in Go, of its standard library only: go run bench/support/go_peer.go serve|watch|load|roots FOLDER
 //
-// serve: an HTTPS server with GetCertificate, which swaps at each line of its standard input.
+// serve: an HTTPS server with GetCertificate, which answers the lines of its standard input: swap and memory.
 // watch: the same, following tls.crt and tls.key as the certwatcher of Kubernetes' controller-runtime does: inotify, and
 // a look every 10 seconds.
 // load:  how long tls.LoadX509KeyPair takes, the median of many.
@@ -19,6 +19,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"sort"
 	"strconv"
 	"strings"
@@ -88,6 +90,14 @@ func watch(folder string, current *atomic.Value) {
 	}()
 }
 
+// memory is what the heap holds, in MiB, after garbage has been collected.
+func memory() float64 {
+	debug.FreeOSMemory()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return float64(stats.HeapAlloc) / (1 << 20)
+}
+
 func timeOf(action func()) float64 {
 	start := time.Now()
 	action()
@@ -102,7 +112,12 @@ func main() {
 		pairs := []*tls.Certificate{must(load(folder, "first")), must(load(folder, "second"))}
 		current.Store(pairs[0])
 		serve(&current)
-		for lines, index := bufio.NewScanner(os.Stdin), 1; lines.Scan(); index = 1 - index {
+		for lines, index := bufio.NewScanner(os.Stdin), 0; lines.Scan(); {
+			if lines.Text() == "memory" {
+				fmt.Println(memory())
+				continue
+			}
+			index = 1 - index
 			current.Store(pairs[index])
 			fmt.Println(index)
 		}

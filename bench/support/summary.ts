@@ -38,8 +38,8 @@ const SPEED_ROWS = [
 export function summarize(results: Results): string {
   const { date, system, rounds } = resultOf(results, "rotation");
   const notes = sharedNotes(results.values()).map((note) => ` **${note}**`).join("");
-  return `\`deno task bench\`, ${date}, ${system}, which servers and clients share; rounds: ${rounds}. Spread, versions and \
-charts are in [bench/results](bench/results/README.md). [The bench](docs/bench.md) measures your server too.${notes}
+  return `\`deno task bench\`, ${date}, ${system} for servers and clients, rounds: ${rounds}. [The results](bench/results/README.md) \
+have spread, versions and charts. [The bench](docs/bench.md) measures your server too.${notes}
 
 A swap every 50 ms, and 16 clients that open a connection for each request:
 

@@ -16,11 +16,11 @@ export async function cpuMs(pids: readonly number[]): Promise<number> {
   return sumOf(times);
 }
 
-/** Resident memory; a page that several processes share counts once. */
+/** Resident memory that is no file: the pages of a program count for less while another process runs it as well. */
 export async function memoryKiB(pids: readonly number[]): Promise<number> {
   const sizes = await Promise.all((await withChildren(pids)).map(async (pid) => {
     const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "utf8");
-    return Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1]);
+    return Number(/^Anonymous:\s+(\d+) kB/m.exec(rollup)?.[1]);
   }));
   return sumOf(sizes);
 }
