@@ -15,7 +15,7 @@ const HTTP = {
     return new Response(bodyOf(path), path === CLOSING ? { headers: { connection: "close" } } : {});
   },
   websocket: {
-    message(socket: BunWebSocket, message: string | Uint8Array<ArrayBuffer>): void {
+    message(socket: BunWebSocket, message: string | Uint8Array): void {
       socket.send(message);
     },
   },
