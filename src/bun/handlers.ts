@@ -1,4 +1,5 @@
 import { closeAfter } from "../native/spread.ts";
+import { mergePublished } from "./publish.ts";
 import type { BunHandler, BunHandlers, BunMessage, BunServer, BunWebSocket, BunWebSocketOptions } from "./types.ts";
 
 /** What the handlers of one native server need to know about its generation. */
@@ -56,11 +57,6 @@ export function refusingHandlers({ websocket }: BunHandlers<never>): object {
 export function isHtmlImport(route: unknown): boolean {
   if (isMethodMap(route)) return Object.values(route).some(isHtmlImport);
   return typeof route === "object" && !(route instanceof Response) && !(route instanceof Blob);
-}
-
-/** The result of `publish()` on several servers. */
-export function mergePublished(results: readonly number[]): number {
-  return results.includes(-1) ? -1 : Math.max(0, ...results);
 }
 
 function adaptHandler(handler: BunHandler, { server, admits, ends }: HandlerContext): (request: Request) => unknown {

@@ -1,10 +1,10 @@
 import { sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
 import { openServing } from "../native/serving.ts";
-import { unsupported } from "../unsupported.ts";
 import { openBunFront } from "./front.ts";
-import { handlersFor, isHtmlImport, mergePublished, refusingHandlers } from "./handlers.ts";
+import { GenerationOptions } from "./generation_options.ts";
 import { type BunAddress, type BunGeneration, BunRuntime } from "./native_server.ts";
+import { publishTo } from "./publish.ts";
 import { Requests } from "./requests.ts";
 import type {
   BunHandlers,
@@ -20,44 +20,40 @@ import type {
 /** One `BunServer` over the native servers of all generations. Handlers are called with this object. */
 export class HttpServer implements BunServer {
   #serving!: ServingGenerations<BunGeneration>;
-  #handlers: BunHandlers<never>;
-  readonly #settings: object;
   readonly #hostname: string | undefined;
   readonly #requests = new Requests(() => this.#servers);
+  readonly #options: GenerationOptions;
   /** The last native server, once all have ended. */
   #lastServers: readonly BunGeneration[] = [];
-  readonly #tracksWebSockets: boolean;
-  /** Whether requests reach the native servers from clients directly, with nothing to check. */
-  #isDirect = true;
 
   private constructor(state: TlsState, options: BunServeOptions<never>) {
-    this.#tracksWebSockets = sharedBy(state).drain.when !== "never";
-    const { fetch, routes, websocket, error, mechanism: _, onTlsError: __, ...rest } = options;
-    const { port: ___, hostname, reusePort: ____, ipv6Only: _____, ...settings } = rest;
-    this.#handlers = { fetch, routes, websocket, error } as BunHandlers<never>;
-    this.#settings = settings;
-    this.#hostname = hostname;
+    this.#hostname = options.hostname;
+    this.#options = new GenerationOptions(options, {
+      server: this,
+      requests: this.#requests,
+      servers: () => this.#servers,
+      tracksWebSockets: sharedBy(state).drain.when !== "never",
+    });
   }
 
   static async open(state: TlsState, options: BunServeOptions<never>, address: BunAddress): Promise<HttpServer> {
     const server = new HttpServer(state, options);
-    const runtime = new BunRuntime(
-      (generation) => server.#optionsFor(generation),
-      sharedBy(state).allowClient !== undefined,
-    );
+    const ofGeneration = server.#options;
+    const hasAllowClient = sharedBy(state).allowClient !== undefined;
+    const runtime = new BunRuntime((generation) => ofGeneration.for(generation), hasAllowClient);
     const openFront = (mechanismReason: string) => {
-      server.#isDirect = false;
+      ofGeneration.isDirect = false;
       return openBunFront(state, runtime, address, {
         ...options,
         mechanismReason,
         stallTimeoutMs: 1_000 * longestIdleSeconds(options),
-        refuseDirectConnections: (generation) => server.#reload(generation),
-        requireServable: ({ clientAuth }) => clientAuth && server.#refuseHtmlImports(),
+        refuseDirectConnections: (generation) => ofGeneration.reload(generation),
+        requireServable: ({ clientAuth }) => clientAuth && ofGeneration.refuseHtmlImports(),
       });
     };
     server.#serving = await openServing({ state, runtime, address, options, openFront });
     // Under `bun --hot`, generations of an earlier evaluation of the program get the handlers of this one.
-    for (const generation of server.#serving.servers.slice(0, -1)) server.#reload(generation);
+    for (const generation of server.#serving.servers.slice(0, -1)) ofGeneration.reload(generation);
     return server;
   }
 
@@ -132,10 +128,7 @@ export class HttpServer implements BunServer {
   }
 
   reload<WebSocket = BunWebSocket>(handlers: BunHandlers<WebSocket>): BunServer {
-    if ("tls" in handlers) throw unsupported("serve", "'tls' is not an option of reload(); use swap() of the state");
-    const { fetch, routes, websocket, error } = handlers as BunHandlers<never>;
-    this.#handlers = { fetch, routes, websocket, error } as BunHandlers<never>;
-    for (const generation of this.#servers) this.#reload(generation);
+    this.#options.setHandlers(handlers as BunHandlers<never>);
     return this;
   }
 
@@ -177,41 +170,9 @@ export class HttpServer implements BunServer {
     return servers.length > 0 ? servers : this.#lastServers;
   }
 
-  #reload(generation: BunGeneration): void {
-    generation.native.reload(this.#optionsFor(generation));
-  }
-
-  #optionsFor(generation: BunGeneration): object {
-    if (generation.isRefusingRequests) return { ...this.#settings, ...refusingHandlers(this.#handlers) };
-    const requests = this.#requests;
-    const handlers = handlersFor(this.#handlers, {
-      server: this,
-      admits: this.#isDirect ? undefined : (request) => requests.admit(request, generation),
-      ends: generation.drain && ((request) => generation.drain!.ends(request)),
-      webSockets: this.#tracksWebSockets ? generation.webSockets : undefined,
-      admitsStaticRoutes: generation.isRefusingDirectConnections || generation.drain !== undefined,
-      upgradingAddress: () => requests.upgradingAddress,
-      publishElsewhere: (topic, message, compress) =>
-        publishTo(this.#servers.filter((each) => each !== generation), topic, message, compress),
-    });
-    return { ...this.#settings, ...handlers };
-  }
-
-  #refuseHtmlImports(): void {
-    if (!Object.values(this.#handlers.routes ?? {}).some(isHtmlImport)) return;
-    throw unsupported(
-      "serve",
-      "a front cannot keep direct connections from HTML imports; use them without client certificates",
-    );
-  }
-
   #sum(count: (native: BunNativeServer) => number): number {
     return this.#servers.reduce((sum, { native }) => sum + count(native), 0);
   }
-}
-
-function publishTo(servers: readonly BunGeneration[], topic: string, message: BunMessage, compress?: boolean): number {
-  return mergePublished(servers.map(({ native }) => native.publish(topic, message, compress)));
 }
 
 /** How long `Bun.serve` waits for a client that does not read; `Infinity` for ever. */
