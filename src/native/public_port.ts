@@ -134,21 +134,20 @@ export class PublicPort<Server extends NativeServer> {
     this.#parts.generations.add(next, socket);
   }
 
-  /**
-   * Lets the previous configuration serve, if no client gets in by that who would not with the newest.
-   *
-   * @returns Whether it serves.
-   */
-  resume(newest: TlsAcceptor): boolean {
+  /** Lets the generation serve that had the socket, or another one of its configuration. Throws if neither can. */
+  restore(): void {
+    const socket = this.#socket;
     const { acceptor } = this.serving;
-    if (takesTrustAway(acceptor.config, newest.config)) return false;
+    if (!socket) return this.listen(acceptor);
+    if (!socket.isParked) return;
     try {
-      if (!this.#socket) this.listen(acceptor);
-      else if (this.#socket.isParked) this.#restore(this.#socket, acceptor);
-      return true;
-    } catch (error) {
-      this.#parts.report(servingError(acceptor, error));
-      return false;
+      socket.restore();
+      this.serving.own(socket.queued.all);
+    } catch {
+      // Its server has ended: another one of the same configuration takes its place.
+    }
+    if (socket.isParked || this.serving.phase !== "running") {
+      this.handOver(this.#parts.starter.start(acceptor, LOOPBACK));
     }
   }
 
@@ -196,18 +195,6 @@ export class PublicPort<Server extends NativeServer> {
     this.#address = socket.address;
     this.#listenAddress = { ...this.#listenAddress, port: socket.address.port };
     this.#parts.generations.add(generation, socket);
-  }
-
-  #restore(socket: PublicSocket, acceptor: TlsAcceptor): void {
-    try {
-      socket.restore();
-      this.serving.own(socket.queued.all);
-    } catch {
-      // Its server has ended: another one of the same configuration takes its place.
-    }
-    if (socket.isParked || this.serving.phase !== "running") {
-      this.handOver(this.#parts.starter.start(acceptor, LOOPBACK));
-    }
   }
 
   #lose(socket: PublicSocket): void {

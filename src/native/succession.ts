@@ -1,5 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { takesTrustAway } from "../accept/trust.ts";
 import { type Attempted, Attempts } from "./attempts.ts";
 import type { NativeServer } from "./native_server.ts";
 import type { PublicPort } from "./public_port.ts";
@@ -83,15 +84,32 @@ export class Succession<Server extends NativeServer> implements Attempted {
   }
 
   failed(acceptor: TlsAcceptor): void {
-    if (acceptor !== this.#port.serving.acceptor) this.#port.resume(this.newest);
+    if (acceptor !== this.#port.serving.acceptor) this.#resume();
   }
 
   report(error: unknown): void {
     this.#source.report(error);
   }
 
+  /**
+   * Lets the previous configuration serve, unless that would let in a client whom the newest refuses.
+   *
+   * @returns Whether it serves.
+   */
+  #resume(): boolean {
+    const { acceptor } = this.#port.serving;
+    if (takesTrustAway(acceptor.config, this.newest.config)) return false;
+    try {
+      this.#port.restore();
+      return true;
+    } catch (error) {
+      this.report(servingError(acceptor, error));
+      return false;
+    }
+  }
+
   #limitPark(): void {
-    if (!this.#port.isParked || !this.#port.resume(this.newest)) return;
+    if (!this.#port.isParked || !this.#resume()) return;
     this.report(servingError(this.newest, `its server takes more than ${PARK_LIMIT_MS} ms`));
   }
 }
