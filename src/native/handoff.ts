@@ -52,8 +52,7 @@ export function handoffSupport(): Promise<HandoffSupport> {
 }
 
 /**
- * What is known at once about the support: as long as the handoff was not tried, it is only excluded where there is no
- * C library to call.
+ * What is known before the handoff was tried: it is excluded where the C library cannot be called.
  *
  * @returns Why the handoff cannot be used, or `undefined` if it can, or may.
  */

@@ -8,7 +8,7 @@ export interface SocketAddress {
   readonly port: number;
 }
 
-/** An operation of the kernel failed. Why is not known: `errno` cannot be read. */
+/** An operation of the kernel failed. The reason is unknown, because `errno` cannot be read. */
 export class KernelError extends Error {
   /** The operation, such as `duplicate`. */
   readonly operation: string;
@@ -22,26 +22,26 @@ export class KernelError extends Error {
 /**
  * What the handoff asks of the kernel: sockets, descriptors, and the epoll instance that the event loop of this thread
  * waits on. Each operation is about one system call and either takes effect whole or throws a {@linkcode KernelError}
- * and changes nothing. Questions never throw: they have an answer that no socket gives.
+ * and changes nothing. Queries never throw: they return a value that no socket has.
  */
 export interface Kernel {
   /**
-   * A second descriptor of a socket, to be given back by {@linkcode Kernel.close}. It is closed when the thread ends, and
+   * A second descriptor of a socket, to be closed by {@linkcode Kernel.close}. The runtime closes it when the thread ends, and
    * children of the process do not inherit it.
    */
   duplicate(descriptor: number): number;
-  /** Gives a descriptor back. Never fails: Linux frees the number whatever `close(2)` returns. */
+  /** Closes a descriptor. Never fails, because Linux frees the number whatever `close(2)` returns. */
   close(descriptor: number): void;
-  /** Puts a socket under a descriptor number, whatever is under it; registrations of what was there are not moved. */
+  /** Replaces the file of a descriptor by a socket. Registrations of the previous file are not moved. */
   replace(descriptor: number, socket: number): void;
   /** The number that the next descriptor gets, or -1 if none is free. */
   lowestFree(): number;
-  /** Whether so many descriptors are free. */
+  /** Whether this many descriptors are free. */
   hasFree(count: number): boolean;
-  /** A number that no descriptor of the process reaches. */
+  /** A number above every open descriptor of the process. */
   tableSize(): number;
 
-  /** Remembers the epoll instance in which this descriptor of the thread's own is registered. */
+  /** Finds the epoll instance in which a descriptor of this thread is registered, and remembers it. */
   learnEventLoop(descriptor: number): void;
   /** Does in another thread what would make the next {@linkcode Kernel.registrations} take longer than others. */
   prepareRegistrations(): Promise<void>;
@@ -54,7 +54,7 @@ export interface Kernel {
 
   /** Whether a descriptor is a listening socket. */
   isListening(descriptor: number): boolean;
-  /** What tells a socket from every other one until the system restarts, or 0n. */
+  /** The identifier of a socket, which is unique until the system restarts, or 0n. */
   cookie(descriptor: number): bigint;
   /** The local port of an IP socket, or -1. */
   port(descriptor: number): number;
@@ -66,10 +66,10 @@ export interface Kernel {
   setMark(descriptor: number, mark: number): void;
   /** Sends small segments at once on the connections that a listener gets from now on. */
   setNoDelay(descriptor: number): void;
-  /** How many connections wait in the queue of a listener, and how many may; or -1. */
+  /** The length and the limit of the queue of a listener, or -1. */
   queue(descriptor: number): { readonly length: number; readonly limit: number };
   /** Changes how many connections may wait. */
   listen(descriptor: number, backlog: number): void;
-  /** Opens a listener that nobody can connect to. */
+  /** Opens a listener that refuses every connection. */
   openDummy(): number;
 }

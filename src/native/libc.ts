@@ -7,7 +7,7 @@ export type Memory = Uint8Array<ArrayBuffer>;
 /** Memory of zeros. */
 export const newMemory = (bytes: number): Memory => new Uint8Array(new ArrayBuffer(bytes));
 
-/** The functions of the C library that the kernel is asked by. Each returns -1 if it fails; `errno` cannot be read. */
+/** The functions of the C library that make system calls. Each returns -1 if it fails; `errno` cannot be read. */
 export interface Libc {
   bind(descriptor: number, address: Memory, length: number): number;
   close(descriptor: number): number;
@@ -47,7 +47,7 @@ const SIGNATURES: Readonly<Record<Synchronous, string>> = {
 
 /** What the dynamic linker finds by itself: glibc, then musl. */
 const NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
-/** Where the library stands: Deno grants `--allow-ffi=PATH` for a path alone. */
+/** Where the library is: Deno grants `--allow-ffi=PATH` for a path alone. */
 const PATHS = [
   "/lib/x86_64-linux-gnu/libc.so.6",
   "/usr/lib/x86_64-linux-gnu/libc.so.6",
@@ -83,11 +83,11 @@ declare const Deno: {
   dlopen(name: string, symbols: object): { readonly symbols: Readonly<Record<string, ForeignFunction>> };
 };
 
-/** The C library, or why there is none. */
+/** The C library, or the reason why it cannot be called. */
 export type LibcResult = { readonly libc: Libc } | { readonly reason: string };
 
 /**
- * Opens the C library by the foreign function interface of Bun or Deno. A permission is looked up and never asked for.
+ * Opens the C library by the foreign function interface of Bun or Deno. Permissions are queried and never requested, so that Deno shows no prompt.
  */
 export function openLibc(): LibcResult {
   if (process.platform !== "linux") return { reason: `needs Linux, not ${process.platform}` };
@@ -144,7 +144,7 @@ function declared(
   );
 }
 
-/** Functions that take numbers and memory, of functions that take what the interface wants. */
+/** Adapts foreign functions so that they take numbers and memory. */
 function adapted(
   symbols: Readonly<Record<string, ForeignFunction>>,
   convert: (argument: number | Memory, type: string) => unknown,

@@ -5,23 +5,23 @@ import { type Kernel, KernelError } from "./kernel.ts";
 export interface Listener {
   /** The descriptor, which the server keeps for its life. */
   readonly descriptor: number;
-  /** What tells its socket from others. */
+  /** The identifier of its socket. */
   readonly cookie: bigint;
   /** How the runtime registered it. */
   readonly event: EpollEvent;
 }
 
-/** The descriptor no longer holds what it held: the server has ended, and the number may belong to something else. */
+/** The descriptor no longer holds the listener: the server has ended, and the number may have been reused. */
 export class ListenerGoneError extends KernelError {
   constructor() {
     super("replace a listener", "the server has ended");
   }
 }
 
-/** A failed replacement could not be taken back: the descriptor is not registered, and its server accepts no more. */
+/** A failed replacement could not be undone: the descriptor is not registered, and its server no longer accepts. */
 export class ListenerBrokenError extends KernelError {
   constructor(cause: unknown) {
-    super("replace a listener", "the kernel takes the previous one back neither");
+    super("replace a listener", "the previous socket cannot be put back either");
     this.cause = cause;
   }
 }
@@ -71,8 +71,8 @@ export function findListener(kernel: Kernel, port: number, near: number, known: 
 }
 
 /**
- * Puts a socket under the listening descriptor of a server, registered as the runtime did it. The server accepts from
- * it, or from a dummy does not, and knows no difference.
+ * Puts a socket under the listening descriptor of a server, registered as the runtime registered the previous one. The
+ * server accepts from that socket, or accepts nothing if it is the dummy.
  *
  * @param kernel The kernel.
  * @param listener The descriptor of the server, and its registration.
@@ -86,7 +86,7 @@ export function placeSocket(
   { descriptor, event }: Pick<Listener, "descriptor" | "event">,
   { socket, expected, otherwise }: { readonly socket: number; readonly expected: bigint; readonly otherwise: number },
 ): void {
-  // A server that has died may have given the number back, for a file or a connection to get it.
+  // The server may have ended, and a file or a connection may have got the number.
   if (!kernel.isListening(descriptor) || kernel.cookie(descriptor) !== expected) throw new ListenerGoneError();
   kernel.unregister(descriptor);
   try {

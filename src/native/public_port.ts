@@ -112,7 +112,7 @@ export class PublicPort<Server extends NativeServer> {
       this.#parts.report(servingError(newest, error));
       if (socket.isParked) return;
       const mustStop = takesTrustAway(serving.acceptor.config, newest.config);
-      // Nobody may get in on old trust, whatever becomes of the connections.
+      // No client may get in on old trust, even if open connections are lost.
       if (mustStop) serving.server.stop();
       if (mustStop || error instanceof ListenerGoneError) this.#lose(socket);
     }
@@ -122,7 +122,7 @@ export class PublicPort<Server extends NativeServer> {
   handOver(next: RunningGeneration<Server>): void {
     const socket = this.#socket!;
     try {
-      // A retry does not keep connections waiting while it may fail.
+      // Parked only now, so that connections do not wait while a retry may fail.
       if (!socket.isParked) socket.park();
       socket.handOver(next.listener);
     } catch (error) {
@@ -183,7 +183,7 @@ export class PublicPort<Server extends NativeServer> {
     try {
       this.#socket?.close();
     } catch (error) {
-      // The port must be free, whatever becomes of the connections.
+      // The port must be free, even if open connections are lost.
       this.serving.server.stop();
       this.#parts.report(typedError("Cannot stop listening without closing connections", error));
     }

@@ -8,7 +8,7 @@ export interface HandoffTools {
   readonly kernel: Kernel;
   /** The marks of this thread. */
   readonly marks: Marks;
-  /** A listener that nobody can connect to, for every server that must not accept. */
+  /** A listener that refuses every connection, for servers that must not accept. */
   readonly dummy: number;
   /** The cookies of all public sockets: other servers of the thread may listen on the same port (`reusePort`). */
   readonly publicCookies: Set<bigint>;
@@ -28,7 +28,7 @@ const PARKED_BACKLOG = 4096;
 export class PublicSocket {
   /** Where it listens. */
   readonly address: SocketAddress;
-  /** What tells it from other sockets. */
+  /** Its identifier. */
   readonly cookie: bigint;
   /** The marks that connections in its queue may carry. */
   readonly queued: QueuedMarks;
@@ -98,7 +98,7 @@ export class PublicSocket {
     this.#parked = socket;
   }
 
-  /** The server does not accept, and will not: it may not hold the socket either. */
+  /** The server no longer accepts, so it must not hold the socket. */
   #parkBroken(socket: number): void {
     this.#parked = socket;
     try {
@@ -140,7 +140,7 @@ export class PublicSocket {
     }
   }
 
-  /** Looks whether older connections have left the queue. */
+  /** Checks whether older connections have left the queue. */
   settle(): void {
     const { kernel } = this.#tools;
     const descriptor = this.isParked ? this.#parked : this.#holder.descriptor;
@@ -153,7 +153,7 @@ export class PublicSocket {
     try {
       kernel.listen(this.#parked, this.#backlog);
     } catch {
-      // A longer queue than the server asked for is no harm.
+      // A longer queue than the server asked for is harmless.
     }
     kernel.close(this.#parked);
     this.#parked = -1;

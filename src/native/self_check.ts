@@ -33,7 +33,7 @@ const TIMEOUT_MS = 5_000;
 /**
  * Tries the whole mechanism once with two plain servers on the loopback interface: parks the socket of the first, hands
  * it over to the second, and makes a request in each state. Reads each registration back, and sees that connections get
- * the mark of their listener. What this finds decides whether the handoff is used, not the name or version of a runtime.
+ * the mark of their listener. Its outcome decides whether the handoff is used, not the name or version of a runtime.
  *
  * @param kernel The kernel; it learns the event loop of this thread.
  * @returns What the handoffs of this thread share.
@@ -100,7 +100,7 @@ function place(kernel: Kernel, listener: Listener, sockets: Parameters<typeof pl
   const [[registered] = []] = kernel.registrations([listener.descriptor]);
   if (isEqual(registered, listener.event)) return;
   kernel.unregister(listener.descriptor);
-  throw new Error("a registration was not read back as it was made");
+  throw new Error("a registration reads back differently");
 }
 
 function isEqual(left: EpollEvent | undefined, right: EpollEvent): boolean {

@@ -13,7 +13,7 @@ export interface ServerListener<Server> {
   onExhausted(server: Server): void;
 }
 
-/** Where every server starts but the one that listens first. */
+/** Where every server starts except the one that listens first. */
 export const LOOPBACK: ListenAddress = { hostname: "127.0.0.1", port: 0 };
 
 /**
@@ -94,7 +94,7 @@ export class ServerStarter<Server extends NativeServer> {
     }
   }
 
-  /** Ends a server that serves nobody. */
+  /** Ends a server that has no clients. */
   discard({ server, marks }: RunningGeneration<Server>): void {
     for (const mark of marks) this.#tools.marks.release(mark);
     if (this.#running.has(server)) server.stop();

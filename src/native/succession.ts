@@ -57,7 +57,7 @@ export class Succession<Server extends NativeServer> implements Attempted {
     this.#attempts.begin();
   }
 
-  /** Nothing succeeds any more. */
+  /** Ends: no attempt begins any more. */
   stop(): void {
     this.#isStopped = true;
     this.#attempts.stop();
