@@ -14,6 +14,8 @@ export interface Drainable {
 
 /** The longest that a drain may keep the event loop from other things. */
 const SLICE_MS = 2;
+/** How late a moment may be on a busy event loop. */
+const MAX_LATE_MS = 100;
 
 /**
  * Calls a function with each of many things, in slices with pauses between them.
@@ -77,12 +79,13 @@ export class Drain<T extends Drainable> {
  * Connections that began to end at the same time.
  *
  * Each has a moment, counted from the first: it is ended gently at its moment, and by force as long after that as the
- * first. Both maps are in the order of the moments.
+ * first. Both maps are in the order of the moments. When the event loop has stood still, all moments that are left are
+ * later by that, because what was due meanwhile would end in one burst.
  */
 class Batch<T extends Drainable> {
   readonly #left: Map<T, number>;
   readonly #untouched: Map<T, number>;
-  readonly #begin = performance.now();
+  #begin = performance.now();
   readonly #patienceMs: number;
   readonly #events: BatchEvents<T>;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -109,6 +112,8 @@ class Batch<T extends Drainable> {
   }
 
   #advance(): void {
+    const lateMs = performance.now() - this.#begin - this.#nextAtMs;
+    if (lateMs > MAX_LATE_MS) this.#begin += lateMs;
     const until = performance.now() + SLICE_MS;
     for (let now = 0; now < until && this.#left.size > 0; now = performance.now()) {
       const [gentle, forced] = this.#next();
@@ -121,10 +126,14 @@ class Batch<T extends Drainable> {
   }
 
   #schedule(): void {
-    const [gentle, forced] = this.#next();
-    const ms = Math.min(gentle?.atMs ?? Infinity, forced.atMs) - (performance.now() - this.#begin);
+    const ms = this.#nextAtMs - (performance.now() - this.#begin);
     // Those that are never ended by force end by themselves.
     if (ms < Infinity) this.#timer = setTimeout(() => this.#advance(), Math.min(Math.max(0, ms), MAX_MS)).unref();
+  }
+
+  get #nextAtMs(): number {
+    const [gentle, forced] = this.#next();
+    return Math.min(gentle?.atMs ?? Infinity, forced.atMs);
   }
 
   #next(): [gentle: Due<T> | undefined, forced: Due<T>] {
