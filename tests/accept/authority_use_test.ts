@@ -77,6 +77,7 @@ for (const [name, serve] of Object.entries(SERVERS)) {
     assertEquals([state.generation, (await visit(port, oldClient)).greeting !== undefined], [1, true]);
 
     // An open connection is a use, however old it is.
+    await until(() => countsOf(state)["old"]![0] === 1);
     await delay(5);
     assertThrows(
       () => state.swap(trusting(next), { expectUnused: { withinMs: 1 } }),
@@ -116,6 +117,20 @@ test("swap() does not remove an intermediate that is listed while a client needs
     '"CN=below"',
   );
   assertEquals(error.code, "AUTHORITY_IN_USE");
+  staying.destroy();
+  await stop();
+});
+
+test("clients count for the first of two certificates of one authority, so that the second one can go", async () => {
+  const renewed = await issueCa("old", { keys: old.keys });
+  const state = new TlsState(trusting(renewed, old));
+  const { port, stop } = await SERVERS["state.acceptor()"]!(state);
+  const staying = await dial(port, oldClient);
+  await until(() => state.authorities()[0]!.liveConnections === 1);
+  assertEquals(state.authorities().map(({ totalConnections }) => totalConnections), [1, 0]);
+  state.swap(trusting(renewed), { expectUnused: { withinMs: DAY_MS } });
+  await delay(20);
+  assertEquals([staying.destroyed, staying.readableEnded], [false, false]);
   staying.destroy();
   await stop();
 });
