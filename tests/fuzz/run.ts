@@ -1,4 +1,7 @@
-// Attacks what reads certificates, keys, roots and first bytes: deno task fuzz [--seconds N] [--seed N] [target …]
+// Attacks what reads certificates, keys, roots and first bytes:
+//   deno task fuzz [--seconds N] [--seed N] [target …]          guided by coverage
+//   deno task fuzz --engine fast-check --runs 1000000 pem       a number of inputs
+//   node tests/fuzz/run.ts --engine fast-check --runs 1000000   the same on Node; Bun takes the same arguments
 //
 // Guided by coverage with Jazzer.js (libFuzzer) on Node, and with mutations of fast-check where its addon does not
 // load: it needs glibc 2.38, so --node may name a program that starts Node with one. --engine fast-check asks for them.
@@ -27,16 +30,23 @@ const { values, positionals } = parseArgs({
   args: process.argv.slice(2),
   allowPositionals: true,
   options: {
-    seconds: { type: "string", default: "60" },
+    seconds: { type: "string" },
+    runs: { type: "string", default: String(2 ** 31) },
     seed: { type: "string", default: "1" },
     node: { type: "string" },
     engine: { type: "string", default: "jazzer" },
   },
 });
-const [seconds, seed] = [Number(values.seconds), Number(values.seed)];
+const [runs, seed] = [Number(values.runs), Number(values.seed)];
+/** A number of runs takes as long as it takes. */
+const seconds = Number(values.seconds ?? (runs === 2 ** 31 ? 60 : 86_400));
 
 /** Runs a program to its end, with what it prints. */
-async function runs(command: string, args: readonly string[], echo: boolean): Promise<{ ok: boolean; output: string }> {
+async function runProgram(
+  command: string,
+  args: readonly string[],
+  echo: boolean,
+): Promise<{ ok: boolean; output: string }> {
   const child = spawn(command, args, { cwd: FOLDER, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -59,10 +69,10 @@ async function inputsOf(name: Name): Promise<Uint8Array[]> {
 async function prepare(): Promise<string> {
   await mkdir(FOLDER, { recursive: true });
   await writeFile(join(FOLDER, "package.json"), JSON.stringify({ dependencies: { "@jazzer.js/core": FUZZER } }));
-  await runs(deno.path, ["install", "--quiet"], true);
+  await runProgram(deno.path, ["install", "--quiet"], true);
   const { bun, node } = await installRuntimes();
   const source = fileURLToPath(new URL("targets.ts", import.meta.url));
-  const built = await runs(bun.path, ["build", "--target=node", "--outfile=targets.mjs", source], false);
+  const built = await runProgram(bun.path, ["build", "--target=node", "--outfile=targets.mjs", source], false);
   if (!built.ok) throw new Error(built.output);
   return values.node ?? node.path;
 }
@@ -73,7 +83,7 @@ async function guided(node: string, name: Name): Promise<boolean | undefined> {
   await rm(corpus, { recursive: true, force: true });
   await mkdir(corpus, { recursive: true });
   for (const [index, input] of (await inputsOf(name)).entries()) await writeFile(join(corpus, `seed-${index}`), input);
-  const { ok, output } = await runs(node, [
+  const { ok, output } = await runProgram(node, [
     "node_modules/@jazzer.js/core/dist/cli.js",
     "targets.mjs",
     ...[corpus, "-f", name, "-i", "targets.mjs", "--disableBugDetectors", ".*"],
@@ -89,26 +99,44 @@ async function guided(node: string, name: Name): Promise<boolean | undefined> {
 }
 
 async function random(name: Name): Promise<boolean> {
-  const options = { seed, numRuns: 2 ** 31, interruptAfterTimeLimit: seconds * 1000 };
-  const property = fc.asyncProperty(mutated(await inputsOf(name)), async (input) => await targets[name](input));
-  const { failed, numRuns, counterexample } = await fc.check(property, options);
+  const inputs = mutated(await inputsOf(name));
+  const target = targets[name];
+  let slowestMs = 0;
+  const timed = (body: () => unknown) => {
+    const start = performance.now();
+    body();
+    slowestMs = Math.max(slowestMs, performance.now() - start);
+  };
+  const property: fc.IRawProperty<[Uint8Array]> = name === "acceptor"
+    ? fc.asyncProperty(inputs, async (input) => await target(input))
+    : fc.property(inputs, (input) => timed(() => target(input)));
+  const before = process.memoryUsage().rss;
+  const { failed, numRuns, counterexample } = await fc.check(property, {
+    seed,
+    numRuns: runs,
+    interruptAfterTimeLimit: seconds * 1000,
+  });
+  const growth = Math.round((process.memoryUsage().rss - before) / 2 ** 20);
   const [input] = counterexample ?? [];
   if (input) {
+    await mkdir(FOLDER, { recursive: true });
     await writeFile(join(FOLDER, `${name}-found`), input);
-    await Promise.resolve().then(() => targets[name](input)).catch(console.error);
+    await Promise.resolve().then(() => target(input)).catch(console.error);
   }
   // fast-check calls a run failed also if the time ended it before its first input.
-  console.log(`${name}: ${numRuns} runs, not guided, ${failed && input ? "FOUND" : "nothing found"}`);
+  const verdict = failed && input ? "FOUND" : "nothing found";
+  const cost = `the slowest took ${slowestMs.toFixed(0)} ms, memory grew by ${growth} MiB`;
+  console.log(`${name}: ${numRuns} runs, not guided, ${cost}, ${verdict}`);
   return !input;
 }
 
 const names = Object.keys(targets).filter((name) => positionals.length === 0 || positionals.includes(name)) as Name[];
 if (names.length === 0) throw new Error(`the targets are ${Object.keys(targets).join(", ")}`);
-const node = await prepare();
+const node = values.engine === "jazzer" ? await prepare() : undefined;
 let isSound = true;
 for (const name of names) {
-  const found = values.engine === "jazzer" ? await guided(node, name) : undefined;
-  if (found === undefined && values.engine === "jazzer") {
+  const found = node === undefined ? undefined : await guided(node, name);
+  if (found === undefined && node !== undefined) {
     console.log("the addon of Jazzer.js does not load here (it needs glibc 2.38): not guided by coverage");
   }
   isSound = (found ?? await random(name)) && isSound;

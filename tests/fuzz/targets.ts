@@ -258,7 +258,7 @@ export function crl(input: Uint8Array): void {
   const lists = attempt(input, ["PEM_INVALID", "CRL_INVALID"], () => parseCrls(input));
   if (lists instanceof TlsReloadError) return;
   promise(lists.length > 0, "an empty list of lists");
-  const [authority] = parseCertificates(serverPem().cert);
+  authority ??= parseCertificates(serverPem().cert)[0]!;
   for (const list of lists) {
     promise(list.issuer.length < input.length * 10 && list.size <= input.length / 20, "longer than its input");
     promise(!Number.isNaN(list.thisUpdate.getTime()) && !list.isRevoked(""), "it is no list");
@@ -268,6 +268,8 @@ export function crl(input: Uint8Array): void {
   }
 }
 
+/** Who has signed the seeds; made once. */
+let authority: Certificate | undefined;
 /** How many entries the signed lists among the seeds have. */
 const SIGNED = [0, 2];
 
