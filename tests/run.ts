@@ -82,7 +82,7 @@ async function chosenFiles(): Promise<string[]> {
 
 /** Checks the types of the tests once. It also fills `node_modules`, which Bun and Node resolve from. */
 async function checkTypes(files: readonly string[], importMap: readonly string[]): Promise<void> {
-  const command = [deno.path, "check", "--quiet", ...importMap, ...files, ...await examplesForDeno()] as const;
+  const command = [deno.path, "check", "--quiet", ...importMap, ...files, "bench", ...await examplesForDeno()] as const;
   const { code, output } = await run({ command: [...command], cwd: ROOT }, PREPARE_TIMEOUT_MS);
   if (code !== 0) throw new Error(`The types of the tests are wrong:\n${output}`);
 }
