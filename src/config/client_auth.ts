@@ -57,9 +57,14 @@ export function revocationOf(auth: ClientAuth | undefined): Revocation | undefin
   return auth && parsed.get(auth)?.revocation;
 }
 
-/** The lists of a configuration in PEM. */
+/** The revocation lists of a configuration; `auth.crl` has their facts alone. */
+export function crlsOf(auth: ClientAuth | undefined): readonly CertificateRevocationList[] {
+  return auth ? parsed.get(auth)!.lists : [];
+}
+
+/** The same in PEM. */
 export function crlPemsOf(auth: ClientAuth): string[] {
-  return parsed.get(auth)!.lists.map(({ pem }) => pem);
+  return crlsOf(auth).map(({ pem }) => pem);
 }
 
 /** Whether a source or a list of sources was given: each of them. */

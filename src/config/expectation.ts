@@ -3,8 +3,9 @@ import { location, TlsReloadError } from "../errors.ts";
 import { anchorsOf, chainFactsOf } from "../findings/chain_facts.ts";
 import { type Finding, isAtLeast, type Severity, titleOf } from "../findings/finding.ts";
 import { uncoveredNames } from "../findings/names.ts";
-import { authorityFindings, chainFindings } from "../findings/findings.ts";
+import { authorityFindings, chainFindings, crlFindings } from "../findings/findings.ts";
 import type { Certificate } from "../x509/certificate.ts";
+import { crlsOf } from "./client_auth.ts";
 import type { TlsConfig } from "./tls_config.ts";
 
 /**
@@ -83,8 +84,13 @@ export function findingsOf(config: TlsConfig, context: FindingContext = {}): Fin
     const facts = { names: index === 0 ? missing : [], roots: roots && anchorsOf(roots), at: +at };
     return chainFindings(chainFactsOf(chain, facts), path);
   });
-  const authorities = config.clientAuth?.ca ?? [];
-  return [...chains, ...authorityFindings({ authorities, at: +at }, undefined)];
+  const { ca = [], intermediates = [] } = config.clientAuth ?? {};
+  const crls = crlsOf(config.clientAuth);
+  return [
+    ...chains,
+    ...authorityFindings({ authorities: ca, at: +at }, undefined),
+    ...crlFindings({ crls, authorities: [...ca, ...intermediates], at: +at }, undefined),
+  ];
 }
 
 function missingNames({ certifiedKeys }: TlsConfig, { names = [] }: Expectation): string[] {

@@ -1,5 +1,4 @@
 import type { Certificate } from "../x509/certificate.ts";
-import type { CertificateRevocationList } from "../x509/crl.ts";
 import type { PathCertificate } from "../x509/path_certificate.ts";
 import { weaknessOf } from "../x509/signatures.ts";
 import { parse } from "./chain_facts.ts";
@@ -13,12 +12,6 @@ export interface AuthorityFacts {
   readonly authorities: readonly Certificate[];
   /** The moment, in milliseconds since 1970. */
   readonly at: number;
-}
-
-/** What the rules about revocation lists look at. */
-export interface CrlFacts extends AuthorityFacts {
-  /** The revocation lists. */
-  readonly crls: readonly CertificateRevocationList[];
 }
 
 const authorityUnusable: Rule<AuthorityFacts> = ({ authorities }) => {
@@ -77,37 +70,6 @@ const authorityNotStrict: Rule<AuthorityFacts> = ({ authorities }) =>
     }];
   });
 
-const crlStale: Rule<CrlFacts> = ({ crls, at }) =>
-  crls.filter((crl) => !crl.isCurrentAt(new Date(at))).map((crl) => {
-    const sinceMs = at - (crl.nextUpdate?.getTime() ?? at);
-    return {
-      code: "CRL_STALE",
-      severity: "error",
-      subject: crl.issuer,
-      message: sinceMs > 0
-        ? `its nextUpdate was ${distance(sinceMs)} ago: who has been revoked since then is not known`
-        : `it becomes valid in ${distance(crl.thisUpdate.getTime() - at)}`,
-      hint: "fetch the revocation list again, and look why that has not happened",
-    };
-  });
-
-const crlForeign: Rule<CrlFacts> = ({ authorities, crls }) => {
-  if (authorities.length === 0) return [];
-  const issuers = authorities.map(parse).filter((parsed) => typeof parsed !== "string");
-  return crls.flatMap((crl): RuleFinding[] => {
-    const named = issuers.find((issuer) => crl.names(issuer));
-    if (issuers.some((issuer) => crl.faultFor(issuer) === undefined)) return [];
-    const reason = named ? crl.faultFor(named) : "none of the authorities has its name";
-    return [{
-      code: "CRL_FOREIGN",
-      severity: "error",
-      subject: crl.issuer,
-      message: `it revokes no client of this server: ${reason}`,
-      hint: "give the revocation list of an authority that is given",
-    }];
-  });
-};
-
 /** What our verification of clients asks of an anchor, see `findPath()`. */
 function unusabilityOf(authority: PathCertificate, subjects: ReadonlySet<string>): string | undefined {
   const { structure, extensions: { basicConstraints, keyUsage } } = authority;
@@ -125,6 +87,3 @@ export const AUTHORITY_RULES: readonly Rule<AuthorityFacts>[] = [
   authorityExpiring,
   authorityNotStrict,
 ];
-
-/** What is wrong with their revocation lists. Without authorities, nothing can be said of who has issued one. */
-export const CRL_RULES: readonly Rule<CrlFacts>[] = [crlStale, crlForeign];

@@ -37,6 +37,7 @@ export type Severity = "error" | "warning" | "note";
  * | `AUTHORITY_EXPIRING` | warning | a client authority comes to its end |
  * | `AUTHORITY_NOT_STRICT` | warning | `-x509_strict` refuses a client authority |
  * | `CRL_STALE` | error | a revocation list is past its nextUpdate, or not valid yet |
+ * | `CRL_EXPIRING` | warning | less than a fifth of the time to its nextUpdate remains, and less than 30 days |
  * | `CRL_FOREIGN` | error | no client authority has issued a revocation list |
  */
 export type FindingCode =
@@ -70,6 +71,7 @@ export type FindingCode =
   | "AUTHORITY_EXPIRING"
   | "AUTHORITY_NOT_STRICT"
   | "CRL_STALE"
+  | "CRL_EXPIRING"
   | "CRL_FOREIGN";
 
 /** Something about a configuration that some clients will not like. */

@@ -1,6 +1,7 @@
-import { AUTHORITY_RULES, type AuthorityFacts, CRL_RULES, type CrlFacts } from "./authorities.ts";
+import { AUTHORITY_RULES, type AuthorityFacts } from "./authorities.ts";
 import { CHAIN_RULES } from "./chain.ts";
 import type { ChainFacts } from "./chain_facts.ts";
+import { CRL_RULES, type CrlFacts } from "./crls.ts";
 import { type Finding, isAtLeast, type Rule, type RuleFinding } from "./finding.ts";
 import { KEY_RULES } from "./keys.ts";
 import { LIFETIME_RULES } from "./lifetimes.ts";

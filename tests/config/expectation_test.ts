@@ -5,6 +5,7 @@ import { findingsOf, requireExpected } from "../../src/config/expectation.ts";
 import { Reloader, reloadTls } from "../../src/reload.ts";
 import { issueServer } from "../support/certificates.ts";
 import { makeAuthority, makeLeaf } from "../support/chains.ts";
+import { makeCrl } from "../support/crls.ts";
 import { general, type Made, rsaKey } from "../support/made_certificates.ts";
 import { withFiles } from "../support/files.ts";
 
@@ -41,6 +42,22 @@ test("requireExpected() looks at all certified keys", () => {
   assertEquals(findingsOf(config, { names: ["mail.example.com", "none.example"] }).map(({ code }) => code), [
     "NAME_NOT_COVERED",
   ]);
+});
+
+test("findingsOf() looks at the revocation lists of client authorities and of listed intermediates", () => {
+  const listOf = (authority: Made, nextUpdate: Date) =>
+    makeCrl({ cert: authority.pem, key: keyOf(authority) }, { nextUpdate }).toString();
+  const in30Days = new Date(Date.now() + 30 * DAY_MS);
+  const stale = listOf(intermediate, new Date(Date.now() - 1000));
+  const clientAuth = (
+    ...crl: readonly string[]
+  ) => ({ mode: "required", ca: root.pem, intermediates: intermediate.pem, crl } as const);
+  const config = new TlsConfig({ ...pairOf(good), clientAuth: clientAuth(listOf(root, in30Days), stale) });
+  assertEquals(findingsOf(config).map(({ code, subject }) => [code, subject]), [["CRL_STALE", "CN=intermediate"]]);
+  const error = assertThrows(() => requireExpected(config, { maxSeverity: "warning" }), TlsReloadError);
+  assertEquals(error.code, "EXPECTATION_FAILED");
+  const current = [root, intermediate].map((authority) => listOf(authority, in30Days));
+  assertEquals(findingsOf(new TlsConfig({ ...pairOf(good), clientAuth: clientAuth(...current) })), []);
 });
 
 test("loadTlsConfig() refuses at load, and refuses expectations that are none", async () => {

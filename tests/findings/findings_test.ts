@@ -349,10 +349,11 @@ test("a revocation list must be current, and of one of the authorities", async (
   const about = (list: CertificateRevocationList, ...made: readonly Made[]) =>
     crlFindings({ crls: [list], authorities: made.map(({ der }) => new Certificate(der)), at: now }, undefined)
       .map(({ severity, code }) => `${severity} ${code}`);
-  assertEquals(about(listOf(root, at(1)), root), []);
+  assertEquals(about(listOf(root, at(8)), root), []);
+  assertEquals(about(listOf(root, at(7)), root), ["warning CRL_EXPIRING"]);
   assertEquals(about(listOf(root, at(-1)), root), ["error CRL_STALE"]);
-  assertEquals(about(listOf(other, at(1)), root), ["error CRL_FOREIGN"]);
-  assertEquals(about(listOf(other, at(1))), []);
+  assertEquals(about(listOf(other, at(8)), root), ["error CRL_FOREIGN"]);
+  assertEquals(about(listOf(other, at(8))), []);
 });
 
 test("FindingCode documents each code, and the cases cover each one", () => {

@@ -1,0 +1,62 @@
+import type { Certificate } from "../x509/certificate.ts";
+import type { CertificateRevocationList } from "../x509/crl.ts";
+import { parse } from "./chain_facts.ts";
+import type { Rule, RuleFinding } from "./finding.ts";
+import { distance, isExpiring } from "./lifetimes.ts";
+
+/** What the rules about revocation lists look at. */
+export interface CrlFacts {
+  /** The revocation lists. */
+  readonly crls: readonly CertificateRevocationList[];
+  /** The certificates whose lists they should be. */
+  readonly authorities: readonly Certificate[];
+  /** The moment, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+const crlStale: Rule<CrlFacts> = ({ crls, at }) =>
+  crls.filter((crl) => !crl.isCurrentAt(new Date(at))).map((crl) => {
+    const sinceMs = at - (crl.nextUpdate?.getTime() ?? at);
+    return {
+      code: "CRL_STALE",
+      severity: "error",
+      subject: crl.issuer,
+      message: sinceMs > 0
+        ? `its nextUpdate was ${distance(sinceMs)} ago: who has been revoked since then is not known`
+        : `it becomes valid in ${distance(crl.thisUpdate.getTime() - at)}`,
+      hint: "fetch the revocation list again, and look why that has not happened",
+    };
+  });
+
+const crlExpiring: Rule<CrlFacts> = ({ crls, at }) =>
+  crls.flatMap((crl): RuleFinding[] => {
+    const { thisUpdate, nextUpdate } = crl;
+    if (nextUpdate === undefined || !isExpiring({ notBefore: thisUpdate, notAfter: nextUpdate }, at)) return [];
+    return [{
+      code: "CRL_EXPIRING",
+      severity: "warning",
+      subject: crl.issuer,
+      message: `its nextUpdate is in ${distance(nextUpdate.getTime() - at)}`,
+      hint: "fetch the next one before that, and look why that has not happened",
+    }];
+  });
+
+const crlForeign: Rule<CrlFacts> = ({ authorities, crls }) => {
+  if (authorities.length === 0) return [];
+  const issuers = authorities.map(parse).filter((parsed) => typeof parsed !== "string");
+  return crls.flatMap((crl): RuleFinding[] => {
+    const named = issuers.find((issuer) => crl.names(issuer));
+    if (issuers.some((issuer) => crl.faultFor(issuer) === undefined)) return [];
+    const reason = named ? crl.faultFor(named) : "none of the authorities has its name";
+    return [{
+      code: "CRL_FOREIGN",
+      severity: "error",
+      subject: crl.issuer,
+      message: `it revokes no client of this server: ${reason}`,
+      hint: "give the revocation list of an authority that is given",
+    }];
+  });
+};
+
+/** What is wrong with revocation lists. Without authorities, nothing can be said of who has issued one. */
+export const CRL_RULES: readonly Rule<CrlFacts>[] = [crlStale, crlExpiring, crlForeign];
