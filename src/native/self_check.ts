@@ -27,6 +27,9 @@ declare const Deno: {
   };
 };
 
+/** The one of the runtime. `@hono/node-server` replaces the global one, and `Bun.serve` rejects what that makes. */
+const NativeResponse = Response;
+
 /** Far above the few milliseconds that the check takes. */
 const TIMEOUT_MS = 5_000;
 
@@ -120,14 +123,14 @@ function markedConnections(kernel: Kernel, mark: number, port: number): number {
 function startPlain(name: string): PlainServer {
   const options = { hostname: "127.0.0.1", port: 0 };
   if (process.versions["bun"]) {
-    const server = Bun.serve({ ...options, id: null, development: false, fetch: () => new Response(name) });
+    const server = Bun.serve({ ...options, id: null, development: false, fetch: () => new NativeResponse(name) });
     return { port: server.port, stop: () => server.stop(true) };
   }
   const { state } = Deno.permissions.querySync({ name: "net", host: "127.0.0.1" });
   if (state !== "granted") throw new Error("no permission --allow-net=127.0.0.1");
   const abort = new AbortController();
   const { signal } = abort;
-  const server = Deno.serve({ ...options, signal, onListen() {} }, () => new Response(name));
+  const server = Deno.serve({ ...options, signal, onListen() {} }, () => new NativeResponse(name));
   return {
     port: server.addr.port,
     stop() {
