@@ -1,4 +1,4 @@
-// Elysia on Node, by the request listener of @hono/node-server:
+// Elysia by the request listener of @hono/node-server on Deno, Bun or Node:
 //   node examples/frameworks/elysia_node.ts fullchain.pem privkey.pem
 import https from "node:https";
 import type { AddressInfo } from "node:net";
