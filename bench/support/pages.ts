@@ -24,7 +24,7 @@ export async function pagesOf(results: ReadonlyMap<string, PartResult>): Promise
   for (const { tables } of results.values()) {
     for (const table of tables) {
       const chart = chartOf(table);
-      if (chart) pages.set(`bench/results/${chart}`, toSvg(table));
+      if (chart) pages.set(`bench/results/${chart}`, table.picture ?? toSvg(table));
     }
   }
   const readme = await readFile(new URL(README, ROOT), "utf8");
