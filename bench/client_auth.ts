@@ -5,7 +5,7 @@ import { type Table, TableBuilder } from "./support/report.ts";
 import { server, startAll, type Subject } from "./support/subject.ts";
 import { cpuMs } from "./support/usage.ts";
 
-const HANDSHAKES = 600;
+const HANDSHAKES = 400;
 const [WITHOUT_CPU, WITHOUT_MS, WITH_CPU, WITH_MS] = [
   "CPU µs of a connection",
   "p50 ms",

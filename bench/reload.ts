@@ -7,7 +7,7 @@ import { quantile, type Table, TableBuilder } from "./support/report.ts";
 import { peer, server, type Subject } from "./support/subject.ts";
 
 const [P50, P99] = ["p50 ms", "p99 ms"] as const;
-const ROTATIONS = 8;
+const ROTATIONS = 6;
 const POLL_MS = 200;
 /** Far longer than any server takes; noted where one does. */
 const LIMIT_MS = 10_000;

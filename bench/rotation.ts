@@ -13,8 +13,8 @@ import { cpuMs } from "./support/usage.ts";
 
 const ROTATION_CLIENTS = fileURLToPath(new URL("clients/rotation.ts", import.meta.url));
 /** How long the clients connect in one go, of the seconds that a load lasts; twice with swaps, twice without. */
-const TURN = 0.4;
-const QUIET_SWAPS = 10;
+const TURN = 0.3;
+const QUIET_SWAPS = 6;
 const QUIET_SWAP_EVERY_MS = 50;
 
 interface Figures extends Outcome {

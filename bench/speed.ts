@@ -66,8 +66,8 @@ const GROUPS: readonly Group[] = [
       proxy("hitch", hitch, bunInner),
     ],
     only: {
-      "Caddy in front of Bun.serve": ["small", "fresh", "bulk"],
-      "hitch in front of Bun.serve": ["small", "fresh", "bulk"],
+      "Caddy in front of Bun.serve": ["small", "fresh"],
+      "hitch in front of Bun.serve": ["small", "fresh"],
     },
   },
   {

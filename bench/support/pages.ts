@@ -1,5 +1,5 @@
-// The pages that show what was measured: bench/results/README.md with its charts, and what stands in README.md between
-// <!-- measured --> and <!-- /measured -->. All of it comes from the JSON in bench/results.
+// The pages that show what was measured: bench/results/README.md with its charts, and what stands in other documents
+// between <!-- measured: NAME --> and <!-- /measured -->. All of it comes from the JSON in bench/results.
 import { execFile } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
@@ -9,17 +9,24 @@ import { PARTS } from "../parts.ts";
 import { toSvg } from "./chart.ts";
 import { chartOf, type Table, toMarkdown } from "./report.ts";
 import { type PartResult, readResults, sharedNotes } from "./results.ts";
-import { summarize } from "./summary.ts";
+import type { Results } from "./figures.ts";
+import { summarizeChanges, summarizeRollOver } from "./fleet_summary.ts";
+import { summarizeAll } from "./summary.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const README = "README.md";
+const SUMMARIES: Readonly<Record<string, (results: Results) => string>> = {
+  all: summarizeAll,
+  changes: summarizeChanges,
+  rollover: summarizeRollOver,
+};
+const DOCUMENTS = ["README.md", "docs/monitoring.md", "docs/sources.md"];
 const REPORT = "bench/results/README.md";
-export const BLOCK = /(?<=<!-- measured -->\n)[^]*(?=<!-- \/measured -->)/;
+export const BLOCK = /(<!-- measured: (\w+) -->\n)[^]*?(<!-- \/measured -->)/g;
 
 export const RESULTS: string = fileURLToPath(new URL("bench/results/", ROOT));
 
 /** What each page and chart must hold, by its path from the root of this repository. */
-export async function pagesOf(results: ReadonlyMap<string, PartResult>): Promise<ReadonlyMap<string, string>> {
+export async function pagesOf(results: Results): Promise<ReadonlyMap<string, string>> {
   const pages = new Map([[REPORT, toReport(results)]]);
   for (const { tables } of results.values()) {
     for (const table of tables) {
@@ -27,18 +34,23 @@ export async function pagesOf(results: ReadonlyMap<string, PartResult>): Promise
       if (chart) pages.set(`bench/results/${chart}`, table.picture ?? toSvg(table));
     }
   }
-  const readme = await readFile(new URL(README, ROOT), "utf8");
-  return pages.set(README, readme.replace(BLOCK, () => `\n${summarize(results)}\n\n`));
+  for (const path of DOCUMENTS) {
+    const text = await readFile(new URL(path, ROOT), "utf8");
+    const fill = (_block: string, begin: string, name: string, end: string) =>
+      `${begin}\n${SUMMARIES[name]!(results)}\n\n${end}`;
+    pages.set(path, text.replace(BLOCK, fill));
+  }
+  return pages;
 }
 
 export async function writePages(): Promise<void> {
   const pages = await pagesOf(await readResults(RESULTS));
   for (const [path, content] of pages) await writeFile(new URL(path, ROOT), content);
-  const format = ["fmt", "--quiet", "bench/results", README];
+  const format = ["fmt", "--quiet", "bench/results", ...DOCUMENTS];
   await promisify(execFile)(process.execPath, format, { cwd: fileURLToPath(ROOT) });
 }
 
-function toReport(results: ReadonlyMap<string, PartResult>): string {
+function toReport(results: Results): string {
   const parts = Object.keys(PARTS).flatMap((part) => results.get(part) ?? []);
   const runs = parts.map(({ part, command, date, rounds, loadSeconds, seconds }) =>
     `| [${part}](${part}.json) | \`${command}\` | ${date} | ${rounds} × ${loadSeconds} s | ${seconds} s |\n`

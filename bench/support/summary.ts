@@ -1,8 +1,17 @@
 // What README.md says of the results.
-import { baseOf, format, median, ratio, type Row, type Table } from "./report.ts";
-import { type PartResult, sharedNotes } from "./results.ts";
-
-export type Results = ReadonlyMap<string, PartResult>;
+import {
+  markdownTable,
+  medianOf,
+  oursOf,
+  ratioOf,
+  remarks,
+  resultOf,
+  type Results,
+  rowOf,
+  span,
+  tableOf,
+} from "./figures.ts";
+import { format } from "./report.ts";
 
 const ROTATION_COLUMNS = ["lost per swap", "stale %", "busy alive of 8", "idle alive of 8"];
 const ROTATION_PEERS = [
@@ -35,11 +44,10 @@ const SPEED_ROWS = [
   { label: "HAProxy in front of `Bun.serve`", title: "Bun.serve", name: "HAProxy in front of Bun.serve" },
 ];
 
-export function summarize(results: Results): string {
+export function summarizeAll(results: Results): string {
   const { date, system, rounds } = resultOf(results, "rotation");
-  const notes = sharedNotes(results.values()).map((note) => ` **${note}**`).join("");
-  return `\`deno task bench\`, ${date}, ${system} for servers and clients, rounds: ${rounds}. [The results](bench/results/README.md) \
-have spread, versions and charts. [The bench](docs/bench.md) measures your server too.${notes}
+  return `\`deno task bench\`, ${date}, ${system}, rounds: ${rounds}. [All results](bench/results/README.md), and \
+[the bench](docs/bench.md), which measures your server too.${remarks(results)}
 
 A swap every 50 ms, and 16 clients that open a connection for each request:
 
@@ -62,7 +70,7 @@ function rotationTable(results: Results): string {
     cells: ROTATION_COLUMNS.map((column) => format(medianOf(table, rowOf(table, name), column))),
   }));
   const alike = Map.groupBy(peers, ({ cells }) => cells.join());
-  return toTable(["", ...ROTATION_COLUMNS], [
+  return markdownTable(["", ...ROTATION_COLUMNS], [
     [`**each of the ${ours.length} servers of this library**`, ...worst],
     ...[...alike.values()].map((rows) => [rows.map(({ name }) => name).join("; "), ...rows[0]!.cells]),
   ]);
@@ -78,7 +86,7 @@ function speedTable(results: Results): string {
     });
     return [label, ...cells];
   });
-  return toTable(["", ...SPEED_COLUMNS.map((column) => column.replace(/, .*/, ""))], rows);
+  return markdownTable(["", ...SPEED_COLUMNS.map((column) => column.replace(/, .*/, ""))], rows);
 }
 
 function costs(results: Results): string {
@@ -104,51 +112,4 @@ memory that it holds in a bare server; a handshake takes ${
   } of the processor time, \
 with a client certificate ${handshakes("CPU µs with a client certificate")}. A replaced file is served after \
 ${span(settled.map((row) => medianOf(reload, row, "p50 ms")))} ms, most of it settle time.`;
-}
-
-function resultOf(results: Results, part: string): PartResult {
-  const result = results.get(part);
-  if (!result) throw new Error(`Cannot show results: no result of a part: ${part}`);
-  return result;
-}
-
-function tableOf(results: Results, part: string, title: string): Table {
-  const table = resultOf(results, part).tables.find((each) => each.title === title);
-  if (!table) throw new Error(`Cannot show results: the part ${part} has no such table: ${title}`);
-  return table;
-}
-
-function rowOf({ title, rows }: Table, name: string): Row {
-  const row = rows.find((each) => each.name === name);
-  if (!row) throw new Error(`Cannot show results: the table "${title}" has no such row: ${name}`);
-  return row;
-}
-
-function oursOf({ rows }: Table): readonly Row[] {
-  return rows.filter(({ isOurs }) => isOurs);
-}
-
-function cellOf({ title, columns }: Table, { cells }: Row, column: string): readonly number[] {
-  const index = columns.findIndex(({ name }) => name === column);
-  if (index < 0) throw new Error(`Cannot show results: the table "${title}" has no such column: ${column}`);
-  return cells[index]!;
-}
-
-function medianOf(table: Table, row: Row, column: string): number {
-  return median(cellOf(table, row, column));
-}
-
-function ratioOf(table: Table, row: Row, column: string): number {
-  return ratio(cellOf(table, row, column), cellOf(table, baseOf(table, row, column), column));
-}
-
-/** From the least to the most. */
-function span(values: readonly number[]): string {
-  const [least, most] = [format(Math.min(...values)), format(Math.max(...values))];
-  return least === most ? least : `${least} to ${most}`;
-}
-
-function toTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
-  return line(head) + line(head.map(() => "---")) + rows.map(line).join("");
 }
