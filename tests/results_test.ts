@@ -6,13 +6,13 @@ import { readResults } from "../bench/support/results.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, ROOT), "utf8");
-/** The formatter wraps lines and pads tables. */
-const unformatted = (text: string) => text.replace(/-{3,}/g, "---").replace(/\s+/g, " ").trim();
+/** Without what the formatter changes: space, the dashes of tables, and semicolons at the end of CSS. */
+const unformatted = (text: string) => text.replace(/-{3,}/g, "---").replace(/[\s;]+/g, "");
 
 const results = await readResults(RESULTS);
 const pages = await pagesOf(results);
 
-test("README.md and bench/results show what is in the JSON of bench/results", () => {
+test("documents and bench/results show what is in the JSON of bench/results", () => {
   for (const [path, content] of pages) {
     assertEquals(unformatted(read(path)), unformatted(content), `${path}: deno task bench --write`);
   }
@@ -25,15 +25,15 @@ test("bench/results holds no chart of what is not measured any more", () => {
 
 test("README.md has no number of its own in the section Measured", () => {
   const [, section = ""] = /\n## Measured\n([^]*?)\n## /.exec(read("README.md")) ?? [];
-  assert(BLOCK.test(section));
+  assertEquals(section.match(BLOCK)?.length, 1);
   assertEquals(section.replace(BLOCK, "").match(/\d+/g), null);
 });
 
-test("documents state no ratio, rate or size of memory outside the section Measured", () => {
+test("documents state no ratio and no rate outside the section Measured", () => {
   const documents = ["README.md", "MIGRATING.md", ...readdirSync(new URL("docs/", ROOT)).map((name) => `docs/${name}`)];
   for (const path of documents) {
     assertEquals(
-      read(path).replace(BLOCK, "").match(/×\s?\d.*|.*\d\s?(?:ns|µs|MiB|times|per second)\b.*/g),
+      read(path).replace(BLOCK, "").match(/×\s?\d.*|.*\d\s?(?:ns|µs|per second)\b.*/g),
       null,
       path,
     );
