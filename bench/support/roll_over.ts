@@ -175,6 +175,8 @@ export async function rollOver(
   hasTwoSteps: boolean,
 ): Promise<RollOver> {
   const clients = new Clients(fleet, old);
+  // The first reading takes longer, because nothing is warm.
+  await Promise.all(fleet.members.map((member) => member.metrics()));
   const operator = new Operator(fleet);
   await operator.waitForTrust("all trust the old authority");
   await operator.watch(STEADY_MS);
