@@ -2,12 +2,11 @@ import type { Socket } from "node:net";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
+import { FrontSuccession } from "./front_succession.ts";
 import type { Generation } from "./native_server.ts";
 import type { Listen, PublicListener } from "./public_listener.ts";
-import { Retry } from "./retry.ts";
 import { type Backend, destroyAll, RunningGeneration, RunningGenerations } from "./running_generations.ts";
 import { errorReporter, type ServingOptions } from "./serving_options.ts";
-import { takesTrustAway } from "../accept/trust.ts";
 
 /** The parts of a front that differ between the runtimes. */
 export interface FrontDriver<Server> {
@@ -25,37 +24,23 @@ export interface FrontDriver<Server> {
   requireAlpnChallenges?(): void;
 }
 
-/** A start that failed because no descriptor or port was free can succeed later. */
-const RETRY_PAUSES = { firstMs: 1_000, lastMs: 60_000 };
-
 /**
  * The fallback for native servers: one public TCP listener, open for the server's whole life, in front of one backend
  * for each generation. A connection that is accepted belongs to the newest generation that has proved itself, waits for
- * it while it starts, and stays with it until the connection ends. One start runs at a time, always of the newest
- * configuration. If that start fails, the previous generation serves on, unless it trusts clients that the newest
- * configuration does not: then connections wait until a start succeeds.
+ * it while it starts, and stays with it until the connection ends. {@linkcode FrontSuccession} decides which one serves.
  */
 export class Front<Server> {
   /** How connections reach the newest server. */
   readonly mechanism = "front";
   /** Why this mechanism is used. */
   readonly mechanismReason: string;
-  readonly #state: TlsState;
-  readonly #driver: FrontDriver<Server>;
   readonly #report: (error: unknown) => void;
   readonly #running: RunningGenerations<Server>;
+  readonly #succession: FrontSuccession<Server>;
   readonly #waiting = new Set<Socket>();
   readonly #finished = Promise.withResolvers<void>();
-  readonly #retry = new Retry(() => this.#try(), RETRY_PAUSES);
   #listener!: PublicListener;
   #following: Disposable | undefined;
-  /** The newest generation whose start has ended, well or not. */
-  #tried: number;
-  #attempt: Promise<void> | undefined;
-  /** The configuration of the generation that serves. */
-  #servingConfig: TlsConfig;
-  /** Whether connections wait, because the serving generation trusts clients that the state no longer trusts. */
-  #isHolding = false;
   #isClosed = false;
 
   private constructor(
@@ -63,17 +48,20 @@ export class Front<Server> {
     driver: FrontDriver<Server>,
     options: ServingOptions & { readonly mechanismReason?: string },
     first: RunningGeneration<Server>,
-    config: TlsConfig,
   ) {
-    this.#servingConfig = config;
     this.mechanismReason = options.mechanismReason ?? "front: chosen by the caller";
-    this.#state = state;
-    this.#driver = driver;
     this.#report = errorReporter(options);
     const { drain, drainTally } = sharedBy(state);
     const counted = { drain, drainTally: driver.acceptsByState ? undefined : drainTally };
     this.#running = new RunningGenerations(first, counted, () => this.#finish());
-    this.#tried = first.generation;
+    this.#succession = new FrontSuccession({
+      state,
+      running: this.#running,
+      start: (acceptor) => driver.start(acceptor),
+      released: () => this.#serveWaiting(),
+      rested: () => this.#finish(),
+      report: this.#report,
+    });
   }
 
   /**
@@ -90,7 +78,7 @@ export class Front<Server> {
   ): Promise<Front<Server>> {
     const acceptor = state.acceptor();
     const first = new RunningGeneration(acceptor, await driver.start(acceptor));
-    const front = new Front(state, driver, options, first, acceptor.config);
+    const front = new Front(state, driver, options, first);
     try {
       front.#listener = await driver.listen({
         accepted: (client) => front.#accept(client),
@@ -108,9 +96,9 @@ export class Front<Server> {
       },
       requireServable: (next) => driver.requireServable?.(next),
       requireAlpnChallenges: () => driver.requireAlpnChallenges?.(),
-      follow: () => front.#advance(),
+      follow: () => front.#succession.advance(),
     });
-    front.#advance();
+    front.#succession.advance();
     return front;
   }
 
@@ -139,7 +127,7 @@ export class Front<Server> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#following?.[Symbol.dispose]();
-    this.#retry.reset();
+    this.#succession.stop();
     this.#listener.close();
     destroyAll(this.#waiting);
     this.#waiting.clear();
@@ -163,17 +151,16 @@ export class Front<Server> {
   }
 
   #accept(client: Socket): void {
-    // Without a swap there is no promise in the path of a connection.
-    if (this.#tried >= this.#state.generation && !this.#isHolding) return this.#serve(client);
+    const succession = this.#succession;
+    // Without a swap, a connection does not wait for a promise.
+    if (succession.isSettled) return this.#serve(client);
     this.#waiting.add(client);
-    this.#triedUpTo(this.#state.generation).then(() => {
-      if (!this.#isHolding && this.#waiting.delete(client)) this.#serve(client);
+    succession.settled().then(() => {
+      if (!succession.isHolding && this.#waiting.delete(client)) this.#serve(client);
     });
   }
 
-  /** Serves the clients that no client of the removed trust can be among any more. */
-  #release(): void {
-    this.#isHolding = false;
+  #serveWaiting(): void {
     for (const client of this.#waiting) {
       this.#waiting.delete(client);
       this.#serve(client);
@@ -196,43 +183,7 @@ export class Front<Server> {
     this.#running.remove(client);
   }
 
-  async #triedUpTo(generation: number): Promise<void> {
-    while (this.#tried < generation && this.#attempt) await this.#attempt;
-  }
-
-  /** Starts the newest generation, and again if a swap made another one the newest meanwhile. */
-  #advance(): void {
-    if (this.#isClosed || this.#tried >= this.#state.generation) return;
-    this.#retry.reset();
-    this.#running.drainUntrusted(this.#state.current());
-    this.#try();
-    this.#running.serving.backend.refuseDirectConnections?.();
-  }
-
-  #try(): void {
-    this.#attempt ??= this.#startNewest().then(() => {
-      this.#attempt = undefined;
-      this.#advance();
-      this.#finish();
-    });
-  }
-
-  async #startNewest(): Promise<void> {
-    const acceptor = this.#state.acceptor();
-    try {
-      const backend = await this.#driver.start(acceptor);
-      this.#running.replaceServing(new RunningGeneration(acceptor, backend));
-      this.#servingConfig = acceptor.config;
-    } catch (error) {
-      if (this.#tried < acceptor.generation) this.#report(error);
-      if (!this.#isClosed) this.#retry.schedule();
-    }
-    this.#tried = acceptor.generation;
-    if (takesTrustAway(this.#servingConfig, acceptor.config)) this.#isHolding = true;
-    else if (this.#isHolding) this.#release();
-  }
-
   #finish(): void {
-    if (this.#isClosed && this.#running.size === 0 && !this.#attempt) this.#finished.resolve();
+    if (this.#isClosed && this.#running.size === 0 && !this.#succession.isStarting) this.#finished.resolve();
   }
 }
