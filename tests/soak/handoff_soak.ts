@@ -28,13 +28,14 @@ const descriptors = async () => await server.tell("descriptors") as number;
 const none = await descriptors();
 while (idle.length < Number(connections)) {
   const batch = Array.from({ length: Math.min(BATCH, Number(connections) - idle.length) }, async () => {
-    // Bun closes a connection that makes no handshake for ten seconds.
-    const socket = runtime === "bun"
+    // Bun closes a connection without a request after ten seconds.
+    const isBun = runtime === "bun";
+    const socket = isBun
       ? connectTls({ host: "127.0.0.1", port, rejectUnauthorized: false })
       : connect({ host: "127.0.0.1", port });
-    await once(socket, runtime === "bun" ? "secureConnect" : "connect");
-    socket.on("error", () => {});
-    if (runtime !== "bun") socket.write("\x16");
+    await once(socket, isBun ? "secureConnect" : "connect");
+    socket.on("error", () => {}).write(isBun ? "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" : "\x16");
+    if (isBun) await once(socket, "data");
     idle.push(socket);
   });
   await Promise.all(batch);
