@@ -5,6 +5,7 @@ import test from "node:test";
 import { createServer } from "node:tls";
 import {
   certificatesIn,
+  encodePem,
   parseCertificates,
   parsePem,
   parsePrivateKey,
@@ -122,6 +123,14 @@ const CALLS: Readonly<Record<string, readonly [call: () => unknown, message: str
   "Reloader with a misspelt expectUnused": [
     () => new Reloader(state, load, { expectUnused: { within: 1 } } as Any),
     "Unknown option 'within' of expectUnused of Reloader: use withinMs",
+  ],
+  "Reloader with misspelt expiryAlarms": [
+    () => new Reloader(state, load, { expiryAlarms: { remainingShare: [0.5] } } as Any),
+    "Unknown option 'remainingShare' of expiryAlarms of Reloader: use remainingShares",
+  ],
+  "encodePem()": [
+    () => encodePem(key as Any),
+    "Cannot call encodePem: 'label' must be a string: undefined",
   ],
   "Reloader.reload()": [
     () => reloader.reload({ forced: true } as Any),

@@ -1,5 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsState } from "../accept/tls_state.ts";
+import { requireOptions } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import {
   type UsedCertificate,
@@ -67,6 +68,7 @@ export class ExpiryAlarms {
    * @param raise Called with each alarm.
    */
   constructor(levels: ExpiryLevels, raise: (alarm: ExpiryAlarm) => void) {
+    requireOptions("expiryAlarms of Reloader", levels, ["remainingShares", "remainingMs"]);
     this.#shares = levels.remainingShares ?? [1 / 5, 1 / 10, 0];
     this.#times = levels.remainingMs ?? [];
     for (const level of [...this.#shares, ...this.#times]) {

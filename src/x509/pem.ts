@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { kindOf } from "../arguments.ts";
+import { kindOf, requireType } from "../arguments.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { derFormatOf, foreignFormat } from "./foreign_format.ts";
 import { quoteLabel, scanPem } from "./pem_scanner.ts";
@@ -107,6 +107,7 @@ export function placeOf(input: PemInput, { line }: PemSection): { path: string |
  * ```
  */
 export function encodePem(section: Pick<PemSection, "label" | "der"> & Partial<Pick<PemSection, "headers">>): string {
+  requireType("encodePem", "label", Object(section).label, "a string");
   const { label, der, headers = [] } = section;
   const base64 = Buffer.from(der).toString("base64");
   const lines = [`-----BEGIN ${label}-----`];
