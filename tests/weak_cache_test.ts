@@ -1,18 +1,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import process from "node:process";
 import test from "node:test";
-import { setTimeout as delay } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { WeakCache } from "../src/weak_cache.ts";
-
-declare const Bun: { gc(force: true): void };
-
-function collectGarbage(): void {
-  if (process.versions["bun"]) return Bun.gc(true);
-  setFlagsFromString("--expose-gc");
-  runInNewContext("gc")();
-}
+import { collectGarbage } from "./support/garbage.ts";
 
 test("WeakCache returns the object that was set last", () => {
   const cache = new WeakCache<object>();
@@ -31,9 +20,7 @@ test("WeakCache keeps no object alive, and no object removes its successor", asy
   cache.set("replaced", {});
   cache.set("replaced", successor);
   cache.set("dropped", {});
-  await delay(1);
-  collectGarbage();
-  await delay(1);
+  await collectGarbage();
   assertEquals(cache.get("dropped"), undefined);
   assertStrictEquals(cache.get("replaced"), successor);
 });

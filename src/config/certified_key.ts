@@ -1,10 +1,10 @@
-import { createHash, createPrivateKey, type KeyObject } from "node:crypto";
+import { createHash, type KeyObject } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
 import { WeakCache } from "../weak_cache.ts";
 import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import { contentOf, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
-import { decryptKeyFile, readPrivateKey } from "../x509/private_key.ts";
+import { createKeyObject, decryptKeyFile, readPrivateKey } from "../x509/private_key.ts";
 
 /** The parts of a {@linkcode CertifiedKey}: PEM in memory. */
 export interface CertifiedKeyInit {
@@ -50,7 +50,7 @@ export class CertifiedKey {
 
   static {
     keyPemOf = (certifiedKey) => certifiedKey.#keyPem;
-    privateKeyOf = (certifiedKey) => certifiedKey.#keyObject.deref() ?? createPrivateKey(certifiedKey.#keyPem);
+    privateKeyOf = (certifiedKey) => certifiedKey.#keyObject.deref() ?? createKeyObject(certifiedKey.#keyPem);
     certifiedKeyDigestOf = (certifiedKey) => certifiedKey.#digest ??= certifiedKey.#digestOfAll();
   }
 

@@ -30,7 +30,7 @@ export class Certificate implements CertificateFacts {
   readonly #notBefore: number;
   readonly #notAfter: number;
   readonly #pem: string;
-  /** Weak, because on Node the object takes 20 times the memory of the PEM. */
+  /** Weak, because on Node the object takes several times the memory of the PEM, outside of the heap. */
   #x509: WeakRef<X509Certificate>;
 
   static {
@@ -88,7 +88,7 @@ export class Certificate implements CertificateFacts {
   get x509(): X509Certificate {
     const known = this.#x509.deref();
     if (known) return known;
-    const x509 = new X509Certificate(this.#pem);
+    const x509 = readX509(derOf(this));
     this.#x509 = new WeakRef(x509);
     return x509;
   }

@@ -147,7 +147,7 @@ function readKey({ refuse }: KeySection, plain: Uint8Array): PrivateKey {
   try {
     const der = normalizeKey(plain);
     const pem = encodeKey(der);
-    const keyObject = createKey(pem);
+    const keyObject = createKeyObject(pem);
     // Deno serves with an EC key only if the public key is in it.
     if (hasPublicKey(der)) return { keyObject, pem };
     return { keyObject, pem: encodeKey(keyObject.export({ type: "pkcs8", format: "der" })) };
@@ -162,10 +162,10 @@ function encodeKey(der: Uint8Array): string {
 }
 
 /**
- * Retries once. Node 22 to 26 leaves the error of a failed handshake in the error queue of OpenSSL, and throws it when
- * the next key is read.
+ * Reads a key in the form of {@linkcode PrivateKey.pem}. Retries once, because Node 22 to 26 leaves the error of a
+ * failed handshake in the error queue of OpenSSL, and throws it when the next key is read.
  */
-function createKey(pem: string): KeyObject {
+export function createKeyObject(pem: string): KeyObject {
   try {
     return createPrivateKey(pem);
   } catch {

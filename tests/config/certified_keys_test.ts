@@ -7,6 +7,7 @@ import { loadTlsConfig, proveTlsConfig, TlsConfig, type TlsConfigInit, TlsReload
 import { digestOf } from "../../src/config/digests.ts";
 import { issue, type Issued, type IssueOptions } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
+import { collectGarbage } from "../support/garbage.ts";
 import { opensslText } from "../support/openssl.ts";
 import { runtimeName } from "../support/runtimes.ts";
 
@@ -166,4 +167,13 @@ test("proveTlsConfig() proves each certified key, even without a handshake", asy
     "no handshake succeeds with CN=short",
   );
   assertEquals(error.code, "CONFIG_UNUSABLE");
+});
+
+test("proveTlsConfig() proves certified keys whose objects of the runtime have been collected", async () => {
+  const config = new TlsConfig({ certifiedKeys: [first, await issueFor("other", ["o.test"])].map(pem) });
+  const { leaf } = config.certifiedKeys[1]!;
+  const { publicKey } = leaf.x509;
+  await collectGarbage();
+  await proveTlsConfig(config);
+  assert(leaf.x509.publicKey.equals(publicKey));
 });
