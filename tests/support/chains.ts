@@ -19,20 +19,21 @@ const KEY_CERT_SIGN_AND_CRL_SIGN = 0x06;
 
 export interface AuthorityOptions extends MakeOptions {
   readonly pathLength?: number;
+  readonly keyUsage?: number;
   /** Extensions beside those that every authority has. */
   readonly more?: readonly Uint8Array[];
 }
 
 /** An authority in the profile of RFC 5280: a root, or an intermediate if it has an issuer. */
 export function makeAuthority(subject: string, options: AuthorityOptions = {}): Made {
-  const { issuer, key = ecKey(), pathLength, more = [] } = options;
+  const { issuer, key = ecKey(), pathLength, keyUsage = KEY_CERT_SIGN_AND_CRL_SIGN, more = [] } = options;
   return make({
     subject,
     notBefore: Date.now() - 365 * DAY_MS,
     notAfter: Date.now() + 3650 * DAY_MS,
     extensions: [
       extension.basicConstraints(true, pathLength),
-      extension.keyUsage(KEY_CERT_SIGN_AND_CRL_SIGN),
+      extension.keyUsage(keyUsage),
       extension.subjectKeyIdentifier(keyIdentifierOf(key)),
       ...(issuer ? [extension.keyIdOf(issuer)] : []),
       ...more,
