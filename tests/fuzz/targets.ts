@@ -13,6 +13,7 @@ import { parseCrls } from "../../src/x509/crl.ts";
 import { Certificate, parseCertificates } from "../../src/x509/certificate.ts";
 import { contentOf, DerTag, readChildren, readDer, readInteger } from "../../src/x509/der.ts";
 import { TlsReloadError, type TlsReloadErrorCode } from "../../src/errors.ts";
+import { PathCertificate } from "../../src/x509/path_certificate.ts";
 import { encodePem, parsePem, type PemSection } from "../../src/x509/pem.ts";
 import { parsePrivateKey } from "../../src/x509/private_key.ts";
 import { readBundle } from "../../src/roots/bundle.ts";
@@ -126,6 +127,8 @@ function requireSameFacts(ours: Certificate, theirs: X509Certificate): void {
     promise(theirs.checkHost(name, { subject: "never" }), `not valid for ${name}`);
   }
   for (const address of ours.ipAddresses) promise(theirs.checkIP(address), `not valid for ${address}`);
+  // It also reads a list of names whose tag is not that of a SEQUENCE in DER.
+  if (judged(() => new PathCertificate(ours.x509.raw).extensions.subjectAltNames) === undefined) return;
   for (const [, name] of theirs.subjectAltName.matchAll(/(?:^|, )DNS:([a-z0-9.*-]+)(?=,|$)/g)) {
     promise(ours.dnsNames.includes(name!), `no word of ${name}`);
   }
