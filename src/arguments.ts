@@ -140,6 +140,11 @@ export function kindOf(value: unknown): string {
   return typeof name === "string" && /^[\w$]{1,40}$/.test(name) ? `a ${name}` : "an instance of a class";
 }
 
+/** A number for a message. Of another value only its kind is named, because it may be a secret in the wrong place. */
+export function numberOrKind(value: unknown): string {
+  return typeof value === "number" ? String(value) : kindOf(value);
+}
+
 function nearestName(name: string, known: readonly string[]): string | undefined {
   if (name.length > MAX_NAME_LENGTH) return undefined;
   const lower = name.toLowerCase();

@@ -1,3 +1,5 @@
+import { numberOrKind } from "./arguments.ts";
+
 /** The longest wait of a timer of the runtimes. A longer timer fires at once. */
 export const MAX_MS = 2 ** 31 - 1;
 
@@ -11,7 +13,9 @@ export const MAX_MS = 2 ** 31 - 1;
  */
 export function requireMs(name: string, value: number): void {
   if (typeof value === "number" && ((value > 0 && value <= MAX_MS) || value === Infinity)) return;
-  throw new TypeError(`Cannot wait: '${name}' must be up to 2 ** 31 - 1 milliseconds, or Infinity: ${value}`);
+  throw new TypeError(
+    `Cannot wait: '${name}' must be up to 2 ** 31 - 1 milliseconds, or Infinity: ${numberOrKind(value)}`,
+  );
 }
 
 const UNITS = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000], ["second", 1_000]] as const;

@@ -1,4 +1,4 @@
-import { assertEquals, assertInstanceOf } from "@std/assert";
+import { assertEquals, assertInstanceOf, assertThrows } from "@std/assert";
 import process from "node:process";
 import { PassThrough } from "node:stream";
 import test from "node:test";
@@ -11,6 +11,7 @@ import {
   parsePrivateKey,
   proveTlsConfig,
   TlsConfig,
+  TlsReloadError,
   TlsState,
 } from "../mod.ts";
 import { serve as serveBun, tlsOptions } from "../src/bun.ts";
@@ -80,6 +81,14 @@ const CALLS: Readonly<Record<string, readonly [call: () => unknown, message: str
     () => new TlsState(config, { drainTimeoutMs: 1 } as Any),
     "Unknown option 'drainTimeoutMs' of TlsState: use drain",
   ],
+  "TlsState with a key in place of a number": [
+    () => new TlsState(config, { maxContexts: key } as Any),
+    "Cannot make TlsState: 'maxContexts' must be a positive integer: a string",
+  ],
+  "drain with a key in place of a number": [
+    () => new TlsState(config, { drain: { spreadMs: key } } as Any),
+    "Cannot drain: 'spreadMs' must be up to 2 ** 31 - 1 milliseconds: a string",
+  ],
   "TlsState with a wrong allowClient": [
     () => new TlsState(config, { allowClient: true } as Any),
     "Cannot call TlsState: 'allowClient' must be a function: a boolean",
@@ -124,6 +133,10 @@ const CALLS: Readonly<Record<string, readonly [call: () => unknown, message: str
     () => new Reloader(state, load, { expectUnused: { within: 1 } } as Any),
     "Unknown option 'within' of expectUnused of Reloader: use withinMs",
   ],
+  "Reloader with a key in place of a level": [
+    () => new Reloader(state, load, { expiryAlarms: { remainingMs: [key] } } as Any),
+    "Cannot set expiry alarms: each level must be a number from 0: a string",
+  ],
   "Reloader with misspelt expiryAlarms": [
     () => new Reloader(state, load, { expiryAlarms: { remainingShare: [0.5] } } as Any),
     "Unknown option 'remainingShare' of expiryAlarms of Reloader: use remainingShares",
@@ -145,8 +158,8 @@ const CALLS: Readonly<Record<string, readonly [call: () => unknown, message: str
     "Cannot call Reloader.onSignal: 'signal' must be a string: a number",
   ],
   "Reloader.every()": [
-    () => reloader.every("1000" as Any),
-    "Cannot wait: 'intervalMs' must be up to 2 ** 31 - 1 milliseconds, or Infinity: 1000",
+    () => reloader.every(key as Any),
+    "Cannot wait: 'intervalMs' must be up to 2 ** 31 - 1 milliseconds, or Infinity: a string",
   ],
   "Reloader.follow()": [
     () => reloader.follow([] as Any),
@@ -167,6 +180,14 @@ const DENO_CALLS: typeof CALLS = {
   "listenTls() with a misspelt option": [
     () => listenTls(state, { port: 0, hostnam: "localhost" } as Any),
     "Unknown option 'hostnam' of listenTls: use hostname",
+  ],
+  "listenTls() with a key in place of a mechanism": [
+    () => listenTls(state, { port: 0, mechanism: key } as Any),
+    'Cannot serve: \'mechanism\' must be "handoff" or "front": a string',
+  ],
+  "listenTls() with a key in place of a hostname": [
+    () => listenTls(state, { port: 0, hostname: key }),
+    "Cannot call listenTls: 'hostname' must be a name or an address: a string",
   ],
   "listenTls() without a port": [
     () => listenTls(state, {} as Any),
@@ -203,6 +224,10 @@ const BUN_CALLS: typeof CALLS = {
     () => serveBun(state, { port: 0, drainTimeoutMs: 1, fetch }),
     "Unknown option 'drainTimeoutMs' of serve: use drain of TlsState",
   ],
+  "serve() of ./bun with a key in place of a hostname": [
+    () => serveBun(state, { port: 0, hostname: key, fetch }),
+    "Cannot call serve: 'hostname' must be a name or an address: a string",
+  ],
   "serve() of ./bun without options": [
     () => serveBun(state, undefined as Any),
     "Cannot call serve: its options must be an object: undefined",
@@ -234,3 +259,9 @@ for (
     });
   }
 }
+
+test("Reloader.onSignal() shows no secret that takes the place of a signal", () => {
+  const error = assertThrows(() => reloader.onSignal(key as NodeJS.Signals), TlsReloadError);
+  assertEquals(error.code, "UNSUPPORTED");
+  assertHidesSecrets(error);
+});

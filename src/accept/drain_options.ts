@@ -1,4 +1,4 @@
-import { kindOf, requireOptions } from "../arguments.ts";
+import { kindOf, numberOrKind, requireOptions } from "../arguments.ts";
 import { MAX_MS } from "../durations.ts";
 
 /** Which connections a swap ends. */
@@ -75,11 +75,11 @@ export function drainPolicyOf(options: DrainOptions = {}): DrainPolicy {
   }
   const isMs = (value: unknown) => typeof value === "number" && value >= 0 && value <= MAX_MS;
   if (!isMs(spreadMs)) {
-    throw new TypeError(`Cannot drain: 'spreadMs' must be up to 2 ** 31 - 1 milliseconds: ${String(spreadMs)}`);
+    throw new TypeError(`Cannot drain: 'spreadMs' must be up to 2 ** 31 - 1 milliseconds: ${numberOrKind(spreadMs)}`);
   }
   if (!isMs(graceMs) && graceMs !== Infinity) {
     throw new TypeError(
-      `Cannot drain: 'graceMs' must be up to 2 ** 31 - 1 milliseconds, or Infinity: ${String(graceMs)}`,
+      `Cannot drain: 'graceMs' must be up to 2 ** 31 - 1 milliseconds, or Infinity: ${numberOrKind(graceMs)}`,
     );
   }
   return { when, graceMs, spreadMs };

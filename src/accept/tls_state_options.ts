@@ -1,4 +1,4 @@
-import { requireOptions, requireOptionTypes } from "../arguments.ts";
+import { numberOrKind, requireOptions, requireOptionTypes } from "../arguments.ts";
 import type { AllowClient } from "./client_identity.ts";
 import { type DrainOptions, type DrainPolicy, drainPolicyOf } from "./drain_options.ts";
 import { MAX_CONTEXTS } from "./recent_servers.ts";
@@ -60,7 +60,7 @@ export function stateSettings(options: TlsStateOptions): StateSettings {
   const { allowClient, endWithClientCertificate = false, maxContexts = MAX_CONTEXTS } = options;
   const drain = drainPolicyOf(options.drain);
   if (!Number.isInteger(maxContexts) || maxContexts < 1) {
-    throw new TypeError(`Cannot make TlsState: 'maxContexts' must be a positive integer: ${String(maxContexts)}`);
+    throw new TypeError(`Cannot make TlsState: 'maxContexts' must be a positive integer: ${numberOrKind(maxContexts)}`);
   }
   return { allowClient, drain, endWithClientCertificate, maxContexts };
 }

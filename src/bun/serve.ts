@@ -2,6 +2,7 @@ import process from "node:process";
 import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { refuseOptions, requireOptionTypes } from "../arguments.ts";
 import { unsupported } from "../unsupported.ts";
+import { requireHostname } from "../native/serving_options.ts";
 import { HttpServer } from "./http_server.ts";
 import type { BunServeOptions, BunServer, BunWebSocket } from "./types.ts";
 
@@ -64,6 +65,7 @@ export async function serve<WebSocket = BunWebSocket>(
   requireState("serve", state);
   refuseOptions("serve", options, REFUSED_OPTIONS);
   requireOptionTypes("serve", options, { onTlsError: "a function" });
+  requireHostname("serve", options.hostname);
   if (options["http3"]) {
     throw unsupported("serve", "'http3' opens a listener whose certificate cannot change; leave it out");
   }

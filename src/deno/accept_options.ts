@@ -1,5 +1,6 @@
 import { requireOptionTypes } from "../arguments.ts";
 import { requireMs } from "../durations.ts";
+import { requireHostname } from "../native/serving_options.ts";
 import type { DenoAcceptOptions } from "./types.ts";
 
 /**
@@ -12,7 +13,6 @@ import type { DenoAcceptOptions } from "./types.ts";
 export function requireAcceptOptions(where: string, options: DenoAcceptOptions): void {
   requireOptionTypes(where, options, {
     port: "a number",
-    hostname: "a string",
     tcpBacklog: "a number",
     reusePort: "a boolean",
     onClientError: "a function",
@@ -21,5 +21,6 @@ export function requireAcceptOptions(where: string, options: DenoAcceptOptions):
     onError: "a function",
     signal: "an AbortSignal",
   });
+  requireHostname(where, options.hostname);
   requireMs("handshakeTimeoutMs", options.handshakeTimeoutMs ?? Infinity);
 }

@@ -1,4 +1,5 @@
 import type { TlsState } from "../accept/tls_state.ts";
+import { kindOf } from "../arguments.ts";
 import { unsupported } from "../unsupported.ts";
 import { handoffSupport, openHandoff } from "./handoff.ts";
 import type { ListenAddress, NativeRuntime, NativeServer, ServingGenerations } from "./native_server.ts";
@@ -38,7 +39,7 @@ export async function openServing<Server extends NativeServer>(
 ): Promise<ServingGenerations<Server>> {
   const { mechanism } = plan.options;
   if (mechanism !== undefined && mechanism !== "handoff" && mechanism !== "front") {
-    throw new TypeError(`Cannot serve: 'mechanism' must be "handoff" or "front": ${mechanism}`);
+    throw new TypeError(`Cannot serve: 'mechanism' must be "handoff" or "front": ${kindOf(mechanism)}`);
   }
   if (mechanism === "front") return await plan.openFront("front: option 'mechanism'");
   const { reason, tools } = plan.needsFront ? { reason: plan.needsFront, tools: undefined } : await handoffSupport();

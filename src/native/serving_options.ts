@@ -1,3 +1,4 @@
+import { kindOf } from "../arguments.ts";
 import type { Mechanism } from "./native_server.ts";
 import { guarded, warn } from "../warnings.ts";
 
@@ -15,6 +16,21 @@ export interface ServingOptions {
    * @default Emits a process warning.
    */
   readonly onTlsError?: ((error: unknown) => void) | undefined;
+}
+
+/** What an address may consist of. A private key in the wrong place holds other signs, and must not be shown. */
+const HOSTNAME = /^[\p{L}\p{N}_.:%[\]-]{0,253}$/u;
+
+/**
+ * Refuses a hostname that cannot be one, because the runtimes show it in their errors.
+ *
+ * @param where The function.
+ * @param hostname What a user gave.
+ * @throws {TypeError} If it is neither a name nor an address.
+ */
+export function requireHostname(where: string, hostname: string | undefined): void {
+  if (hostname === undefined || (typeof hostname === "string" && HOSTNAME.test(hostname))) return;
+  throw new TypeError(`Cannot call ${where}: 'hostname' must be a name or an address: ${kindOf(hostname)}`);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsState } from "../accept/tls_state.ts";
-import { requireOptions } from "../arguments.ts";
+import { numberOrKind, requireOptions } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import {
   type UsedCertificate,
@@ -73,7 +73,7 @@ export class ExpiryAlarms {
     this.#times = levels.remainingMs ?? [];
     for (const level of [...this.#shares, ...this.#times]) {
       if (typeof level === "number" && level >= 0) continue;
-      throw new TypeError(`Cannot set expiry alarms: each level must be a number from 0: ${String(level)}`);
+      throw new TypeError(`Cannot set expiry alarms: each level must be a number from 0: ${numberOrKind(level)}`);
     }
     this.#raise = raise;
   }
