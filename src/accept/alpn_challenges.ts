@@ -1,7 +1,7 @@
 import { type Duplex, duplexPair } from "node:stream";
 import type { Server } from "node:tls";
 import { CertifiedKey, type CertifiedKeyInit } from "../config/certified_key.ts";
-import type { TlsSettings } from "../config/options.ts";
+import type { TlsSettings } from "../config/settings.ts";
 import { serverOptions } from "../config/server_options.ts";
 import { normalizeName } from "../x509/server_name.ts";
 import { TlsReloadError } from "../errors.ts";

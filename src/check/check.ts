@@ -1,6 +1,6 @@
 import { kindOf, requireOptions, requirePath } from "../arguments.ts";
 import { findingsOf } from "../config/expectation.ts";
-import { requirePassphrase } from "../config/options.ts";
+import { requirePassphrase } from "../config/settings.ts";
 import { TlsConfig } from "../config/tls_config.ts";
 import { anchorsOf, chainFactsOf } from "../findings/chain_facts.ts";
 import { authorityFindings, chainFindings, crlFindings } from "../findings/findings.ts";

@@ -2,8 +2,9 @@ import { requireOptions } from "../arguments.ts";
 import { normalizeName } from "../x509/server_name.ts";
 import { CertifiedKey, type CertifiedKeyInit, certifiedKeyOf } from "./certified_key.ts";
 import { ABLE_CLIENT, chooseKey, type ClientAbilities } from "./key_choice.ts";
-import { requirePassphrase, type TlsVersion, type UnknownName } from "./options.ts";
+import type { TlsVersion, UnknownName } from "./options.ts";
 import { ServerNameIndex } from "./server_names.ts";
+import { requirePassphrase } from "./settings.ts";
 
 const OPTION_NAMES = ["cert", "key", "passphrase"];
 

@@ -2,11 +2,12 @@ import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import { type CertificateRevocationList, parseCrls } from "../x509/crl.ts";
 import type { CrlFacts } from "../x509/crl_facts.ts";
+import type { PemInput } from "../x509/pem.ts";
 import { Revocation } from "../x509/revocation.ts";
 import { trustAnchorsOf } from "../x509/trust_anchors.ts";
-import type { ClientAuth, ClientAuthMode, StaleCrl, TlsConfigInit } from "./options.ts";
+import type { ClientAuth, ClientAuthMode, ClientAuthOptions, StaleCrl } from "./options.ts";
 
-/** The public facts of which clients get in. */
+/** The public facts of the client authentication of a configuration. */
 export interface ClientAuthFacts {
   /** Whether a client without a certificate is refused. */
   readonly mode: ClientAuthMode;
@@ -22,23 +23,23 @@ export interface ClientAuthFacts {
   readonly intermediates?: readonly CertificateFacts[];
 }
 
-/** The lists themselves, and what they say. */
-interface Parsed {
+/** The parsed revocation lists of a configuration, which its public facts do not contain. */
+interface ClientRevocation {
   readonly lists: readonly CertificateRevocationList[];
   readonly revocation: Revocation | undefined;
 }
 
-const parsed = new WeakMap<ClientAuth, Parsed>();
+const revocations = new WeakMap<ClientAuth, ClientRevocation>();
 
 /**
  * Reads authorities, intermediates and revocation lists, and verifies the lists.
  *
  * @param options Options that were checked by `requireSettings()`.
- * @returns Which clients get in.
+ * @returns The client authentication.
  * @throws {TlsReloadError} The errors of `parseCertificates()`, and `CRL_INVALID` for a list that is broken, or that none
  * of the certificates has issued.
  */
-export function parseClientAuth(options: NonNullable<TlsConfigInit["clientAuth"]>): ClientAuth {
+export function parseClientAuth(options: ClientAuthOptions<PemInput>): ClientAuth {
   const { mode, requireCrl = false, staleCrl = "refuse" } = options;
   const ca = Object.freeze(parseCertificates(options.ca));
   const intermediates = Object.freeze(sourcesOf(options.intermediates).flatMap(parseCertificates));
@@ -48,32 +49,32 @@ export function parseClientAuth(options: NonNullable<TlsConfigInit["clientAuth"]
   const revocation = lists.length > 0 || requireCrl
     ? new Revocation(lists, trustAnchorsOf([...ca, ...intermediates]), { requireCrl, staleCrl })
     : undefined;
-  parsed.set(auth, { lists, revocation });
+  revocations.set(auth, { lists, revocation });
   return auth;
 }
 
-/** What the lists of a configuration say; `undefined` if no client is checked. */
+/** The verified revocation lists of a configuration; `undefined` if no client is checked for revocation. */
 export function revocationOf(auth: ClientAuth | undefined): Revocation | undefined {
-  return auth && parsed.get(auth)?.revocation;
+  return auth && revocations.get(auth)?.revocation;
 }
 
 /** The revocation lists of a configuration; `auth.crl` has their facts alone. */
 export function crlsOf(auth: ClientAuth | undefined): readonly CertificateRevocationList[] {
-  return auth ? parsed.get(auth)!.lists : [];
+  return auth ? revocations.get(auth)!.lists : [];
 }
 
-/** The same in PEM. */
+/** The revocation lists of a configuration in PEM. */
 export function crlPemsOf(auth: ClientAuth): string[] {
   return crlsOf(auth).map(({ pem }) => pem);
 }
 
-/** Whether a source or a list of sources was given: each of them. */
+/** Converts an option that takes one source or several to a list. An absent option is an empty list. */
 export function sourcesOf<Source>(sources: Source | readonly Source[] | undefined): readonly Source[] {
   if (sources === undefined) return [];
   return Array.isArray(sources) ? sources : [sources as Source];
 }
 
-/** The public facts as a plain object. What has its default is left out. */
+/** The public facts as a plain object. Options that have their default are left out. */
 export function clientAuthFacts({ mode, ca, crl, requireCrl, staleCrl, intermediates }: ClientAuth): ClientAuthFacts {
   const factsOf = (certificates: readonly Certificate[]) => certificates.map((each) => each.toJSON());
   return {

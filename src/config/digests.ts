@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type CertifiedKey, certifiedKeyDigestOf } from "./certified_key.ts";
-import type { TlsSettings } from "./options.ts";
+import type { TlsSettings } from "./settings.ts";
 
 /** The part of a `TlsConfig` that digests are made of. */
 interface ServedConfig extends TlsSettings {

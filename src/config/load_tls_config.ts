@@ -6,8 +6,9 @@ import { sourcesOf } from "./client_auth.ts";
 import { CertifiedKey } from "./certified_key.ts";
 import { type Expectation, requireExpectation, requireExpected } from "./expectation.ts";
 import { type CertifiedKeyFiles, loadCertifiedKeys } from "./load_certified_keys.ts";
-import { OPTION_HINTS, OPTION_NAMES, requirePassphrase, requireSettings, type TlsConfigOptions } from "./options.ts";
+import { type ClientAuthOptions, OPTION_HINTS, OPTION_NAMES, type TlsConfigOptions } from "./options.ts";
 import { proveTlsConfig } from "./proof.ts";
+import { requirePassphrase, requireSettings } from "./settings.ts";
 import { TlsConfig } from "./tls_config.ts";
 
 /** The options of {@linkcode loadTlsConfig} for several certified keys. */
@@ -24,6 +25,7 @@ export interface LoadOptions extends LoadAllOptions {
 
 const LOAD_OPTION_NAMES = [...OPTION_NAMES, "expect"];
 const KEY_OPTION_NAMES = ["cert", "key", "passphrase"];
+
 /**
  * Reads several certified keys, for servers of several names, or of one name with an RSA and an ECDSA key. A client
  * gets the key whose certificate holds the name that it asks for. A certified key that is unchanged since an earlier
@@ -116,8 +118,6 @@ async function loadAll(
   if (expect !== undefined) requireExpected(config, expect);
   return config;
 }
-
-type ClientAuthOptions<Source> = NonNullable<TlsConfigOptions<Source>["clientAuth"]>;
 
 async function readClientAuth(options: ClientAuthOptions<string | URL>): Promise<ClientAuthOptions<PemInput>> {
   const { ca, crl, intermediates, ...rest } = options;

@@ -3,7 +3,8 @@ import { type Duplex, duplexPair } from "node:stream";
 import type { Server } from "node:tls";
 import { unsupported } from "../unsupported.ts";
 import { type ClientOffer, encodeClientHello, isServerHello } from "./offered_hello.ts";
-import type { TlsSettings, TlsVersion } from "./options.ts";
+import type { TlsVersion } from "./options.ts";
+import type { TlsSettings } from "./settings.ts";
 import { namedGroups, suitesOf } from "./suites_and_groups.ts";
 
 /** An offer that a server with the option refuses, and a server without it accepts. */

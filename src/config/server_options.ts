@@ -2,8 +2,9 @@ import { Buffer } from "node:buffer";
 import { constants } from "node:crypto";
 import { HIDDEN_KEY, showAs } from "../redaction.ts";
 import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
+import type { TlsVersion } from "./options.ts";
 import { runtimeRevocation } from "./runtime_revocation.ts";
-import { encodeProtocols, type TlsSettings, type TlsVersion } from "./options.ts";
+import { encodeProtocols, type TlsSettings } from "./settings.ts";
 
 /** The options of the servers of the runtimes: `node:tls`, `node:https`, `node:http2`, and `Bun.serve({ tls })`. */
 export interface TlsServerOptions {

@@ -8,19 +8,19 @@ import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import type { CertifiedKey, CertifiedKeyFacts, CertifiedKeyInit } from "./certified_key.ts";
 import { CertifiedKeys, type KeyRequest, parseCertifiedKeys } from "./certified_keys.ts";
 import { type ClientAuthFacts, clientAuthFacts, parseClientAuth, revocationOf } from "./client_auth.ts";
+import { configDigestOf, trustDigestOf } from "./digests.ts";
 import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import {
   type ClientAuth,
   OPTION_HINTS,
   OPTION_NAMES,
-  requireSettings,
   type TlsConfigInit,
   type TlsVersion,
   type UnknownName,
 } from "./options.ts";
-import { configDigestOf, trustDigestOf } from "./digests.ts";
 import { runtimeRevocation } from "./runtime_revocation.ts";
 import { serverOptions } from "./server_options.ts";
+import { requireSettings, type TlsSettings, withDefaults } from "./settings.ts";
 
 /** The public facts of a configuration, as {@linkcode TlsConfig.toJSON} returns them. */
 export interface TlsConfigFacts {
@@ -117,26 +117,20 @@ export class TlsConfig {
     const keyNames = hasList ? ["certifiedKeys"] : ["cert", "key", "passphrase"];
     requireOptions("TlsConfig", init, [...keyNames, ...OPTION_NAMES], OPTION_HINTS);
     requireSettings(init);
-    const { clientAuth, unknownName = "default", maxVersion = "TLSv1.3" } = init;
+    const settings = withDefaults(init);
+    this.alpnProtocols = Object.freeze([...settings.alpnProtocols]);
+    this.minVersion = settings.minVersion;
+    this.maxVersion = settings.maxVersion;
+    this.ciphers = settings.ciphers;
+    this.ecdhCurve = settings.ecdhCurve;
+    this.unknownName = settings.unknownName;
 
     const certifiedKeys = parseCertifiedKeys("certifiedKeys" in init ? init.certifiedKeys : [keyInit(init)]);
-    this.#certifiedKeys = new CertifiedKeys(certifiedKeys, { unknownName, maxVersion });
-    this.unknownName = unknownName;
-    this.chain = certifiedKeys[0]!.chain;
-    this.alpnProtocols = Object.freeze([...init.alpnProtocols ?? []]);
-    this.minVersion = init.minVersion ?? "TLSv1.2";
-    this.maxVersion = maxVersion;
-    this.ciphers = init.ciphers;
-    this.ecdhCurve = init.ecdhCurve;
-    this.clientAuth = clientAuth && parseClientAuth(clientAuth);
-    try {
-      this.#context = showAs(createSecureContext(serverOptions(this, certifiedKeys[0]!)), () => HIDDEN_CONTEXT);
-    } catch (cause) {
-      const { path } = certifiedKeys[0]!;
-      const reason = isRefusalOfKeyUsage(cause) ? ": the key usage of its certificate lacks digitalSignature" : "";
-      const message = `Cannot use TLS config${location({ path })}: the runtime refuses it${reason}`;
-      throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause, path });
-    }
+    const [first] = certifiedKeys as [CertifiedKey];
+    this.#certifiedKeys = new CertifiedKeys(certifiedKeys, settings);
+    this.chain = first.chain;
+    this.clientAuth = init.clientAuth && parseClientAuth(init.clientAuth);
+    this.#context = buildContext(this, first);
     Object.freeze(this);
   }
 
@@ -232,6 +226,18 @@ export function requireOneKey(config: TlsConfig, action: string, alternative: st
   if (second) throw unsupported(action, `it takes one certified key, not several; ${alternative}`);
   if (config.unknownName === "refuse") throw unsupported(action, `it cannot refuse unknown names; ${alternative}`);
   return certifiedKey!;
+}
+
+/** Builds the context of a configuration with one of its certified keys. */
+function buildContext(settings: TlsSettings, certifiedKey: CertifiedKey): SecureContext {
+  try {
+    return showAs(createSecureContext(serverOptions(settings, certifiedKey)), () => HIDDEN_CONTEXT);
+  } catch (cause) {
+    const { path } = certifiedKey;
+    const reason = isRefusalOfKeyUsage(cause) ? ": the key usage of its certificate lacks digitalSignature" : "";
+    const message = `Cannot use TLS config${location({ path })}: the runtime refuses it${reason}`;
+    throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause, path });
+  }
 }
 
 /** The part of the options that makes a certified key. */

@@ -4,7 +4,7 @@ import { HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
 import { createLineage } from "../accept/lineage.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
-import { encodeProtocols } from "../config/options.ts";
+import { encodeProtocols } from "../config/settings.ts";
 import { serverOptions } from "../config/server_options.ts";
 import { type Peer, peerOf } from "../native/peers.ts";
 import type { Backend } from "../native/running_generations.ts";
