@@ -1,4 +1,5 @@
-import { type HandoffSetting, openHandoffOf, takeOver } from "../native/handoff.ts";
+import type { HandoffSetting } from "../native/handoff_setting.ts";
+import { openHandoffOf, takeOver } from "../native/open_handoff.ts";
 import type { Generation, ListenAddress, ServingGenerations } from "../native/native_server.ts";
 import type { BunGeneration } from "./bun_generation.ts";
 import type { OwnServer } from "./server_methods.ts";

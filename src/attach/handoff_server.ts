@@ -8,7 +8,7 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
-import { handoffExclusion } from "../native/handoff.ts";
+import { handoffExclusion } from "../native/handoff_support.ts";
 import type { Generation } from "../native/native_server.ts";
 import { hideKey } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";

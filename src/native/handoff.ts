@@ -1,145 +1,209 @@
-import process from "node:process";
-import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
+import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
-import { messageOf } from "../warnings.ts";
-import { Handoff, type HandoffOptions, type HandoffSetting } from "./handoff_generations.ts";
-import { openLibc } from "./libc.ts";
-import { LinuxKernel } from "./linux_kernel.ts";
-import type { ListenAddress, NativeRuntime, NativeServer, ServingGenerations } from "./native_server.ts";
+import { guarded, warn } from "../warnings.ts";
+import { HandoffGenerations } from "./handoff_generations.ts";
+import type { HandoffFollower, HandoffSetting } from "./handoff_setting.ts";
+import type { Generation, ListenAddress, NativeServer, ServingGenerations } from "./native_server.ts";
+import { PublicPort } from "./public_port.ts";
 import type { HandoffTools } from "./public_socket.ts";
-import { checkHandoff } from "./self_check.ts";
+import { LOOPBACK, ServerStarter } from "./server_starter.ts";
+import { Succession } from "./succession.ts";
 
-export type { HandoffFollower, HandoffOptions, HandoffSetting } from "./handoff_generations.ts";
-
-/** Whether the handoff can be used in this thread. */
-export interface HandoffSupport {
-  /** What was found, such as `Linux with FFI` or `no permission --allow-ffi`. */
-  readonly reason: string;
-  /** What the handoffs share; `undefined` if the handoff cannot be used. */
-  readonly tools: HandoffTools | undefined;
-}
-
-/** A handoff that a hot reload can adopt. */
-interface LiveHandoff {
-  readonly handoff: unknown;
-  /** The address as the user gave it. At the same one, the same program starts the same kind of server. */
-  readonly key: string;
-  /** The evaluation of this module that opened or adopted it. */
-  evaluation: object;
-}
-
-/** What outlives an evaluation of this module: `bun --hot` evaluates it again, and two copies may be loaded. */
-interface Thread {
-  support: Promise<HandoffSupport> | undefined;
-  /** What it was resolved to. */
-  found?: HandoffSupport;
-  readonly live: Set<LiveHandoff>;
-}
-
-/** Changes when the meaning of {@linkcode Thread} does. */
-const THREAD = Symbol.for("@x/tls-reload handoff 1");
-const thisEvaluation = {};
-
-function thisThread(): Thread {
-  const holder = globalThis as { [THREAD]?: Thread };
-  return holder[THREAD] ??= { support: undefined, live: new Set() };
-}
-
-/** Decides once for each thread whether the handoff can be used there, by trying it. Never rejects. */
-export function handoffSupport(): Promise<HandoffSupport> {
-  const thread = thisThread();
-  return thread.support ??= findSupport().then((support) => thread.found = support);
-}
+/** For a duplicate of the public socket, the next server, and its proof. */
+const NEEDED_DESCRIPTORS = 8;
 
 /**
- * What is known before the handoff was tried: it is excluded where the C library cannot be called.
+ * The native servers of all generations, which hand one public socket on.
  *
- * @returns Why the handoff cannot be used, or `undefined` if it can, or may.
+ * A swap parks the public socket before `swap()` returns: from then on no server accepts with the previous
+ * configuration. The newest configuration gets a server, and the socket once that has proved itself; a server that is
+ * not of the newest by then is stopped and never gets it. If it fails, the previous server gets the socket back, and the
+ * newest configuration is retried beside it, unless that would let in a client on trust that was taken away: then the
+ * socket stays parked.
  */
-export function handoffExclusion(): string | undefined {
-  const { found } = thisThread();
-  if (found) return found.tools ? undefined : found.reason;
-  const libc = openLibc();
-  return "reason" in libc ? libc.reason : undefined;
-}
+export class Handoff<Server extends NativeServer> implements ServingGenerations<Server>, HandoffFollower {
+  readonly mechanism = "handoff";
+  readonly hidesClients = true;
+  readonly mechanismReason: string;
+  readonly #tools: HandoffTools;
+  readonly #generations: HandoffGenerations<Server>;
+  readonly #starter: ServerStarter<Server>;
+  readonly #port: PublicPort<Server>;
+  readonly #succession: Succession<Server>;
+  #setting: HandoffSetting<Server>;
+  #subscription: Disposable | undefined;
+  readonly #closed = Promise.withResolvers<void>();
+  #isClosed = false;
 
-async function findSupport(): Promise<HandoffSupport> {
-  const result = openLibc();
-  if ("reason" in result) return { reason: result.reason, tools: undefined };
-  try {
-    return { reason: "Linux with FFI", tools: await checkHandoff(new LinuxKernel(result.libc)) };
-  } catch (error) {
-    return { reason: `the self-check failed: ${messageOf(error)}`, tools: undefined };
+  private constructor(tools: HandoffTools, reason: string, address: ListenAddress, setting: HandoffSetting<Server>) {
+    this.#tools = tools;
+    this.mechanismReason = reason;
+    this.#setting = setting;
+    const report = (error: unknown) => this.#report(error);
+    const generations = new HandoffGenerations<Server>(tools, setting.drain, report);
+    const starter = new ServerStarter(tools, setting.runtime, {
+      onEnded: (server, error) => this.#serverEnded(server, error),
+      onExhausted: (server) => this.#serverExhausted(server),
+    });
+    this.#generations = generations;
+    this.#starter = starter;
+    this.#port = new PublicPort({ tools, starter, generations, report }, address);
+    this.#succession = new Succession(this.#port, starter, { newest: () => this.#setting.state.acceptor(), report });
   }
-}
 
-/**
- * Serves with native servers that hand one public socket on, so that each connection is served by a native server at
- * its own speed.
- *
- * Under `bun --hot`, a handoff that an earlier evaluation of the program opened for the same address is adopted: its
- * socket and its connections stay.
- *
- * @param state What to serve with.
- * @param runtime How servers are started.
- * @param address The public address.
- * @param options What to do with old generations and with those that do not start.
- * @returns The generations, when the first one listens.
- * @throws {TlsReloadError} `UNSUPPORTED` where the handoff cannot be used, with the reason; `CONFIG_UNUSABLE` if the
- * configuration cannot serve.
- * @throws {Error} The error of the system, such as `EADDRINUSE`, if it cannot listen there.
- */
-export async function openHandoff<Server extends NativeServer>(
-  state: TlsState,
-  runtime: NativeRuntime<Server>,
-  address: ListenAddress,
-  options: HandoffOptions = {},
-): Promise<ServingGenerations<Server>> {
-  const { drain } = sharedBy(state);
-  return await openHandoffOf({ state, runtime, options, drain, follow: addFollower.bind(undefined, state) }, address);
-}
-
-/** The same with a setting, for servers that follow one state after the other. */
-export async function openHandoffOf<Server extends NativeServer>(
-  setting: HandoffSetting<Server>,
-  address: ListenAddress,
-): Promise<ServingGenerations<Server>> {
-  const { reason, tools } = await handoffSupport();
-  if (!tools) throw unsupported("hand over", reason);
-  const { live } = thisThread();
-  const key = `${address.hostname ?? ""} ${address.port}`;
-  for (const each of live) {
-    if (each.key !== key || each.evaluation === thisEvaluation || !isHotReload()) continue;
-    const handoff = each.handoff as Handoff<Server>;
-    each.evaluation = thisEvaluation;
-    await handoff.adopt(setting);
+  /**
+   * Proves the current configuration, then listens. Rejects if either fails, and leaves nothing open.
+   *
+   * @param tools What the handoffs of this thread share.
+   * @param reason Why the handoff is used.
+   * @param address The public address.
+   * @param setting What to serve with.
+   */
+  static async open<Server extends NativeServer>(
+    tools: HandoffTools,
+    reason: string,
+    address: ListenAddress,
+    setting: HandoffSetting<Server>,
+  ): Promise<Handoff<Server>> {
+    const handoff = new Handoff(tools, reason, address, setting);
+    handoff.#port.listen(await proveCurrent(handoff.#starter, setting));
+    handoff.#follow();
     return handoff;
   }
-  const handoff = await Handoff.open(tools, `handoff: ${reason}`, address, setting);
-  const entry: LiveHandoff = { handoff, key, evaluation: thisEvaluation };
-  live.add(entry);
-  handoff.closed.then(() => live.delete(entry));
-  return handoff;
+
+  /**
+   * Takes over from a server that listens already: the first generation gets its socket once it has proved itself.
+   * Rejects if that fails; then the server serves on as before.
+   *
+   * @param tools What the handoffs of this thread share.
+   * @param reason Why the handoff is used.
+   * @param server The server. It is stopped when its last connection has ended.
+   * @param setting What to serve with.
+   */
+  static async takeOver<Server extends NativeServer>(
+    tools: HandoffTools,
+    reason: string,
+    server: Server,
+    setting: HandoffSetting<Server>,
+  ): Promise<Handoff<Server>> {
+    const handoff = new Handoff(tools, reason, { port: server.port }, setting);
+    const acceptor = await proveCurrent(handoff.#starter, setting);
+    const own = handoff.#starter.watch(acceptor, server);
+    handoff.#port.take(own, handoff.#starter.start(acceptor, LOOPBACK));
+    handoff.#follow();
+    return handoff;
+  }
+
+  /** Serves with another setting from now on, as after a swap. Rejects if that fails, and goes on with the previous. */
+  async adopt(setting: HandoffSetting<Server>): Promise<void> {
+    await proveCurrent(
+      new ServerStarter(this.#tools, setting.runtime, { onEnded: () => {}, onExhausted: () => {} }),
+      setting,
+    );
+    this.#subscription?.[Symbol.dispose]();
+    this.#setting = setting;
+    this.#starter.runtime = setting.runtime;
+    this.#generations.policy = setting.drain;
+    this.#follow();
+    this.follow();
+    await this.#succession.running;
+  }
+
+  get address(): { readonly hostname: string; readonly port: number } {
+    return this.#port.address;
+  }
+
+  get generations(): readonly Generation[] {
+    return this.#generations.counts();
+  }
+
+  get servers(): readonly Server[] {
+    return this.#generations.list.map(({ server }) => server);
+  }
+
+  get finished(): Promise<void> {
+    return this.#generations.finished.then(() => this.#succession.running);
+  }
+
+  /** Resolves when it has stopped listening. */
+  get closed(): Promise<void> {
+    return this.#closed.promise;
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#subscription?.[Symbol.dispose]();
+    this.#succession.stop();
+    this.#port.close();
+    this.#generations.close();
+    this.#closed.resolve();
+  }
+
+  destroy(): void {
+    this.close();
+    this.#generations.endAll();
+  }
+
+  ref(): void {
+    this.#starter.ref();
+  }
+
+  unref(): void {
+    this.#starter.unref();
+  }
+
+  requireServable(next: TlsConfig): void {
+    this.#setting.runtime.requireServable(next);
+    if (this.#tools.kernel.hasFree(NEEDED_DESCRIPTORS)) return;
+    throw unsupported("swap", `it needs ${NEEDED_DESCRIPTORS} free file descriptors; raise the limit of the process`);
+  }
+
+  requireAlpnChallenges(): void {
+    throw unsupported(
+      "answer ALPN challenge",
+      "native servers choose their certificate by themselves; use state.acceptor()",
+    );
+  }
+
+  follow(): void {
+    this.#succession.swapped();
+    this.#generations.drainUntrusted(this.#setting.state.acceptor());
+  }
+
+  #report(error: unknown): void {
+    const { onTlsError = warn } = this.#setting.options;
+    queueMicrotask(() => guarded(() => onTlsError(error)));
+  }
+
+  #follow(): void {
+    this.#subscription = this.#setting.follow(this);
+  }
+
+  #serverEnded(server: Server, error: unknown): void {
+    const generation = this.#generations.list.find((each) => each.server === server);
+    if (!generation) return;
+    this.#generations.serverEnded(generation);
+    if (this.#isClosed) return;
+    if (error !== undefined) this.#report(error);
+    if (this.#port.serverEnded(generation)) this.#succession.renew();
+  }
+
+  #serverExhausted(server: Server): void {
+    if (!this.#isClosed && this.#port.serverExhausted(server)) this.#succession.renew();
+  }
 }
 
-/**
- * Takes over from a server that listens already: later generations get its socket.
- *
- * @param setting What to serve with.
- * @param server The server. It is stopped when its last connection has ended.
- * @returns The generations, when the first of them serves.
- * @throws {TlsReloadError} `UNSUPPORTED` where the handoff cannot be used, with the reason; `CONFIG_UNUSABLE` if the
- * configuration cannot serve. Then the server serves on as before.
- */
-export async function takeOver<Server extends NativeServer>(
-  setting: HandoffSetting<Server>,
-  server: Server,
-): Promise<ServingGenerations<Server>> {
-  const { reason, tools } = await handoffSupport();
-  if (!tools) throw unsupported("hand over", reason);
-  return await Handoff.takeOver(tools, `handoff: ${reason}`, server, setting);
-}
-
-function isHotReload(): boolean {
-  return process.execArgv.includes("--hot");
+/** Completes a handshake with a server of the current configuration, until no swap has come between. */
+async function proveCurrent<Server extends NativeServer>(
+  starter: ServerStarter<Server>,
+  { state, runtime }: HandoffSetting<Server>,
+): Promise<TlsAcceptor> {
+  for (;;) {
+    const acceptor = state.acceptor();
+    runtime.requireServable(acceptor.config);
+    starter.discard(await starter.startProved(acceptor));
+    if (acceptor === state.acceptor()) return acceptor;
+  }
 }

@@ -1,211 +1,211 @@
+import { clearTimeout, setTimeout } from "node:timers";
+import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import type { TlsConfig } from "../config/tls_config.ts";
-import { unsupported } from "../unsupported.ts";
-import { guarded, warn } from "../warnings.ts";
-import { Generations } from "./generations.ts";
-import type { HandoffFollower, HandoffSetting } from "./handoff_setting.ts";
-import type { Generation, ListenAddress, NativeServer, ServingGenerations } from "./native_server.ts";
-import { PublicPort } from "./public_port.ts";
-import type { HandoffTools } from "./public_socket.ts";
-import { LOOPBACK, ServerStarter } from "./server_starter.ts";
-import { Succession } from "./succession.ts";
+import { takesTrustAway } from "../accept/trust.ts";
+import { guarded } from "../warnings.ts";
+import { ConnectionCount, connectionMark, type CountedSockets, type Marked } from "./connection_count.ts";
+import type { HandoffGeneration } from "./handoff_generation.ts";
+import type { Generation, NativeServer } from "./native_server.ts";
+import type { HandoffTools, PublicSocket } from "./public_socket.ts";
 
-export type { HandoffFollower, HandoffOptions, HandoffSetting } from "./handoff_setting.ts";
-
-/** For a duplicate of the public socket, the next server, and its proof. */
-const NEEDED_DESCRIPTORS = 8;
+/** How often replaced generations are looked at. */
+const LOOK_EVERY_MS = 100;
+/** The longest that a count may keep the event loop from other things, and the pause after that. */
+const SLICE_MS = 2;
+const PAUSE_MS = 4;
+/** The share of time that counts may take. */
+const COUNT_SHARE = 0.05;
 
 /**
- * The native servers of all generations, which hand one public socket on.
+ * The generations that hold connections, oldest first; the last one has the public socket, while it is not parked.
  *
- * A swap parks the public socket before `swap()` returns: from then on no server accepts with the previous
- * configuration. The newest configuration gets a server, and the socket once that has proved itself; a server that is
- * not of the newest by then is stopped and never gets it. If it fails, the previous server gets the socket back, and the
- * newest configuration is retried beside it, unless that would let in a client on trust that was taken away: then the
- * socket stays parked.
+ * A generation leaves the list when no connection of the process carries a mark of its set, never earlier, unless its
+ * drain is over. A generation's set only grows, so that a connection is counted for its generation whenever it was made;
+ * marks that two generations have hold both. While nothing was replaced or closed, nothing is looked at.
  */
-export class Handoff<Server extends NativeServer> implements ServingGenerations<Server>, HandoffFollower {
-  readonly mechanism = "handoff";
-  readonly hidesClients = true;
-  readonly mechanismReason: string;
+export class HandoffGenerations<Server extends NativeServer> {
   readonly #tools: HandoffTools;
-  readonly #generations: Generations<Server>;
-  readonly #starter: ServerStarter<Server>;
-  readonly #port: PublicPort<Server>;
-  readonly #succession: Succession<Server>;
-  #setting: HandoffSetting<Server>;
-  #subscription: Disposable | undefined;
-  readonly #closed = Promise.withResolvers<void>();
+  readonly #report: (error: unknown) => void;
+  readonly #list: HandoffGeneration<Server>[] = [];
+  /** Which connections of older generations end. */
+  policy: DrainPolicy;
+  readonly #empty = Promise.withResolvers<void>();
+  readonly #ending = new Set<Promise<void>>();
+  #public: PublicSocket | undefined;
+  #count: ConnectionCount | undefined;
+  /** The generations that got no connections when the count began: of others it may miss some. */
+  #judged: ReadonlySet<HandoffGeneration<Server>> = new Set();
+  #countedMs = 0;
+  #nextCountAt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #lookAt = Infinity;
   #isClosed = false;
 
-  private constructor(tools: HandoffTools, reason: string, address: ListenAddress, setting: HandoffSetting<Server>) {
+  constructor(tools: HandoffTools, policy: DrainPolicy, report: (error: unknown) => void) {
     this.#tools = tools;
-    this.mechanismReason = reason;
-    this.#setting = setting;
-    const report = (error: unknown) => this.#report(error);
-    const generations = new Generations<Server>(tools, setting.drain, report);
-    const starter = new ServerStarter(tools, setting.runtime, {
-      onEnded: (server, error) => this.#serverEnded(server, error),
-      onExhausted: (server) => this.#serverExhausted(server),
-    });
-    this.#generations = generations;
-    this.#starter = starter;
-    this.#port = new PublicPort({ tools, starter, generations, report }, address);
-    this.#succession = new Succession(this.#port, starter, { newest: () => this.#setting.state.acceptor(), report });
+    this.policy = policy;
+    this.#report = report;
   }
 
   /**
-   * Proves the current configuration, then listens. Rejects if either fails, and leaves nothing open.
-   *
-   * @param tools What the handoffs of this thread share.
-   * @param reason Why the handoff is used.
-   * @param address The public address.
-   * @param setting What to serve with.
+   * The state has another configuration. Generations whose clients may be refused by it end; the last one by force only
+   * when another server has taken its place.
    */
-  static async open<Server extends NativeServer>(
-    tools: HandoffTools,
-    reason: string,
-    address: ListenAddress,
-    setting: HandoffSetting<Server>,
-  ): Promise<Handoff<Server>> {
-    const handoff = new Handoff(tools, reason, address, setting);
-    handoff.#port.listen(await proveCurrent(handoff.#starter, setting));
-    handoff.#follow();
-    return handoff;
+  drainUntrusted(newest: TlsAcceptor): void {
+    for (const generation of this.#list) {
+      if (!takesTrustAway(generation.acceptor.config, newest.config)) continue;
+      guarded(() => generation.server.refuseRequests?.());
+      generation.drain(this.policy, newest);
+    }
+    this.#look(LOOK_EVERY_MS);
   }
 
-  /**
-   * Takes over from a server that listens already: the first generation gets its socket once it has proved itself.
-   * Rejects if that fails; then the server serves on as before.
-   *
-   * @param tools What the handoffs of this thread share.
-   * @param reason Why the handoff is used.
-   * @param server The server. It is stopped when its last connection has ended.
-   * @param setting What to serve with.
-   */
-  static async takeOver<Server extends NativeServer>(
-    tools: HandoffTools,
-    reason: string,
-    server: Server,
-    setting: HandoffSetting<Server>,
-  ): Promise<Handoff<Server>> {
-    const handoff = new Handoff(tools, reason, { port: server.port }, setting);
-    const acceptor = await proveCurrent(handoff.#starter, setting);
-    const own = handoff.#starter.watch(acceptor, server);
-    handoff.#port.take(own, handoff.#starter.start(acceptor, LOOPBACK));
-    handoff.#follow();
-    return handoff;
+  /** All of them. */
+  get list(): readonly HandoffGeneration<Server>[] {
+    return this.#list;
   }
 
-  /** Serves with another setting from now on, as after a swap. Rejects if that fails, and goes on with the previous. */
-  async adopt(setting: HandoffSetting<Server>): Promise<void> {
-    await proveCurrent(
-      new ServerStarter(this.#tools, setting.runtime, { onEnded: () => {}, onExhausted: () => {} }),
-      setting,
-    );
-    this.#subscription?.[Symbol.dispose]();
-    this.#setting = setting;
-    this.#starter.runtime = setting.runtime;
-    this.#generations.policy = setting.drain;
-    this.#follow();
-    this.follow();
-    await this.#succession.running;
-  }
-
-  get address(): { readonly hostname: string; readonly port: number } {
-    return this.#port.address;
-  }
-
-  get generations(): readonly Generation[] {
-    return this.#generations.counts();
-  }
-
-  get servers(): readonly Server[] {
-    return this.#generations.list.map(({ server }) => server);
-  }
-
+  /** Resolves when it has been closed, and all have ended. */
   get finished(): Promise<void> {
-    return this.#generations.finished.then(() => this.#succession.running);
+    return this.#empty.promise;
   }
 
-  /** Resolves when it has stopped listening. */
-  get closed(): Promise<void> {
-    return this.#closed.promise;
+  /** Adds a generation that has the public socket now. The last one is replaced. */
+  add(generation: HandoffGeneration<Server>, publicSocket: PublicSocket): void {
+    this.#public = publicSocket;
+    for (const each of this.#list) {
+      if (each.acceptor !== generation.acceptor) each.drain(this.policy, generation.acceptor);
+    }
+    generation.own(publicSocket.queued.all);
+    this.#list.push(generation);
+    this.#look(LOOK_EVERY_MS);
   }
 
+  /** No generation gets connections any more: each one ends with its last connection. */
   close(): void {
-    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#subscription?.[Symbol.dispose]();
-    this.#succession.stop();
-    this.#port.close();
-    this.#generations.close();
-    this.#closed.resolve();
+    this.#nextCountAt = 0;
+    this.#look(0);
   }
 
-  destroy(): void {
-    this.close();
-    this.#generations.endAll();
+  /** A server has ended, and with it its connections: once closed, nothing else may be left to keep the process running. */
+  serverEnded(generation: HandoffGeneration<Server>): void {
+    generation.phase = "ended";
+    if (this.#isClosed) this.#end(generation);
   }
 
-  ref(): void {
-    this.#starter.ref();
+  /** Ends all of them at once. */
+  endAll(): void {
+    for (const generation of [...this.#list]) this.#end(generation);
   }
 
-  unref(): void {
-    this.#starter.unref();
+  /** How many connections each has: as of now if the descriptor table is small, else as of the last count. */
+  counts(): Generation[] {
+    this.#count ??= this.#newCount();
+    this.#advance();
+    return this.#list.map(({ acceptor: { generation }, connections }) => ({ generation, connections }));
   }
 
-  requireServable(next: TlsConfig): void {
-    this.#setting.runtime.requireServable(next);
-    if (this.#tools.kernel.hasFree(NEEDED_DESCRIPTORS)) return;
-    throw unsupported("swap", `it needs ${NEEDED_DESCRIPTORS} free file descriptors; raise the limit of the process`);
+  /** Looks after this time, unless a look is due earlier: swaps that follow each other soon do not put it off. */
+  #look(afterMs: number): void {
+    const at = performance.now() + afterMs;
+    if (this.#leaving.length === 0) {
+      this.#cancelLook();
+      this.#finish();
+    } else if (at < this.#lookAt) {
+      this.#cancelLook();
+      this.#lookAt = at;
+      this.#timer = setTimeout(() => this.#lookNow(), afterMs).unref();
+    }
   }
 
-  requireAlpnChallenges(): void {
-    throw unsupported(
-      "answer ALPN challenge",
-      "native servers choose their certificate by themselves; use state.acceptor()",
-    );
+  #cancelLook(): void {
+    clearTimeout(this.#timer);
+    this.#lookAt = Infinity;
   }
 
-  follow(): void {
-    this.#succession.swapped();
-    this.#generations.drainUntrusted(this.#setting.state.acceptor());
+  get #leaving(): HandoffGeneration<Server>[] {
+    return this.#isClosed ? [...this.#list] : this.#list.slice(0, -1);
   }
 
-  #report(error: unknown): void {
-    const { onTlsError = warn } = this.#setting.options;
-    queueMicrotask(() => guarded(() => onTlsError(error)));
+  #lookNow(): void {
+    this.#cancelLook();
+    this.#public?.settle();
+    const now = performance.now();
+    for (const generation of this.#leaving) {
+      if (generation.forcedAt <= now) this.#end(generation);
+    }
+    const sockets = this.#sockets;
+    const isIn = (generation: HandoffGeneration<Server>) => (descriptor: number) => {
+      const mark = connectionMark(this.#tools.kernel, descriptor, sockets);
+      return mark !== undefined && generation.marks.has(mark);
+    };
+    const isAnyUnseen = this.#leaving.some((generation) => !generation.witnesses.some(isIn(generation)));
+    if (this.#count || (isAnyUnseen && now >= this.#nextCountAt)) {
+      this.#count ??= this.#newCount();
+      this.#advance();
+    }
+    const untilForce = Math.min(...this.#leaving.map(({ forcedAt }) => forcedAt - now));
+    this.#look(this.#count ? PAUSE_MS : Math.max(0, Math.min(LOOK_EVERY_MS, untilForce)));
   }
 
-  #follow(): void {
-    this.#subscription = this.#setting.follow(this);
+  get #sockets(): CountedSockets {
+    const ports = new Set(this.#list.map(({ port }) => port));
+    if (this.#public) ports.add(this.#public.address.port);
+    return { ports, marks: new Set(this.#list.flatMap(({ marks }) => [...marks])) };
   }
 
-  #serverEnded(server: Server, error: unknown): void {
-    const generation = this.#generations.list.find((each) => each.server === server);
-    if (!generation) return;
-    this.#generations.serverEnded(generation);
-    if (this.#isClosed) return;
-    if (error !== undefined) this.#report(error);
-    if (this.#port.serverEnded(generation)) this.#succession.renew();
+  #newCount(): ConnectionCount {
+    this.#countedMs = 0;
+    this.#judged = new Set(this.#leaving);
+    return new ConnectionCount(this.#tools.kernel, this.#sockets);
   }
 
-  #serverExhausted(server: Server): void {
-    if (!this.#isClosed && this.#port.serverExhausted(server)) this.#succession.renew();
+  #advance(): void {
+    const begin = performance.now();
+    const count = this.#count!;
+    const isComplete = count.advance(SLICE_MS);
+    const now = performance.now();
+    this.#countedMs += now - begin;
+    if (!isComplete) return this.#look(PAUSE_MS);
+    this.#count = undefined;
+    this.#nextCountAt = now + Math.max(0, this.#countedMs / COUNT_SHARE);
+    this.#assign(count.byMark);
   }
-}
 
-/** Completes a handshake with a server of the current configuration, until no swap has come between. */
-async function proveCurrent<Server extends NativeServer>(
-  starter: ServerStarter<Server>,
-  { state, runtime }: HandoffSetting<Server>,
-): Promise<TlsAcceptor> {
-  for (;;) {
-    const acceptor = state.acceptor();
-    runtime.requireServable(acceptor.config);
-    starter.discard(await starter.startProved(acceptor));
-    if (acceptor === state.acceptor()) return acceptor;
+  /** Shows each connection for the oldest generation that it may belong to, and ends those that have none. */
+  #assign(byMark: ReadonlyMap<number, Marked>): void {
+    const shown = new Set<number>();
+    for (const generation of [...this.#list]) {
+      const owned = [...byMark].filter(([mark]) => generation.marks.has(mark));
+      generation.witnesses = owned.map(([, { witness }]) => witness);
+      const own = owned.filter(([mark]) => !shown.has(mark));
+      generation.connections = own.reduce((sum, [, { connections }]) => sum + connections, 0);
+      for (const [mark] of own) shown.add(mark);
+      if (owned.length === 0 && this.#judged.has(generation)) this.#end(generation);
+    }
+  }
+
+  #end(generation: HandoffGeneration<Server>): void {
+    this.#list.splice(this.#list.indexOf(generation), 1);
+    const inUse = new Set([...this.#list.flatMap(({ marks }) => [...marks]), ...this.#public?.queued.all ?? []]);
+    for (const mark of generation.marks) if (!inUse.has(mark)) this.#tools.marks.release(mark);
+    const ended = generation.server.ended.then(() => {}, () => {});
+    this.#ending.add(ended);
+    try {
+      if (generation.phase !== "ended") generation.server.stop();
+    } catch (error) {
+      this.#report(error);
+    }
+    ended.then(() => {
+      this.#ending.delete(ended);
+      this.#finish();
+    });
+  }
+
+  #finish(): void {
+    if (!this.#isClosed || this.#list.length > 0) return;
+    for (const mark of this.#public?.queued.all ?? []) this.#tools.marks.release(mark);
+    if (this.#ending.size === 0) this.#empty.resolve();
   }
 }

@@ -1,5 +1,6 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import type { Generations, RunningGeneration } from "./generations.ts";
+import type { HandoffGeneration } from "./handoff_generation.ts";
+import type { HandoffGenerations } from "./handoff_generations.ts";
 import { ListenerGoneError } from "./listener.ts";
 import type { ListenAddress, NativeServer } from "./native_server.ts";
 import { type HandoffTools, PublicSocket } from "./public_socket.ts";
@@ -11,7 +12,7 @@ import { takesTrustAway } from "../accept/trust.ts";
 export interface PublicPortParts<Server extends NativeServer> {
   readonly tools: HandoffTools;
   readonly starter: ServerStarter<Server>;
-  readonly generations: Generations<Server>;
+  readonly generations: HandoffGenerations<Server>;
   /** Reports an error. */
   report(error: unknown): void;
 }
@@ -47,7 +48,7 @@ export class PublicPort<Server extends NativeServer> {
   }
 
   /** The generation that has the public socket, or had it last. */
-  get serving(): RunningGeneration<Server> {
+  get serving(): HandoffGeneration<Server> {
     return this.#parts.generations.list.at(-1)!;
   }
 
@@ -85,7 +86,7 @@ export class PublicPort<Server extends NativeServer> {
    * @param own The server.
    * @param next The generation that gets the socket.
    */
-  take(own: RunningGeneration<Server>, next: RunningGeneration<Server>): void {
+  take(own: HandoffGeneration<Server>, next: HandoffGeneration<Server>): void {
     try {
       this.#use(own);
     } catch (error) {
@@ -119,7 +120,7 @@ export class PublicPort<Server extends NativeServer> {
   }
 
   /** Gives the socket to another generation. Throws if it fails; that generation is discarded. */
-  handOver(next: RunningGeneration<Server>): void {
+  handOver(next: HandoffGeneration<Server>): void {
     const socket = this.#socket!;
     try {
       // Parked only now, so that connections do not wait while a retry may fail.
@@ -156,7 +157,7 @@ export class PublicPort<Server extends NativeServer> {
    *
    * @returns Whether the port needs another server.
    */
-  serverEnded(generation: RunningGeneration<Server>): boolean {
+  serverEnded(generation: HandoffGeneration<Server>): boolean {
     const socket = this.#socket;
     if (generation !== this.serving || !socket || socket.isParked) return false;
     if (socket.isHeld) {
@@ -189,7 +190,7 @@ export class PublicPort<Server extends NativeServer> {
     }
   }
 
-  #use(generation: RunningGeneration<Server>): void {
+  #use(generation: HandoffGeneration<Server>): void {
     const socket = new PublicSocket(this.#parts.tools, generation.listener);
     this.#socket = socket;
     this.#address = socket.address;

@@ -1,5 +1,5 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import { RunningGeneration } from "./generations.ts";
+import { HandoffGeneration } from "./handoff_generation.ts";
 import { findListener } from "./listener.ts";
 import { UNMARKED } from "./marks.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "./native_server.ts";
@@ -51,7 +51,7 @@ export class ServerStarter<Server extends NativeServer> {
    * @param acceptor The configuration.
    * @param address Where to listen.
    */
-  start(acceptor: TlsAcceptor, address: ListenAddress): RunningGeneration<Server> {
+  start(acceptor: TlsAcceptor, address: ListenAddress): HandoffGeneration<Server> {
     const { kernel, marks, publicCookies } = this.#tools;
     const near = kernel.lowestFree();
     const server = this.runtime.start(acceptor, address);
@@ -64,7 +64,7 @@ export class ServerStarter<Server extends NativeServer> {
       const listener = findListener(kernel, server.port, near, publicCookies);
       // Connections to the port that it started on are its own, and are counted.
       kernel.setMark(listener.descriptor, mark);
-      return new RunningGeneration(acceptor, server, listener, mark);
+      return new HandoffGeneration(acceptor, server, listener, mark);
     } catch (error) {
       marks.release(mark);
       server.stop();
@@ -73,15 +73,15 @@ export class ServerStarter<Server extends NativeServer> {
   }
 
   /** Finds the listener of a server that was started elsewhere. Throws if it is not found. */
-  watch(acceptor: TlsAcceptor, server: Server): RunningGeneration<Server> {
+  watch(acceptor: TlsAcceptor, server: Server): HandoffGeneration<Server> {
     const { kernel, publicCookies } = this.#tools;
     const listener = findListener(kernel, server.port, -1, publicCookies);
     this.#add(server);
-    return new RunningGeneration(acceptor, server, listener, UNMARKED);
+    return new HandoffGeneration(acceptor, server, listener, UNMARKED);
   }
 
   /** Starts a server on the loopback interface and proves it by a handshake. Rejects if either fails. */
-  async startProved(acceptor: TlsAcceptor): Promise<RunningGeneration<Server>> {
+  async startProved(acceptor: TlsAcceptor): Promise<HandoffGeneration<Server>> {
     await this.#tools.kernel.prepareRegistrations();
     const { runtime } = this;
     const generation = this.start(acceptor, LOOPBACK);
@@ -95,7 +95,7 @@ export class ServerStarter<Server extends NativeServer> {
   }
 
   /** Ends a server that has no clients. */
-  discard({ server, marks }: RunningGeneration<Server>): void {
+  discard({ server, marks }: HandoffGeneration<Server>): void {
     for (const mark of marks) this.#tools.marks.release(mark);
     if (this.#running.has(server)) server.stop();
   }

@@ -1,7 +1,8 @@
 import type { TlsState } from "../accept/tls_state.ts";
 import { kindOf } from "../arguments.ts";
 import { unsupported } from "../unsupported.ts";
-import { handoffSupport, openHandoff } from "./handoff.ts";
+import { handoffSupport } from "./handoff_support.ts";
+import { openHandoff } from "./open_handoff.ts";
 import type { ListenAddress, NativeRuntime, NativeServer, ServingGenerations } from "./native_server.ts";
 import type { ServingOptions } from "./serving_options.ts";
 

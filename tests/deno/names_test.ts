@@ -8,7 +8,7 @@ import { TlsConfig, type TlsConfigOptions, TlsReloadError, TlsState } from "../.
 import { type DenoAcceptOptions, type DenoTlsConn, listenTls, serve } from "../../src/deno.ts";
 import { namedKeysOf } from "../../src/deno/named_keys.ts";
 import { DenoTlsRuntime } from "../../src/deno/native_listener.ts";
-import { openHandoff } from "../../src/native/handoff.ts";
+import { openHandoff } from "../../src/native/open_handoff.ts";
 import type { Mechanism } from "../../src/native/native_server.ts";
 import { issue, issueCa, type Issued, type IssueOptions } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";

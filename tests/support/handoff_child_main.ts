@@ -7,7 +7,8 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { TlsConfig, TlsState } from "../../mod.ts";
-import { handoffSupport, openHandoff } from "../../src/native/handoff.ts";
+import { handoffSupport } from "../../src/native/handoff_support.ts";
+import { openHandoff } from "../../src/native/open_handoff.ts";
 import type { HandoffChildInit } from "./handoff_child.ts";
 import { NATIVE_RUNTIMES } from "./native_runtimes.ts";
 

@@ -2,7 +2,7 @@
 // with a handoff, or with a bare server, and says what it is.
 import process from "node:process";
 import { TlsConfig, TlsState } from "../../mod.ts";
-import { openHandoff } from "../../src/native/handoff.ts";
+import { openHandoff } from "../../src/native/open_handoff.ts";
 import { tlsOptions } from "../../src/config/server_options.ts";
 import { NATIVE_RUNTIMES } from "./native_runtimes.ts";
 

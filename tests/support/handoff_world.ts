@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type DrainOptions, TlsState } from "../../mod.ts";
 import { addFollower, sharedBy } from "../../src/accept/tls_state.ts";
-import { Handoff, type HandoffOptions } from "../../src/native/handoff_generations.ts";
+import { Handoff } from "../../src/native/handoff.ts";
+import type { HandoffOptions } from "../../src/native/handoff_setting.ts";
 import { Marks } from "../../src/native/marks.ts";
 import { issueCa, issueServer } from "./certificates.ts";
 import { type FakeConnection, FakeKernel, FakeRuntime, type FakeServer } from "./fake_kernel.ts";
