@@ -1,3 +1,4 @@
+import { optionsForRuntime } from "../native/serving_options.ts";
 import { unsupported } from "../unsupported.ts";
 import { handlersFor, isHtmlImport, refusingHandlers } from "./handlers.ts";
 import type { BunGeneration } from "./native_server.ts";
@@ -17,7 +18,25 @@ export interface GenerationOptionsContext {
   readonly tracksWebSockets: boolean;
 }
 
-/** The options of `Bun.serve` for the native server of each generation, made of those that the user gave for all. */
+/** The options that are not passed on to `Bun.serve`: handlers are adapted, the others are decided for each generation. */
+const OWN_OPTIONS = [
+  "fetch",
+  "routes",
+  "websocket",
+  "error",
+  "mechanism",
+  "onTlsError",
+  "port",
+  "hostname",
+  "reusePort",
+  "ipv6Only",
+];
+
+/**
+ * The options of `Bun.serve` for the native server of each generation, made of those that the user gave for all.
+ *
+ * Invariant: all generations have the same settings for life, and the handlers that were set last.
+ */
 export class GenerationOptions {
   readonly #context: GenerationOptionsContext;
   readonly #settings: object;
@@ -26,18 +45,15 @@ export class GenerationOptions {
   isDirect = true;
 
   constructor(options: BunServeOptions<never>, context: GenerationOptionsContext) {
-    const { fetch, routes, websocket, error, mechanism: _, onTlsError: __, ...rest } = options;
-    const { port: ___, hostname: ____, reusePort: _____, ipv6Only: ______, ...settings } = rest;
     this.#context = context;
-    this.#settings = settings;
-    this.#handlers = { fetch, routes, websocket, error } as BunHandlers<never>;
+    this.#settings = optionsForRuntime(options, OWN_OPTIONS);
+    this.#handlers = handlersIn(options);
   }
 
   /** Replaces the handlers of all generations. */
   setHandlers(handlers: BunHandlers<never>): void {
     if ("tls" in handlers) throw unsupported("serve", "'tls' is not an option of reload(); use swap() of the state");
-    const { fetch, routes, websocket, error } = handlers;
-    this.#handlers = { fetch, routes, websocket, error } as BunHandlers<never>;
+    this.#handlers = handlersIn(handlers);
     for (const generation of this.#context.servers()) this.reload(generation);
   }
 
@@ -71,4 +87,8 @@ export class GenerationOptions {
       "a front cannot keep direct connections from HTML imports; use them without client certificates",
     );
   }
+}
+
+function handlersIn({ fetch, routes, websocket, error }: BunHandlers<never>): BunHandlers<never> {
+  return { fetch, routes, websocket, error };
 }

@@ -60,17 +60,14 @@ export function isHtmlImport(route: unknown): boolean {
 }
 
 function adaptHandler(handler: BunHandler, { server, admits, ends }: HandlerContext): (request: Request) => unknown {
-  if (ends) {
-    const answer = adaptHandler(handler, { server, admits } as HandlerContext);
-    return (request) => {
-      const response = answer(request);
-      return ends(request) ? closeAfter(response) : response;
-    };
-  }
-  if (!admits) return (request) => handler.call(server, request, server);
-  return (request) => {
-    if (!admits(request)) return new Response(null, { status: MISDIRECTED });
+  const answer = (request: Request) => {
+    if (admits && !admits(request)) return new Response(null, { status: MISDIRECTED });
     return handler.call(server, request, server);
+  };
+  if (!ends) return answer;
+  return (request) => {
+    const response = answer(request);
+    return ends(request) ? closeAfter(response) : response;
   };
 }
 

@@ -43,3 +43,15 @@ export function requireHostname(where: string, hostname: string | undefined): vo
 export function errorReporter({ onTlsError = warn }: ServingOptions): (error: unknown) => void {
   return (error) => queueMicrotask(() => guarded(() => onTlsError(error)));
 }
+
+/**
+ * The options that go to the server of the runtime as they are.
+ *
+ * @param options The options of the server.
+ * @param ownNames The names of those that this module handles by itself.
+ */
+export function optionsForRuntime(options: object, ownNames: readonly string[]): Record<string, unknown> {
+  const others: Record<string, unknown> = { ...options };
+  for (const name of ownNames) delete others[name];
+  return others;
+}
