@@ -44,6 +44,7 @@ test("InnerServer sends nothing to a process that takes its port when the native
     const thief = spawn(Deno.execPath(), ["run", "-A", "--no-check", THIEF, String(inner.port)], {
       stdio: ["ignore", "pipe", "inherit"],
     });
+    const ended = once(thief, "close");
     let said = "";
     thief.stdout.on("data", (text) => said += text);
     while (!said.includes("ready")) await once(thief.stdout, "data");
@@ -64,7 +65,7 @@ test("InnerServer sends nothing to a process that takes its port when the native
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
     await Promise.all(attempts);
-    await once(thief, "close");
+    await ended;
     assertMatch(said, /taken\nreceived 0\n/);
     for (const socket of opened) socket.destroy();
     inner.stop();
