@@ -48,11 +48,10 @@ async function compare(bench: Bench): Promise<Table> {
   const { running, absent, stop } = await startAll(bench, [...columns.keys()]);
   if (running.has(go)) table.row({ name: go.name, base: go.name });
   table.absent.push(...absent);
-  for (let round = bench.isQuick ? 0 : -1; round < bench.rounds; round++) {
+  for (let round = 0; round < bench.rounds; round++) {
     for (const [subject, { port }] of running) {
       const column = columns.get(subject)!;
       const { perSecond, p99Ms } = await (column === FRESH ? fresh : keepAlive)(bench, subject.name, port);
-      if (round < 0) continue;
       table.add(subject.name, column, perSecond);
       if (column === FRESH) table.add(subject.name, FRESH_P99, p99Ms);
     }

@@ -4,15 +4,14 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { issue, issueCa } from "../tests/support/certificates.ts";
 import type { Bench } from "./support/bench.ts";
+import { GC_FLAGS } from "./support/child.ts";
 import { probe } from "./support/probe.ts";
 import { type Table, TableBuilder } from "./support/report.ts";
 
 const RUNTIMES = ["node", "deno", "bun"] as const;
-/** Lets a process collect its garbage before its memory is measured. */
-const FLAGS = { node: ["--expose-gc"], deno: ["--v8-flags=--expose-gc"], bun: [] };
 const NAMES = 10_000;
 const QUICK_NAMES = 200;
-const MAX_ROUNDS = 3;
+const MAX_ROUNDS = 2;
 const BLOCKS = 15;
 const SETTLED_MS = 5_000;
 /** The figures of the probe, and what they are called. */
@@ -45,7 +44,7 @@ export async function measureNames(bench: Bench): Promise<Table[]> {
       await delay(SETTLED_MS);
       const runtime = bench.runtimes[name];
       const args = ["names", folder, String(count), bench.runtimes.node.path, String(bench.isQuick ? 3 : BLOCKS)];
-      const figures = await probe({ ...runtime, runArgs: [...runtime.runArgs, ...FLAGS[name]] }, args);
+      const figures = await probe({ ...runtime, runArgs: [...runtime.runArgs, ...GC_FLAGS[name]] }, args);
       for (const [key, column] of Object.entries(LOAD_COLUMNS)) {
         if (figures[key] !== undefined) loads.add(name, column, figures[key]);
       }

@@ -13,9 +13,9 @@ import { inTime, visit } from "./visit.ts";
 
 type Phase = "pause" | "control" | "swaps" | "over";
 
-const WARM_UP_MS = 250;
+const WARM_UP_MS = 200;
 /** What a server that reloads behind the caller's back is given to finish. */
-const SETTLE_MS = 150;
+const SETTLE_MS = 100;
 const TURNS = 2;
 const ASK_EVERY_MS = 50;
 
