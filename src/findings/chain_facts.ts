@@ -99,15 +99,21 @@ export function parse({ x509, fingerprint256 }: Certificate): PathCertificate | 
   }
 }
 
+/** A certificate has one issuer, or a few after an authority was renewed or cross-signed. */
+const MAX_ISSUERS = 8;
+/** Clients accept no longer path. */
+const MAX_PATH_LENGTH = 10;
+
 /** The issuers of a certificate among others, those first whose signature it bears. */
 function issuersOf({ parsed }: Link, others: readonly Link[]): Link[] {
+  if (parsed.isSelfSigned) return [];
   const named = others.filter(({ parsed: other }) =>
     other !== parsed && other.subjectKey === parsed.issuerKey && parsed.namesIssuer(other) &&
     fitsKey(parsed.signatureAlgorithm, other.publicKey)
-  );
+  ).slice(0, MAX_ISSUERS);
   if (named.length < 2) return named;
-  const rank = (each: Link) => signatureFault(parsed, each.parsed) === undefined ? 0 : 1;
-  return named.toSorted((one, other) => rank(one) - rank(other));
+  const signers = named.filter((each) => signatureFault(parsed, each.parsed) === undefined);
+  return [...signers, ...named.filter((each) => !signers.includes(each))];
 }
 
 /** A certificate with everything that has issued it, or issued an issuer of it, directly or not. */
@@ -119,11 +125,12 @@ function relatedTo(first: Link, all: readonly Link[]): Link[] {
 
 function pathFrom(first: Link, related: readonly Link[]): Link[] {
   const path = [first];
-  for (;;) {
+  while (path.length < MAX_PATH_LENGTH) {
     const [issuer] = issuersOf(path.at(-1)!, related.filter((each) => !path.includes(each)));
-    if (!issuer) return path;
+    if (!issuer) break;
     path.push(issuer);
   }
+  return path;
 }
 
 function rootedPath(first: Link, related: readonly Link[], roots: TrustAnchors, at: number): PathResult {

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { readFileSync } from "node:fs";
+import process from "node:process";
 import test from "node:test";
 import { Certificate } from "../../mod.ts";
 import { authorityFindings, crlFindings } from "../../src/findings/findings.ts";
@@ -21,6 +22,7 @@ import {
   extension,
   general,
   integer,
+  keyIdentifierOf,
   type Made,
   make,
   nameOf,
@@ -312,6 +314,24 @@ test("the worst findings come first, and each has a message and a hint", () => {
     severities.toSorted((one, two) => "error warning note".indexOf(one) - "error warning note".indexOf(two)),
   );
   for (const { subject, message, hint } of findings) assert(subject && message && hint);
+});
+
+test("a file of many certificates of one name takes no more than linear time", () => {
+  const keys = [ecKey(), ecKey()] as const;
+  // Each one names the key of every second one as that of its issuer, and none has signed another.
+  const many = Array.from({ length: 400 }, (_, index) => {
+    const [own, other] = [keys[index % 2]!, keys[1 - index % 2]!];
+    const extensions = [
+      extension.basicConstraints(true),
+      extension.subjectKeyIdentifier(keyIdentifierOf(own)),
+      extension.keyIdOf({ keyIdentifier: keyIdentifierOf(other) }),
+    ];
+    return make({ subject: "same", key: own, notAfter: at(index), extensions });
+  });
+  const start = process.cpuUsage();
+  findingsAbout([makeLeaf(many[0]), ...many], { roots });
+  const { user } = process.cpuUsage(start);
+  assert(user < 5_000_000, `${user} µs`);
 });
 
 test("keyUsage without digitalSignature names key usage and the clients that refuse it", () => {
