@@ -26,6 +26,7 @@ export function coversName(
 ): boolean {
   if (isIP(name)) return ipAddresses.includes(canonicalAddress(name));
   const wanted = normalizeName(name);
+  if (wanted === "") return false;
   const dot = wanted.indexOf(".");
   const wildcard = dot > 0 ? `*${wanted.slice(dot)}` : wanted;
   return dnsNames.map(normalizeName).some((each) => each === wanted || each === wildcard);

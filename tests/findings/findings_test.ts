@@ -224,6 +224,14 @@ const CASES: readonly Case[] = [
     showsWith: { names: ["a.b.example.com"] },
     hidesWith: { names: ["b.example.com"] },
   },
+  {
+    name: "a text that cannot be a name, like one in the certificate",
+    code: "error NAME_NOT_COVERED",
+    shows: [leaf({ names: [general.dns("\x9b a")] }), intermediate],
+    hides: [leaf({ names: [general.dns("\x9b a"), general.dns("a")] }), intermediate],
+    showsWith: { names: ["\x9b b"] },
+    hidesWith: { names: ["a"] },
+  },
   ofLeaf("a wildcard alone", "note WILDCARD_NARROW", { names: [general.dns("*.example.com")] }, {
     names: [general.dns("*.example.com"), general.dns("example.com")],
   }),
