@@ -4,7 +4,7 @@ import { derFormatOf } from "./foreign_format.ts";
 import { encodePem, parsePem } from "./pem.ts";
 
 const QUOTED = /^(["'])([^]*)\1$/;
-const BASE64 = /^[A-Za-z0-9+/\s]+={0,2}\s*$/;
+const BASE64 = /^[A-Za-z0-9+/\s]+={0,2}\n$/;
 
 /**
  * Reads PEM from the value of an environment variable, in the usual forms: with newlines, with `\n` as two characters,

@@ -1,9 +1,9 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 import test from "node:test";
-import { encodePem, parsePrivateKey, pemFromEnv, TlsConfig } from "../../mod.ts";
+import { encodePem, parsePrivateKey, pemFromEnv, TlsConfig, TlsReloadError } from "../../mod.ts";
 import { issueServer } from "../support/certificates.ts";
 import { assertRefused } from "../support/refusals.ts";
 import { secret } from "../support/secrets.ts";
@@ -55,6 +55,13 @@ test("pemFromEnv() refuses values without PEM, and does not quote them", async (
   const cut = PEM.slice(0, -10);
   await assertRefused(() => pemFromEnv(cut.replaceAll("\n", "\\n")), "PEM_INVALID", { line: 6 });
   await assertRefused(() => pemFromEnv(base64(`-----BEGIN PRIVATE KEY-----\n${body}\n`)), "PEM_INVALID", { line: 1 });
+});
+
+test("pemFromEnv() takes linear time for white space", () => {
+  const start = process.cpuUsage();
+  assertThrows(() => pemFromEnv(`A${" ".repeat(200_000)}!`), TlsReloadError);
+  const { user } = process.cpuUsage(start);
+  assert(user < 1_000_000, `${user} µs`);
 });
 
 test("pemFromEnv() throws a TypeError for a variable that is not set", () => {
