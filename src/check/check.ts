@@ -75,7 +75,7 @@ export async function check(
 ): Promise<Report> {
   requireOptions("check", options, OPTION_NAMES);
   const { names = [], roots, clientCa, crl, at = new Date() } = options;
-  if (!Array.isArray(names)) throw new TypeError(`Cannot call check: 'names' must be a list: ${kindOf(names)}`);
+  requireValues(names, roots, at);
   const draft = new Draft(at);
   if (input instanceof TlsConfig) draft.addConfig(input, { names, roots, at });
   else await draft.addFiles(input, { names, roots });
@@ -185,6 +185,18 @@ class Draft {
       return undefined;
     }
   }
+}
+
+function requireValues(names: readonly string[], roots: Iterable<Certificate> | undefined, at: Date): void {
+  const wrong = (name: string, type: string, value: unknown) =>
+    new TypeError(`Cannot call check: '${name}' must be ${type}: ${kindOf(value)}`);
+  if (!Array.isArray(names) || !names.every((name) => typeof name === "string" && name !== "")) {
+    throw wrong("names", "a list of names", names);
+  }
+  if (roots !== undefined && (typeof roots !== "object" || typeof Object(roots)[Symbol.iterator] !== "function")) {
+    throw wrong("roots", "a list of certificates", roots);
+  }
+  if (!(at instanceof Date) || Number.isNaN(at.getTime())) throw wrong("at", "a valid date", at);
 }
 
 function requireFiles(files: CheckFiles): void {

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { requirePath } from "../arguments.ts";
@@ -6,16 +5,19 @@ import type { Severity } from "../findings/finding.ts";
 import { nativeRoots } from "../roots/native_roots.ts";
 import { messageOf } from "../warnings.ts";
 import type { Certificate } from "../x509/certificate.ts";
+import { textOf as decoded } from "../x509/pem.ts";
+import { readPemSource } from "../x509/pem_source.ts";
 import { coversName } from "../x509/server_name.ts";
 import { check } from "./check.ts";
 import { type CheckFiles, contentsOf, filesAt, loadAuthorities, loadFiles } from "./inputs.ts";
 import { hasAtLeast, type Report } from "./report.ts";
 import { type Address, compareServed } from "./served.ts";
-import { hasColors, painter, printable } from "./terminal.ts";
+import { hasColors, painter, printable, printableJson } from "./terminal.ts";
 import { textOf } from "./text.ts";
 
 /** What the command ends with. */
 const ExitCode = { fine: 0, findings: 1, unusable: 2 } as const;
+const MAX_PASSPHRASE_BYTES = 64 * 1024;
 const OPTIONS = {
   "client-ca": { type: "string" },
   "crl": { type: "string" },
@@ -97,7 +99,7 @@ async function run(args: readonly string[], output: Output): Promise<number> {
     });
     const report = address ? await withServed(found, inputs, address, names) : found;
     output.stdout(
-      values.json ? `${JSON.stringify(report, undefined, 2)}\n` : textOf(report, painter(output.hasColors)),
+      values.json ? `${printableJson(report)}\n` : textOf(report, painter(output.hasColors)),
     );
     if (!report.isUsable) return ExitCode.unusable;
     return hasAtLeast(report, failOn) ? ExitCode.findings : ExitCode.fine;
@@ -158,7 +160,9 @@ async function rootsOf(value: string | undefined): Promise<Iterable<Certificate>
 }
 
 async function passphraseOf(path: string | undefined): Promise<string | undefined> {
-  return path === undefined ? undefined : (await readFile(path, "utf8")).replace(/\r?\n$/, "");
+  if (path === undefined) return undefined;
+  const { bytes } = await readPemSource(path, { maxBytes: MAX_PASSPHRASE_BYTES });
+  return decoded(bytes).replace(/\r?\n$/, "");
 }
 
 function severityOf(value: string): Severity {
@@ -175,8 +179,18 @@ function addressOf(value: string): Address {
 
 function processOutput(): Output {
   return {
-    stdout: (text) => void process.stdout.write(text),
-    stderr: (text) => void process.stderr.write(text),
+    stdout: (text) => writeTo(process.stdout, text),
+    stderr: (text) => writeTo(process.stderr, text),
     hasColors: hasColors(),
   };
+}
+
+function writeTo(stream: NodeJS.WriteStream, text: string): void {
+  if (!stream.listeners("error").includes(ignoreBrokenPipe)) stream.on("error", ignoreBrokenPipe);
+  stream.write(text);
+}
+
+/** A reader such as `head` closes its pipe once it has what it needs. The exit code stays that of the report. */
+function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
 }

@@ -36,16 +36,28 @@ export function painter(isColored: boolean): Paint {
   return (tone, text) => `\x1b[${CODES[tone][0]}m${text}\x1b[${CODES[tone][1]}m`;
 }
 
+/** Control characters, and invisible ones, some of which change the direction of writing. */
+const STEERING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+
 /**
  * Text that cannot steer a terminal. Names in certificates and of files may hold anything.
  *
  * @param text The text.
- * @returns The same with control characters, and those that change the direction of writing, as escapes.
+ * @returns The same with control characters and invisible ones as escapes.
  */
 export function printable(text: string): string {
-  return text.replace(
-    // deno-lint-ignore no-control-regex -- these are the characters to escape
-    /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (control) => `\\u{${control.charCodeAt(0).toString(16)}}`,
-  );
+  return text.replace(STEERING, (control) => `\\u{${control.codePointAt(0)!.toString(16)}}`);
+}
+
+/**
+ * JSON that cannot steer a terminal.
+ *
+ * @param value The value.
+ * @returns JSON in lines, which is read as the same value.
+ */
+export function printableJson(value: unknown): string {
+  return JSON.stringify(value, undefined, 2).replace(STEERING, (control) => {
+    if (control === "\n") return control; // a control character within a string is an escape already
+    return control.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join("");
+  });
 }

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { chmod, mkdir } from "node:fs/promises";
+import { chmod, mkdir, symlink, truncate } from "node:fs/promises";
+import { basename } from "node:path";
 import test from "node:test";
 import { TlsConfig } from "../../mod.ts";
 import { check, type Report } from "../../src/check.ts";
@@ -115,6 +116,32 @@ test("check() takes folders as certificatesIn() does, a folder of certbot too", 
   });
 });
 
+test("check() of a folder of odd entries names each that cannot be used, and checks the others", {
+  skip: NO_SPECIAL_FILES,
+}, async () => {
+  await withFiles(async (files) => {
+    await writeKey(files, "good.pem", keyOf(good) + chainOf(good));
+    await writeKey(files, "empty.pem", "");
+    await truncate(await writeKey(files, "large.pem", ""), 100 * 1024 * 1024);
+    await mkdir(files.path("folder.pem"));
+    await symlink("loop.pem", files.path("loop.pem"));
+    await symlink("nowhere", files.path("dangling.pem"));
+    await symlink("/dev/zero", files.path("device.pem"));
+    await symlink(".", files.path("itself"));
+    const { findings, certificates, isUsable } = await check(files.path("."));
+    const found = findings.map(({ code, subject }) => [basename(subject), code].join(" "));
+    assertEquals(found.sort(), [
+      "dangling.pem FILE_NOT_FOUND",
+      "device.pem FILE_UNREADABLE",
+      "empty.pem NO_CERTIFICATE",
+      "folder.pem FILE_UNREADABLE",
+      "large.pem FILE_TOO_LARGE",
+      "loop.pem FILE_UNREADABLE",
+    ]);
+    assertEquals([certificates.length, isUsable], [2, false]);
+  });
+});
+
 test("check() does not wait for a FIFO that was used up", { skip: NO_SPECIAL_FILES }, async () => {
   const { execFileSync } = await import("node:child_process");
   await withFiles(async (files) => {
@@ -136,5 +163,10 @@ test("check() refuses what is no input with a TypeError, and shows nothing of a 
     assert(!error.message.includes(key.split("\n")[1]!), error.message);
   }
   await assertRejects(() => check("a.pem", { name: ["a"] } as object), TypeError);
-  await assertRejects(() => check("a.pem", { names: "a" } as object), TypeError);
+  const wrong: readonly object[] = [{ names: "a" }, { names: [1] }, { names: [""] }, { roots: "a" }, { roots: {} }, {
+    at: new Date(NaN),
+  }, { at: "2026" }];
+  for (const options of wrong) {
+    await assertRejects(() => check("a.pem", options), TypeError, `Cannot call check: '${Object.keys(options)[0]}'`);
+  }
 });

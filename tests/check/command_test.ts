@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import type { Socket } from "node:net";
@@ -13,6 +14,7 @@ import { type TestFiles, withFiles } from "../support/files.ts";
 import { type Schema, schemaFaults } from "../support/json_schema.ts";
 import { general, type Made, nameOf } from "../support/made_certificates.ts";
 import { portOf } from "../support/peers.ts";
+import { NO_SPECIAL_FILES } from "../support/platform.ts";
 import { startProgram } from "../support/programs.ts";
 
 const ENTRY = fileURLToPath(new URL("../../src/check.ts", import.meta.url));
@@ -126,7 +128,7 @@ test("the command has colors only where it may", async () => {
 });
 
 test("names in certificates and of files cannot steer the terminal", async () => {
-  const hostile = "a\u202e\r\x1b[2J\x9b31m";
+  const hostile = "a\u202e\r\x1b[2J\x9b31m\u200b\u{e0041}";
   const leaf = makeLeaf(intermediate, {
     subject: nameOf(["2.5.4.3", "x"]),
     names: [general.dns("a\x1b[2J\x9b31m.example")],
@@ -137,8 +139,12 @@ test("names in certificates and of files cannot steer the terminal", async () =>
     // deno-lint-ignore no-control-regex -- whatever steers a terminal
     assertEquals(stdout.match(/[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]/g), null);
     assert(stdout.includes("\\u{1b}"));
+    const name = hostile.replace("\r", ""); // which no argument may hold
+    const json = (await run([cert, key, "--names", name, "--json"])).stdout;
+    assertEquals(json.match(/[^\n\P{C}]/gu), null);
+    assertEquals(JSON.parse(json).findings[0].message, `it is not for ${name}`);
   });
-  assertEquals(printable(hostile), "a\\u{202e}\\u{d}\\u{1b}[2J\\u{9b}31m");
+  assertEquals(printable(hostile), "a\\u{202e}\\u{d}\\u{1b}[2J\\u{9b}31m\\u{200b}\\u{e0041}");
 });
 
 test("--json prints a report that is of the documented schema, and holds no key", async () => {
@@ -220,6 +226,29 @@ test("the entry is the command when it is run, with the permission to read and n
       denoFlags: [`--allow-read=${files.path(".")}`],
     });
     assertEquals(await failing.ended(), 1, failing.output());
+  });
+});
+
+test("the command keeps its exit code if the reader of its output goes away", { skip: NO_SPECIAL_FILES }, async () => {
+  await withFiles(async (files) => {
+    const [cert, key] = await write(files, makeLeaf(intermediate, { keyUsage: 0x20 }));
+    // More than a pipe holds.
+    const list = Array(400).fill([cert, key]).flat();
+    const runArgs = process.versions["deno"] ? ["run", "-A", "--no-check"] : [];
+    const command = `"$0" "$@" | true; echo "\${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = spawnSync("bash", ["-c", command, process.execPath, ...runArgs, ENTRY, ...list], {
+      encoding: "utf8",
+    });
+    assertEquals([stdout, stderr], ["1\n", ""]);
+  });
+});
+
+test("the command reads no more of a passphrase than one can have", { skip: NO_SPECIAL_FILES }, async () => {
+  await withFiles(async (files) => {
+    const pair = await write(files, good);
+    const { exitCode, stderr } = await run([...pair, "--passphrase-file", "/dev/zero"]);
+    assertEquals([exitCode, stderr.includes("not a regular file but a device")], [2, true]);
+    assertEquals((await run([...pair, "--passphrase-file", await files.write("p", "x\n")])).exitCode, 0);
   });
 });
 
