@@ -59,7 +59,7 @@ export {
   type UnknownName,
 } from "./src/config/options.ts";
 export { type ClientAuthFacts } from "./src/config/client_auth.ts";
-export { type CrlFacts } from "./src/x509/crl_facts.ts";
+export { type CrlFacts } from "./src/x509/crl.ts";
 export { type TlsServerOptions } from "./src/config/server_options.ts";
 export { TlsConfig, type TlsConfigFacts } from "./src/config/tls_config.ts";
 export type { TlsSwap } from "./src/accept/follower.ts";

@@ -2,7 +2,7 @@ import type { TLSSocket } from "node:tls";
 import { kindOf } from "../arguments.ts";
 import { readCertificateFields } from "../x509/certificate_fields.ts";
 import { readStructure } from "../x509/certificate_structure.ts";
-import { CertificateExtensions } from "../x509/extensions.ts";
+import { CertificateExtensions } from "../x509/certificate_extensions.ts";
 import type { GeneralName } from "../x509/general_name.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";

@@ -1,7 +1,6 @@
 import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
-import { type CertificateRevocationList, parseCrls } from "../x509/crl.ts";
-import type { CrlFacts } from "../x509/crl_facts.ts";
+import { type CertificateRevocationList, type CrlFacts, parseCrls } from "../x509/crl.ts";
 import type { PemInput } from "../x509/pem.ts";
 import { Revocation } from "../x509/revocation.ts";
 import { trustAnchorsOf } from "../x509/trust_anchors.ts";

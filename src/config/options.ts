@@ -1,5 +1,5 @@
 import type { Certificate } from "../x509/certificate.ts";
-import type { CrlFacts } from "../x509/crl_facts.ts";
+import type { CrlFacts } from "../x509/crl.ts";
 import type { PemInput } from "../x509/pem.ts";
 import type { CertifiedKey, CertifiedKeyInit } from "./certified_key.ts";
 

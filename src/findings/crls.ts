@@ -5,7 +5,7 @@ import type { Rule, RuleFinding } from "./finding.ts";
 import { distance, isExpiring } from "./lifetimes.ts";
 
 /** What the rules about revocation lists look at. */
-export interface CrlFacts {
+export interface RevocationFacts {
   /** The revocation lists. */
   readonly crls: readonly CertificateRevocationList[];
   /** The certificates whose lists they should be. */
@@ -14,7 +14,7 @@ export interface CrlFacts {
   readonly at: number;
 }
 
-const crlStale: Rule<CrlFacts> = ({ crls, at }) =>
+const crlStale: Rule<RevocationFacts> = ({ crls, at }) =>
   crls.filter((crl) => !crl.isCurrentAt(new Date(at))).map((crl) => {
     const sinceMs = at - (crl.nextUpdate?.getTime() ?? at);
     return {
@@ -28,7 +28,7 @@ const crlStale: Rule<CrlFacts> = ({ crls, at }) =>
     };
   });
 
-const crlExpiring: Rule<CrlFacts> = ({ crls, at }) =>
+const crlExpiring: Rule<RevocationFacts> = ({ crls, at }) =>
   crls.flatMap((crl): RuleFinding[] => {
     const { thisUpdate, nextUpdate } = crl;
     if (nextUpdate === undefined || !isExpiring({ notBefore: thisUpdate, notAfter: nextUpdate }, at)) return [];
@@ -41,7 +41,7 @@ const crlExpiring: Rule<CrlFacts> = ({ crls, at }) =>
     }];
   });
 
-const crlForeign: Rule<CrlFacts> = ({ authorities, crls }) => {
+const crlForeign: Rule<RevocationFacts> = ({ authorities, crls }) => {
   if (authorities.length === 0) return [];
   const issuers = authorities.map(parse).filter((parsed) => typeof parsed !== "string");
   return crls.flatMap((crl): RuleFinding[] => {
@@ -59,4 +59,4 @@ const crlForeign: Rule<CrlFacts> = ({ authorities, crls }) => {
 };
 
 /** What is wrong with revocation lists. Without authorities, nothing can be said of who has issued one. */
-export const CRL_RULES: readonly Rule<CrlFacts>[] = [crlStale, crlExpiring, crlForeign];
+export const CRL_RULES: readonly Rule<RevocationFacts>[] = [crlStale, crlExpiring, crlForeign];

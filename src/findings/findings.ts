@@ -1,7 +1,7 @@
 import { AUTHORITY_RULES, type AuthorityFacts } from "./authorities.ts";
 import { CHAIN_RULES } from "./chain.ts";
 import type { ChainFacts } from "./chain_facts.ts";
-import { CRL_RULES, type CrlFacts } from "./crls.ts";
+import { CRL_RULES, type RevocationFacts } from "./crls.ts";
 import { type Finding, isAtLeast, type Rule, type RuleFinding } from "./finding.ts";
 import { KEY_RULES } from "./keys.ts";
 import { LIFETIME_RULES } from "./lifetimes.ts";
@@ -30,7 +30,7 @@ export function chainFindings(facts: ChainFacts, source: string | undefined): Fi
  * @param source The file that the lists were read from.
  * @returns The findings, the worst first.
  */
-export function crlFindings(facts: CrlFacts, source: string | undefined): Finding[] {
+export function crlFindings(facts: RevocationFacts, source: string | undefined): Finding[] {
   return sorted(CRL_RULES.flatMap((rule) => rule(facts)), source);
 }
 

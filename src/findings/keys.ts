@@ -1,4 +1,4 @@
-import { KeyPurpose } from "../x509/extensions.ts";
+import { KeyPurpose } from "../x509/certificate_extensions.ts";
 import type { PathCertificate } from "../x509/path_certificate.ts";
 import type { ChainFacts, Link } from "./chain_facts.ts";
 import { type Rule, titleOf } from "./finding.ts";

@@ -1,7 +1,7 @@
 import type { AuthorityStatus } from "../accept/authority_use.ts";
 import type { DrainStatus } from "../accept/drain_tally.ts";
 import type { Generation } from "../accept/live_connections.ts";
-import type { CrlFacts } from "../x509/crl_facts.ts";
+import type { CrlFacts } from "../x509/crl.ts";
 import type { CertificateRole } from "./used_certificates.ts";
 
 /** The status of a reloader, as {@linkcode Reloader.status} returns it. Plain data, without a secret. */

@@ -1,6 +1,6 @@
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { Certificate } from "../x509/certificate.ts";
-import type { CrlFacts } from "../x509/crl_facts.ts";
+import type { CrlFacts } from "../x509/crl.ts";
 
 /**
  * The use of a certificate: sent as the server's own, sent with it, trusted to issue client certificates, or a link to

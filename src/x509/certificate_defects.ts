@@ -1,5 +1,5 @@
 import { contentOf, DerTag, readChildren, readDer } from "./der.ts";
-import { ExtensionId } from "./extensions.ts";
+import { ExtensionId } from "./certificate_extensions.ts";
 import type { PathCertificate } from "./path_certificate.ts";
 
 const Id = {

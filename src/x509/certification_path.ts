@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { defectOf, isNetscapeClient } from "./certificate_defects.ts";
 import type { KeyUsage } from "./extension_values.ts";
-import { KeyPurpose } from "./extensions.ts";
+import { KeyPurpose } from "./certificate_extensions.ts";
 import { type ComparisonBudget, violationOf } from "./name_constraints.ts";
 import { fitsKey, type PathCertificate } from "./path_certificate.ts";
 import { isVerified, signatureFault, weaknessOf } from "./signatures.ts";

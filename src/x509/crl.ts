@@ -1,6 +1,5 @@
 import { location, TlsReloadError } from "../errors.ts";
 import type { Certificate } from "./certificate.ts";
-import type { CrlFacts } from "./crl_facts.ts";
 import { type CrlStructure, readCrlStructure } from "./crl_structure.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { InvalidField } from "./invalid_field.ts";
@@ -14,6 +13,23 @@ export const MAX_CRL_BYTES = 64 * 1024 * 1024;
 
 const LABEL = "X509 CRL";
 const LIKE_CRL = /\bCRL$/i;
+
+/** The public facts of a revocation list. */
+export interface CrlFacts {
+  /** The issuer, such as `CN=Example CA,O=Example` (RFC 4514). */
+  readonly issuer: string;
+  /** The number of the list in upper-case hexadecimal (RFC 5280 section 5.2.3); `undefined` if not given. */
+  readonly crlNumber: string | undefined;
+  /** The time of its issue. */
+  readonly thisUpdate: Date;
+  /** The time by which the next list is issued; `undefined` if it does not say, which RFC 5280 does not allow. */
+  readonly nextUpdate: Date | undefined;
+  /** How many serial numbers are revoked. */
+  readonly size: number;
+  /** SHA-256 of the DER in upper-case hexadecimal with colons. */
+  readonly fingerprint256: string;
+}
+
 /**
  * A certificate revocation list (RFC 5280 section 5): the serial numbers that an authority has revoked. Immutable.
  *

@@ -4,7 +4,7 @@ import { type CertificateStructure, readStructure } from "./certificate_structur
 import { readChildren } from "./der.ts";
 import { distinguishedName } from "./distinguished_name.ts";
 import type { AuthorityKeyIdentifier } from "./extension_values.ts";
-import { CertificateExtensions } from "./extensions.ts";
+import { CertificateExtensions } from "./certificate_extensions.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { hexOf } from "./octets.ts";
 import { readTime } from "./time.ts";

@@ -5,7 +5,7 @@ import { type Certificate, parseCertificates } from "../../mod.ts";
 import { readPublicKey, readSignatureAlgorithm } from "../../src/x509/algorithms.ts";
 import { readStructure } from "../../src/x509/certificate_structure.ts";
 import { encodeDer } from "../../src/x509/der.ts";
-import { CertificateExtensions, ExtensionId } from "../../src/x509/extensions.ts";
+import { CertificateExtensions, ExtensionId } from "../../src/x509/certificate_extensions.ts";
 import { openssl, opensslText } from "../support/openssl.ts";
 
 /** A self-signed certificate by openssl with these extensions. */
