@@ -3,10 +3,19 @@ import { X509Certificate } from "node:crypto";
 import { type CertificateFacts, type CertificateFields, readCertificateFields } from "./certificate_fields.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { InvalidField } from "./invalid_field.ts";
-import { location, TlsReloadError } from "../errors.ts";
+import { location, TlsReloadError, type TlsReloadErrorOptions } from "../errors.ts";
 import { showAs } from "../redaction.ts";
 import { WeakCache } from "../weak_cache.ts";
-import { encodePem, isCertificateLabel, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
+import {
+  encodePem,
+  isCertificateLabel,
+  labelsOf,
+  pathOf,
+  type PemInput,
+  type PemSection,
+  placeOf,
+  readSections,
+} from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
 
 const MAX_DER_BYTES = 0xffff;
@@ -168,12 +177,8 @@ export function parseCertificates(input: PemInput): Certificate[] {
     const { label, der } = section;
     const where = placeOf(input, section);
     if (!isCertificateLabel(label)) {
-      if (!LIKE_CERTIFICATE.test(label)) continue;
-      const command = CONVERSIONS[label];
-      const reason = command
-        ? `convert ${quoteLabel(label)} with: openssl ${command}`
-        : `the label must be CERTIFICATE: ${quoteLabel(label)}`;
-      throw new TlsReloadError("PEM_INVALID", `Cannot read certificate${location(where)}: ${reason}`, where);
+      if (LIKE_CERTIFICATE.test(label)) throw wrongLabel(label, where);
+      continue;
     }
     try {
       certificates.push(certificates.length === 0 ? new Certificate(der) : sharedCertificate(der));
@@ -183,10 +188,21 @@ export function parseCertificates(input: PemInput): Certificate[] {
       throw new TlsReloadError("CERTIFICATE_INVALID", message.replace("certificate", name), { ...where, cause });
     }
   }
-  if (certificates.length > 0) return certificates;
-  const path = pathOf(input);
-  const command = sections.map(({ label }) => CONVERSIONS[label]).find(Boolean);
+  if (certificates.length === 0) throw noCertificate(sections, pathOf(input));
+  return certificates;
+}
+
+function wrongLabel(label: string, where: TlsReloadErrorOptions): TlsReloadError {
+  const command = CONVERSIONS[label];
+  const reason = command
+    ? `convert ${quoteLabel(label)} with: openssl ${command}`
+    : `the label must be CERTIFICATE: ${quoteLabel(label)}`;
+  return new TlsReloadError("PEM_INVALID", `Cannot read certificate${location(where)}: ${reason}`, where);
+}
+
+function noCertificate(sections: readonly PemSection[], path: string | undefined): TlsReloadError {
+  const command = sections.map(({ label }) => CONVERSIONS[label]).find((each) => each !== undefined);
   const hint = command ? `; convert it with: openssl ${command}` : "";
   const message = `Cannot find a certificate${location({ path })}: it holds ${labelsOf(sections)}${hint}`;
-  throw new TlsReloadError("NO_CERTIFICATE", message, { path });
+  return new TlsReloadError("NO_CERTIFICATE", message, { path });
 }

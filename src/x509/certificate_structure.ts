@@ -1,4 +1,4 @@
-import { contentOf, DerTag, type DerValue, readChildren, readDer, readInteger } from "./der.ts";
+import { contentOf, DerTag, type DerValue, readChildren, readDer, readInteger, takeOptional } from "./der.ts";
 
 /** The context-specific tags of RFC 5280 appendix A.1. */
 const Tag = { version: 0xa0, issuerUniqueId: 0x81, subjectUniqueId: 0x82, extensions: 0xa3 } as const;
@@ -39,7 +39,7 @@ export class CertificateStructure {
     if (rest.length > 0) throw new RangeError("bytes follow the DER");
     this.#parts = readChildren(certificate);
     const fields = readChildren(this.#parts[0]);
-    this.#version = fields[0]?.tag === Tag.version ? fields.shift() : undefined;
+    this.#version = takeOptional(fields, Tag.version);
     this.#fields = fields.slice(0, 6);
     this.#optional = fields.slice(6);
   }

@@ -1,14 +1,23 @@
 import { readSignatureAlgorithm } from "./algorithms.ts";
 import { canonicalName } from "./canonical_name.ts";
 import { bitString } from "./certificate_structure.ts";
-import { contentOf, DerTag, type DerValue, readChildren, readDer, readDerValue, readInteger } from "./der.ts";
+import {
+  contentOf,
+  DerTag,
+  type DerValue,
+  readChildren,
+  readDer,
+  readDerValue,
+  readInteger,
+  takeOptional,
+} from "./der.ts";
 import { distinguishedName } from "./distinguished_name.ts";
 import { type Extension, readExtension } from "./extension.ts";
 import { InvalidField } from "./invalid_field.ts";
 import { hexOf } from "./octets.ts";
 import { RevokedSerials } from "./revoked_serials.ts";
 import type { SignedData } from "./signatures.ts";
-import { isTime, readTime } from "./time.ts";
+import { readTime } from "./time.ts";
 
 /** The context-specific tags of RFC 5280 sections 5.1 and 5.2. */
 const Tag = { extensions: 0xa0, keyIdentifier: 0x80, indirect: 0x84 } as const;
@@ -18,6 +27,7 @@ const ExtensionId = {
   issuingDistributionPoint: "2.5.29.28",
   authorityKeyIdentifier: "2.5.29.35",
 } as const;
+const KNOWN_EXTENSIONS: readonly string[] = Object.values(ExtensionId);
 
 /** The fields of a certificate revocation list (RFC 5280 section 5.1). */
 export interface CrlStructure {
@@ -49,20 +59,20 @@ export function readCrlStructure(der: Uint8Array): CrlStructure {
   const [tbs, algorithm, signature, ...more] = readChildren(list);
   if (!tbs || !algorithm || rest.length + more.length > 0) throw new RangeError("it does not have three parts");
   const fields = readChildren(tbs);
-  const version = fields[0]?.tag === DerTag.integer ? readInteger(fields.shift()) : 0n;
-  if (version > 1n) throw new InvalidField("its version is not 1 or 2");
+  const version = takeOptional(fields, DerTag.integer);
+  if (version && readInteger(version) > 1n) throw new InvalidField("its version is not 1 or 2");
   const [signedAlgorithm, issuer, thisUpdate, ...optional] = fields;
-  const nextUpdate = isTime(optional[0]) ? optional.shift() : undefined;
-  const entries = optional[0]?.tag === DerTag.sequence ? optional.shift()!.content : new Uint8Array();
-  const extensions = optional[0]?.tag === Tag.extensions ? readExtensions(optional.shift()!) : new Map();
+  const nextUpdate = takeOptional(optional, DerTag.utcTime, DerTag.generalizedTime);
+  const entries = takeOptional(optional, DerTag.sequence)?.content ?? new Uint8Array();
+  const extensions = readExtensions(takeOptional(optional, Tag.extensions));
   if (!signedAlgorithm || !issuer || optional.length > 0) throw new RangeError("it has unknown fields");
   return {
     issuer: distinguishedName(issuer),
     issuerKey: canonicalName(issuer).join(""),
     thisUpdate: readTime("thisUpdate", thisUpdate),
     nextUpdate: nextUpdate && readTime("nextUpdate", nextUpdate),
-    authorityKeyIdentifier: keyIdentifier(extensions.get(ExtensionId.authorityKeyIdentifier)?.value),
-    crlNumber: number(extensions.get(ExtensionId.crlNumber)?.value),
+    authorityKeyIdentifier: readKeyIdentifier(extensions.get(ExtensionId.authorityKeyIdentifier)?.value),
+    crlNumber: readCrlNumber(extensions.get(ExtensionId.crlNumber)?.value),
     serials: new RevokedSerials(entries),
     signed: {
       structure: { signed: tbs.encoded, algorithm, signedAlgorithm, signature: bitString(signature) },
@@ -72,36 +82,37 @@ export function readCrlStructure(der: Uint8Array): CrlStructure {
 }
 
 /** RFC 5280 section 5.2. A list with an unknown critical extension must not be used. */
-function readExtensions({ content }: DerValue): Map<string, Extension> {
-  const known: readonly string[] = Object.values(ExtensionId);
+function readExtensions(list: DerValue | undefined): Map<string, Extension> {
   const extensions = new Map<string, Extension>();
-  for (const extension of readChildren(readDerValue(content)).map(readExtension)) {
-    const { id, isCritical, value } = extension;
-    if (extensions.has(id)) throw new RangeError("an extension is repeated");
-    if (id === ExtensionId.deltaCrlIndicator) {
-      throw new InvalidField("delta CRLs (deltaCRLIndicator) are not supported");
-    }
-    if (id === ExtensionId.issuingDistributionPoint) {
-      const isIndirect = readChildren(readDerValue(value)).some(({ tag, content }) =>
-        tag === Tag.indirect && content[0]
-      );
-      throw new InvalidField(
-        isIndirect
-          ? "indirect CRLs (indirectCRL of issuingDistributionPoint) are not supported"
-          : "CRLs of a part of the certificates (issuingDistributionPoint) are not supported",
-      );
-    }
-    if (isCritical && !known.includes(id)) throw new InvalidField(`its critical extension ${id} is not known`);
-    extensions.set(id, extension);
+  if (!list) return extensions;
+  for (const extension of readChildren(readDerValue(list.content)).map(readExtension)) {
+    if (extensions.has(extension.id)) throw new RangeError("an extension is repeated");
+    requireSupported(extension);
+    extensions.set(extension.id, extension);
   }
   return extensions;
 }
 
-function keyIdentifier(value: Uint8Array | undefined): string | undefined {
+function requireSupported({ id, isCritical, value }: Extension): void {
+  if (id === ExtensionId.deltaCrlIndicator) throw new InvalidField("delta CRLs (deltaCRLIndicator) are not supported");
+  if (id === ExtensionId.issuingDistributionPoint) {
+    const scope = readChildren(readDerValue(value));
+    const isIndirect = scope.some(({ tag, content }) => tag === Tag.indirect && content[0]);
+    const kind = isIndirect
+      ? "indirect CRLs (indirectCRL of issuingDistributionPoint)"
+      : "CRLs of a part of the certificates (issuingDistributionPoint)";
+    throw new InvalidField(`${kind} are not supported`);
+  }
+  if (isCritical && !KNOWN_EXTENSIONS.includes(id)) {
+    throw new InvalidField(`its critical extension ${id} is not known`);
+  }
+}
+
+function readKeyIdentifier(value: Uint8Array | undefined): string | undefined {
   const identifier = value && readChildren(readDerValue(value)).find(({ tag }) => tag === Tag.keyIdentifier);
   return identifier && hexOf(identifier.content);
 }
 
-function number(value: Uint8Array | undefined): string | undefined {
+function readCrlNumber(value: Uint8Array | undefined): string | undefined {
   return value && hexOf(contentOf(readDerValue(value), DerTag.integer));
 }

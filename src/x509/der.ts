@@ -100,6 +100,18 @@ export function readChildren(value: DerValue | undefined, tag: number = DerTag.s
 }
 
 /**
+ * Removes the first of several values if it has one of the tags. For the optional fields of a SEQUENCE, in their order.
+ *
+ * @param values The values that have not been read yet.
+ * @param tags The tags of the optional field.
+ * @returns The value; `undefined` if the field is absent.
+ */
+export function takeOptional(values: DerValue[], ...tags: readonly number[]): DerValue | undefined {
+  const [first] = values;
+  return first && tags.includes(first.tag) ? values.shift() : undefined;
+}
+
+/**
  * Returns the content of a value.
  *
  * @param value The value; `undefined` if it is missing.

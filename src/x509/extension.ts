@@ -1,4 +1,4 @@
-import { contentOf, DerTag, type DerValue, readChildren, readDer, readOid } from "./der.ts";
+import { contentOf, DerTag, type DerValue, readChildren, readDer, readOid, takeOptional } from "./der.ts";
 
 /** An extension of a certificate or a revocation list as it is encoded. */
 export interface Extension {
@@ -13,7 +13,8 @@ export interface Extension {
 /** Reads an extension, or throws a `RangeError` if it is malformed. */
 export function readExtension(value: DerValue): Extension {
   const [id, ...rest] = readChildren(value);
-  const isCritical = rest[0]?.tag === DerTag.boolean && readBoolean(rest.shift());
+  const critical = takeOptional(rest, DerTag.boolean);
+  const isCritical = critical !== undefined && readBoolean(critical);
   if (rest.length !== 1) throw new RangeError("an extension of the certificate is broken");
   return { id: readOid(id), isCritical, value: contentOf(rest[0], DerTag.octetString) };
 }

@@ -1,4 +1,4 @@
-import { contentOf, DerTag, type DerValue, readChildren, readDer, readInteger, readOid } from "./der.ts";
+import { contentOf, DerTag, type DerValue, readChildren, readDer, readInteger, readOid, takeOptional } from "./der.ts";
 import { readBoolean } from "./extension.ts";
 import { type GeneralName, readGeneralName } from "./general_name.ts";
 import { hexOf } from "./octets.ts";
@@ -51,10 +51,12 @@ const Tag = { permitted: 0xa0, excluded: 0xa1, minimum: 0x80, keyIdentifier: 0x8
 /** Reads basicConstraints (RFC 5280 section 4.2.1.9), or throws a `RangeError` if the value is malformed. */
 export function readBasicConstraints(value: DerValue | undefined): BasicConstraints {
   const fields = readChildren(value);
-  const isCa = fields[0]?.tag === DerTag.boolean && readBoolean(fields.shift());
-  const maxPathLength = fields.length > 0 ? Number(readInteger(fields.shift())) : undefined;
-  if (fields.length > 0 || (maxPathLength ?? 0) < 0) throw new RangeError("basicConstraints is broken");
-  return { isCa, maxPathLength };
+  const ca = takeOptional(fields, DerTag.boolean);
+  const pathLength = takeOptional(fields, DerTag.integer);
+  if (fields.length > 0) throw new RangeError("basicConstraints is broken");
+  const maxPathLength = pathLength && Number(readInteger(pathLength));
+  if (maxPathLength !== undefined && maxPathLength < 0) throw new RangeError("basicConstraints is broken");
+  return { isCa: ca !== undefined && readBoolean(ca), maxPathLength };
 }
 
 /** Reads keyUsage (RFC 5280 section 4.2.1.3), or throws a `RangeError` if the value is malformed. */

@@ -61,35 +61,38 @@ export function* scanPem(text: string): Generator<ScannedSection | PemFault, voi
   for (const raw of linesOf(text)) {
     line++;
     const content = raw.trim();
-    const [, kind, label = ""] = boundaryIn(content) ?? [];
-    if (kind === undefined) {
+    const boundary = boundaryIn(content);
+    if (!boundary) {
       if (open) {
         open.lines.push(content);
       } else if (!isRecovering && isBrokenBoundary(content)) {
         yield { line, reason: NOT_A_BOUNDARY };
         isRecovering = true;
       }
-    } else if (kind === "BEGIN") {
-      if (open) {
-        const reason = `section ${quoteLabel(open.label)} of line ${open.line} has no END before the next BEGIN`;
-        yield brokenBoundaryIn(open) ?? { line, reason };
-      }
-      open = { label, line, isIndented: /^[ \t]/.test(raw), lines: [] };
-      isRecovering = false;
-    } else {
-      if (open) {
-        const reason = `section ${quoteLabel(open.label)} of line ${open.line} ends as ${quoteLabel(label)}`;
-        yield label === open.label ? readSection(open) : brokenBoundaryIn(open) ?? { line, reason };
-      } else if (!isRecovering) {
-        yield { line, reason: `END of ${quoteLabel(label)} has no BEGIN` };
-      }
-      open = undefined;
-      isRecovering = false;
+      continue;
     }
+    const [, kind, label = ""] = boundary;
+    if (kind === "BEGIN") {
+      if (open) yield faultOf(open, { line, reason: `${nameOf(open)} has no END before the next BEGIN` });
+      open = { label, line, isIndented: /^[ \t]/.test(raw), lines: [] };
+    } else {
+      if (open) yield closeSection(open, label, line);
+      else if (!isRecovering) yield { line, reason: `END of ${quoteLabel(label)} has no BEGIN` };
+      open = undefined;
+    }
+    isRecovering = false;
   }
-  if (open) {
-    yield brokenBoundaryIn(open) ?? { line: open.line, reason: `section ${quoteLabel(open.label)} has no END` };
-  }
+  if (open) yield faultOf(open, { line: open.line, reason: `section ${quoteLabel(open.label)} has no END` });
+}
+
+/** Reads a section at an END line. */
+function closeSection(section: OpenSection, label: string, line: number): ScannedSection | PemFault {
+  if (label === section.label) return readSection(section);
+  return faultOf(section, { line, reason: `${nameOf(section)} ends as ${quoteLabel(label)}` });
+}
+
+function nameOf({ label, line }: OpenSection): string {
+  return `section ${quoteLabel(label)} of line ${line}`;
 }
 
 /** Quotes a label for a message if it looks like a usual label. */
@@ -120,10 +123,10 @@ function isBrokenBoundary(line: string): boolean {
   return BROKEN_BOUNDARY.test(start) || BROKEN_KNOWN_BOUNDARY.test(start);
 }
 
-/** The likely cause of a section that does not end correctly: a broken boundary in its body. */
-function brokenBoundaryIn({ line, lines }: OpenSection): PemFault | undefined {
+/** The fault of a section: a broken boundary in its body, which is the likely cause of other faults, or the given one. */
+function faultOf({ line, lines }: OpenSection, other: PemFault): PemFault {
   const index = lines.findIndex((text) => BROKEN_BOUNDARY_IN_BODY.test(text) && !HEADER.test(text));
-  return index < 0 ? undefined : { line: line + 1 + index, reason: NOT_A_BOUNDARY };
+  return index < 0 ? other : { line: line + 1 + index, reason: NOT_A_BOUNDARY };
 }
 
 /** Reads optional headers with a blank line after them, then base64. */
@@ -135,13 +138,12 @@ function readSection(section: OpenSection): ScannedSection | PemFault {
   const headers = lines.slice(0, start).filter((text) => text !== "");
   // RFC 1421 section 4.4: a blank line ends the headers.
   if (headers.length > 0 && lines[start - 1] !== "") {
-    return brokenBoundaryIn(section) ??
-      { line: line + 1 + start, reason: `${name} needs a blank line after its headers` };
+    return faultOf(section, { line: line + 1 + start, reason: `${name} needs a blank line after its headers` });
   }
   const base64 = lines.slice(start).join("").replace(/\s/g, "");
   const der = Buffer.from(base64, "base64");
   // `Buffer.from()` skips characters that are not base64. Only canonical base64 encodes back to itself.
   if (der.toString("base64") === base64) return { label, line, isIndented, headers, der: new Uint8Array(der), base64 };
   const bad = lines.findIndex((text, index) => index >= start && NOT_BASE64.test(text));
-  return brokenBoundaryIn(section) ?? { line: bad < 0 ? line : line + 1 + bad, reason: `${name} is not base64` };
+  return faultOf(section, { line: bad < 0 ? line : line + 1 + bad, reason: `${name} is not base64` });
 }

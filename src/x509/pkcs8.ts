@@ -31,6 +31,9 @@ const OTHER_KINDS: Readonly<Record<string, string>> = {
   "1.3.36.3.3.2.8.1.1.13": "brainpoolP512r1",
 };
 
+/** The context-specific tags of an EC key (RFC 5915 section 3). */
+const EcTag = { parameters: 0xa0, publicKey: 0xa1 } as const;
+
 /** The encoded object identifiers of RSA and EC keys (X.690 section 8.19). */
 const RSA_OID = Buffer.from("06092a864886f70d010101", "hex");
 const EC_OID = Buffer.from("06072a8648ce3d0201", "hex");
@@ -84,7 +87,7 @@ export function normalizeKey(der: Uint8Array): Uint8Array {
 export function hasPublicKey(der: Uint8Array): boolean {
   const [, algorithm, key] = readChildren(readDerValue(der));
   if (readOid(readChildren(algorithm)[0]) !== KeyAlgorithm.ec) return true;
-  return readChildren(readDerValue(contentOf(key, DerTag.octetString))).some(({ tag }) => tag === 0xa1);
+  return readChildren(readDerValue(contentOf(key, DerTag.octetString))).some(({ tag }) => tag === EcTag.publicKey);
 }
 
 function normalizePkcs8(algorithm: DerValue, key: DerValue): Uint8Array {
@@ -112,11 +115,24 @@ function encodeRsa(key: DerValue): Uint8Array {
 /** Encodes the parts in the order of RFC 5915 section 3. The algorithm of PKCS#8 may name the curve instead. */
 function encodeEc([version, scalar, ...optional]: readonly DerValue[], parameters: DerValue | undefined): Uint8Array {
   if (readInteger(version) !== 1n) throw new RangeError("the version of the key is not 1");
-  if (!optional.every(({ tag }) => tag === 0xa0 || tag === 0xa1)) {
+  if (!optional.every(({ tag }) => tag === EcTag.parameters || tag === EcTag.publicKey)) {
     throw new RangeError("the EC key has an unknown part");
   }
-  const own = optional.filter(({ tag }) => tag === 0xa0).map(({ content }) => readDerValue(content));
-  const [curve, other] = parameters ? [parameters, ...own] : own;
+  const own = optional.filter(({ tag }) => tag === EcTag.parameters).map(({ content }) => readDerValue(content));
+  const curve = readCurve(parameters ? [parameters, ...own] : own);
+  const publicKeys = optional.filter(({ tag }) => tag === EcTag.publicKey);
+  const paddedScalar = readScalar(scalar, curve.order);
+  for (const { content } of publicKeys) contentOf(readDerValue(content), DerTag.bitString);
+  const content = [
+    encodeDer(DerTag.integer, Buffer.of(1)),
+    encodeDer(DerTag.octetString, paddedScalar),
+    ...publicKeys.map(({ encoded }) => encoded),
+  ];
+  return encodePkcs8([EC_OID, curve.encoded], encodeDer(DerTag.sequence, Buffer.concat(content)));
+}
+
+/** The curve that the algorithm of PKCS#8 and the key itself name, with the order of its base point. */
+function readCurve([curve, other]: readonly DerValue[]): { readonly encoded: Uint8Array; readonly order: bigint } {
   if (curve?.tag !== DerTag.oid) {
     const command = "openssl pkey -in FILE -ec_param_enc named_curve -out FILE.pem";
     throw new UnusableKey(`an EC key must name its curve (RFC 5480 section 2.1.1); convert it with: ${command}`);
@@ -125,6 +141,11 @@ function encodeEc([version, scalar, ...optional]: readonly DerValue[], parameter
   const oid = readOid(curve);
   const { name = OTHER_KINDS[oid] ?? oid, order } = CURVES[oid] ?? {};
   if (order === undefined) throw unusableKind(name);
+  return { encoded: curve.encoded, order };
+}
+
+/** The scalar in as many bytes as the order has, because some tools omit leading zeros. */
+function readScalar(scalar: DerValue | undefined, order: bigint): Uint8Array {
   const size = Math.ceil(order.toString(2).length / 8);
   const bytes = contentOf(scalar, DerTag.octetString);
   if (bytes.length > size) throw new UnusableKey("its EC scalar is longer than its curve (RFC 5915 section 3)");
@@ -132,13 +153,7 @@ function encodeEc([version, scalar, ...optional]: readonly DerValue[], parameter
   if (number === 0n || number >= order) {
     throw new UnusableKey("its EC scalar is not between zero and the order of its curve");
   }
-  // Some tools omit leading zeros.
-  const padded = Buffer.concat([Buffer.alloc(size - bytes.length), bytes]);
-  const publicKeys = optional.filter(({ tag }) => tag === 0xa1);
-  publicKeys.forEach(({ content }) => contentOf(readDerValue(content), DerTag.bitString));
-  const content = [encodeDer(DerTag.integer, Buffer.of(1)), encodeDer(DerTag.octetString, padded)];
-  content.push(...publicKeys.map(({ encoded }) => encoded));
-  return encodePkcs8([EC_OID, curve.encoded], encodeDer(DerTag.sequence, Buffer.concat(content)));
+  return Buffer.concat([Buffer.alloc(size - bytes.length), bytes]);
 }
 
 function encodePkcs8(algorithm: readonly Uint8Array[], key: Uint8Array): Uint8Array {

@@ -30,6 +30,6 @@ export function readTime(
 }
 
 /** Whether a value has one of the two types of a time. */
-export function isTime(value: DerValue | undefined): value is DerValue {
+function isTime(value: DerValue | undefined): value is DerValue {
   return value?.tag === DerTag.utcTime || value?.tag === DerTag.generalizedTime;
 }
