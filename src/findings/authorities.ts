@@ -1,7 +1,7 @@
 import type { Certificate } from "../x509/certificate.ts";
 import type { PathCertificate } from "../x509/path_certificate.ts";
 import { weaknessOf } from "../x509/signatures.ts";
-import { parse } from "./chain_facts.ts";
+import { inspect } from "./chain_facts.ts";
 import { type Rule, type RuleFinding, titleOf } from "./finding.ts";
 import { distance, isExpiring } from "./lifetimes.ts";
 import { strictFaultOf } from "./strict.ts";
@@ -15,11 +15,10 @@ export interface AuthorityFacts {
 }
 
 const authorityUnusable: Rule<AuthorityFacts> = ({ authorities }) => {
-  const parsedAuthorities = authorities.map(parse);
-  const subjects = new Set(parsedAuthorities.map((each) => typeof each === "string" ? "" : each.subjectKey));
-  return authorities.flatMap((certificate, index): RuleFinding[] => {
-    const parsed = parsedAuthorities[index]!;
-    const fault = typeof parsed === "string" ? parsed : unusabilityOf(parsed, subjects);
+  const inspected = authorities.map((certificate) => ({ certificate, ...inspect(certificate) }));
+  const subjects = new Set(inspected.map(({ parsed }) => parsed?.subjectKey ?? ""));
+  return inspected.flatMap(({ certificate, parsed, defect }): RuleFinding[] => {
+    const fault = parsed ? unusabilityOf(parsed, subjects) : defect;
     return fault === undefined ? [] : [{
       code: "AUTHORITY_UNUSABLE",
       severity: "error",
@@ -58,8 +57,8 @@ const authorityExpiring: Rule<AuthorityFacts> = ({ authorities, at }) =>
 
 const authorityNotStrict: Rule<AuthorityFacts> = ({ authorities }) =>
   authorities.flatMap((certificate): RuleFinding[] => {
-    const parsed = parse(certificate);
-    if (typeof parsed === "string") return [];
+    const { parsed } = inspect(certificate);
+    if (!parsed) return [];
     const fault = strictFaultOf(parsed, false);
     return fault === undefined ? [] : [{
       code: "AUTHORITY_NOT_STRICT",

@@ -17,7 +17,7 @@ export interface ChainFacts {
   readonly leaf: Certificate;
   /** The certificates, in the order of the file. */
   readonly chain: readonly Certificate[];
-  /** The certificates that cannot be looked at, with the reason. */
+  /** The certificates that no path may contain, with the reason. */
   readonly defects: ReadonlyMap<Certificate, string>;
   /** From the leaf upwards, each certificate with its issuer after it; none if the leaf is defective. */
   readonly path: readonly Link[];
@@ -54,8 +54,8 @@ export function chainFactsOf(chain: readonly Certificate[], context: ChainContex
   const defects = new Map<Certificate, string>();
   const links = new Map<string, Link>();
   for (const certificate of chain) {
-    const parsed = parse(certificate);
-    if (typeof parsed === "string") defects.set(certificate, parsed);
+    const { parsed, defect } = inspect(certificate);
+    if (!parsed) defects.set(certificate, defect);
     else if (!links.has(parsed.fingerprint256)) links.set(parsed.fingerprint256, { certificate, parsed });
   }
   const [leaf] = chain as readonly [Certificate];
@@ -78,24 +78,28 @@ export function chainFactsOf(chain: readonly Certificate[], context: ChainContex
 
 const anchorsBySource = new WeakMap<Iterable<Certificate>, TrustAnchors>();
 
-/** The roots that clients trust, sorted once for each list or store. */
+/** The roots that clients trust, indexed once for each list or store. */
 export function anchorsOf(roots: Iterable<Certificate>): TrustAnchors {
-  let anchors = anchorsBySource.get(roots);
-  if (!anchors) anchorsBySource.set(roots, anchors = trustAnchorsOf([...roots]));
+  const known = anchorsBySource.get(roots);
+  if (known) return known;
+  const anchors = trustAnchorsOf([...roots]);
+  anchorsBySource.set(roots, anchors);
   return anchors;
 }
 
-/**
- * A certificate as path validation looks at it.
- *
- * @returns The certificate, or why nothing more can be said about it.
- */
-export function parse({ x509, fingerprint256 }: Certificate): PathCertificate | string {
+/** A certificate as path validation sees it, or the reason why no path may contain it. */
+export type Inspection =
+  | { readonly parsed: PathCertificate; readonly defect?: undefined }
+  | { readonly parsed?: undefined; readonly defect: string };
+
+/** Reads a certificate for path validation. */
+export function inspect({ x509, fingerprint256 }: Certificate): Inspection {
   try {
     const parsed = new PathCertificate(new Uint8Array(x509.raw), fingerprint256);
-    return defectOf(parsed) ?? parsed;
+    const defect = defectOf(parsed);
+    return defect === undefined ? { parsed } : { defect };
   } catch (error) {
-    return (error as RangeError).message;
+    return { defect: (error as RangeError).message };
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Certificate } from "../x509/certificate.ts";
 import type { CertificateRevocationList } from "../x509/crl.ts";
-import { parse } from "./chain_facts.ts";
+import { inspect } from "./chain_facts.ts";
 import type { Rule, RuleFinding } from "./finding.ts";
 import { distance, isExpiring } from "./lifetimes.ts";
 
@@ -43,7 +43,7 @@ const crlExpiring: Rule<RevocationFacts> = ({ crls, at }) =>
 
 const crlForeign: Rule<RevocationFacts> = ({ authorities, crls }) => {
   if (authorities.length === 0) return [];
-  const issuers = authorities.map(parse).filter((parsed) => typeof parsed !== "string");
+  const issuers = authorities.flatMap((authority) => inspect(authority).parsed ?? []);
   return crls.flatMap((crl): RuleFinding[] => {
     const named = issuers.find((issuer) => crl.names(issuer));
     if (issuers.some((issuer) => crl.faultFor(issuer) === undefined)) return [];
