@@ -83,7 +83,11 @@ export async function check(
   return draft.report();
 }
 
-/** A report that is being written. */
+/**
+ * A report that is being written.
+ *
+ * Invariant: each input that cannot be used adds one finding with the code of its error, and makes the report unusable.
+ */
 class Draft {
   readonly #at: Date;
   readonly #certificates: ReportCertificate[] = [];
@@ -174,7 +178,7 @@ class Draft {
     this.#findings.push(loadFinding(error!, path));
   }
 
-  /** What a file holds; `undefined` if there is none, or if it cannot be used, which is a finding then. */
+  /** Loads a file. Returns `undefined` if no path was given, or if the file cannot be used, which adds a finding. */
   async #attempt<T>(path: string | URL | undefined, load: (path: string) => Promise<T>): Promise<T | undefined> {
     if (path === undefined) return undefined;
     try {

@@ -51,7 +51,7 @@ export async function filesAt(path: string): Promise<CheckFiles[]> {
  * What a path holds.
  *
  * @param path The path.
- * @returns `undefined` where that cannot be known without using it up, or at all.
+ * @returns `undefined` for a FIFO, which can be read only once, and for a path whose content cannot be read or recognised.
  */
 export async function contentsOf(path: string): Promise<"folder" | "certificate" | "key" | "both" | undefined> {
   try {
@@ -65,12 +65,12 @@ export async function contentsOf(path: string): Promise<"folder" | "certificate"
     if (holdsKey) return "key";
     return holdsCertificate ? "certificate" : undefined;
   } catch {
-    return undefined; // the error is that of loading
+    return undefined; // loading reports the error
   }
 }
 
 /**
- * Reads files. What cannot be read stops nothing else.
+ * Reads files. Files that cannot be read do not stop the others.
  *
  * @param entries The files.
  * @returns What they hold, in the same order.
@@ -78,22 +78,25 @@ export async function contentsOf(path: string): Promise<"folder" | "certificate"
 export async function loadFiles(entries: readonly CheckFiles[]): Promise<LoadedFiles[]> {
   const errors = new Map<CheckFiles, TlsReloadError>();
   const pairs = entries.filter((entry): entry is CertifiedKeyFiles => entry.key !== undefined);
-  const certifiedKeys = (await loadCertifiedKeys(pairs, (error, entry) => {
+  const certifiedKeys = await loadCertifiedKeys(pairs, (error, entry) => {
     errors.set(entry as CheckFiles, requireTyped(error));
     return undefined;
-  })).values();
+  });
+  // The certified keys are in the order of the pairs that could be loaded.
+  const loadedPairs = pairs.filter((pair) => !errors.has(pair));
+  const chains = new Map<CheckFiles, readonly Certificate[]>();
+  for (const [index, { chain }] of certifiedKeys.entries()) chains.set(loadedPairs[index]!, chain);
   const loaded: LoadedFiles[] = [];
   for (const entry of entries) {
     const path = filePath(entry.cert);
     const keyPath = entry.key === undefined ? undefined : filePath(entry.key);
-    const isLoaded = entry.key !== undefined && !errors.has(entry);
-    const chain = isLoaded ? certifiedKeys.next().value!.chain : await chainOf(entry, errors);
+    const chain = chains.get(entry) ?? await chainOf(entry, errors);
     loaded.push({ path, keyPath, chain, error: errors.get(entry) });
   }
   return loaded;
 }
 
-/** The client authorities, or revocation lists, of a file. */
+/** The client authorities of a file. */
 export async function loadAuthorities(path: string | URL): Promise<Certificate[]> {
   return parseCertificates(await readPemSource(path));
 }
@@ -103,15 +106,16 @@ export async function loadCrls(path: string | URL): Promise<CertificateRevocatio
   return parseCrls(await readPemSource(path, { maxBytes: MAX_CRL_BYTES }));
 }
 
-/** Lets errors pass that are no error of a file. */
+/** Narrows an error of loading. Throws errors that are not about a file. */
 export function requireTyped(error: unknown): TlsReloadError {
   if (error instanceof TlsReloadError) return error;
   throw error;
 }
 
-/** The chain, whatever is wrong with the key. A FIFO cannot be read again. */
+/** The chain of files whose key is absent or unusable. Adds an error to the errors if the chain cannot be read. */
 async function chainOf(entry: CheckFiles, errors: Map<CheckFiles, TlsReloadError>): Promise<readonly Certificate[]> {
   try {
+    // A FIFO that was read with its key is empty now. A second read would wait for another writer.
     return parseCertificates(await (errors.has(entry) ? readPemFile(entry.cert) : readPemSource(entry.cert)));
   } catch (error) {
     const typed = requireTyped(error);

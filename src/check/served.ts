@@ -17,12 +17,16 @@ export interface ServedReport {
   readonly findings: readonly ReportFinding[];
 }
 
+/** A finding about a server, whose address and file are added later. */
+type ServedFinding = Omit<ReportFinding, "subject" | "source">;
+
 type Version = NonNullable<ConnectionOptions["minVersion"]>;
+const RELOAD = "reload it, and look why it has not reloaded";
 const TIMEOUT_MS = 10_000;
 const VERSIONS: readonly Version[] = ["TLSv1.1", "TLSv1.2", "TLSv1.3"];
 
 /**
- * Compares what a running server serves with a chain. Nothing of what it serves is trusted for that.
+ * Compares the certificates that a running server serves with a chain. Does not verify the served certificates.
  *
  * @param chain The chain that it should serve.
  * @param address Where it listens.
@@ -38,61 +42,80 @@ export async function compareServed(
 ): Promise<ServedReport> {
   const name = names[0] ?? firstName(chain[0]!);
   const serverName = name === undefined || isIP(name) ? undefined : name;
-  const text = isIP(address.host) === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
-  const finding = (
-    code: ReportFinding["code"],
-    severity: ReportFinding["severity"],
-    message: string,
-    hint: string,
-  ): ReportFinding => ({ code, severity, subject: text, message, hint, source });
+  const subject = isIP(address.host) === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  const complete = ({ code, severity, message, hint }: ServedFinding): ReportFinding => (
+    { code, severity, subject, message, hint, source }
+  );
   let served: Certificate[];
   try {
     served = await servedBy(address, { ...(serverName !== undefined && { servername: serverName }) });
   } catch (error) {
-    const hint = "look whether the server runs there and speaks TLS";
-    return {
-      served: undefined,
-      findings: [finding("SERVER_UNREACHABLE", "error", `no handshake succeeds: ${messageOf(error)}`, hint)],
-    };
+    return { served: undefined, findings: [complete(unreachable(error))] };
   }
   const versions = await versionsOf(address, serverName);
-  const findings: ReportFinding[] = [];
-  const [leaf] = served;
-  if (leaf?.fingerprint256 !== chain[0]!.fingerprint256) {
-    const message = `it serves another certificate: "${leaf?.subject}", valid until ${leaf?.notAfter.toISOString()}`;
-    findings.push(finding("SERVED_OTHER_CERTIFICATE", "error", message, "reload it, and look why it has not reloaded"));
-  } else {
-    const unsent = without(chain, served);
-    const unknown = without(served, chain);
-    if (unsent.length > 0) {
-      const message = `it does not send ${unsent.map(({ subject }) => `"${subject}"`).join(", ")}`;
-      findings.push(finding("SERVED_OTHER_CHAIN", "error", message, "let it read the whole chain"));
-    }
-    if (unknown.length > 0) {
-      const message = `it sends what is not in the file: ${unknown.map(({ subject }) => `"${subject}"`).join(", ")}`;
-      findings.push(finding("SERVED_OTHER_CHAIN", "warning", message, "reload it, and look why it has not reloaded"));
-    }
-  }
-  const missing = leaf ? names.filter((each) => !coversName(leaf, each)) : [];
-  if (missing.length > 0) {
-    const message = `what it serves is not for ${missing.join(", ")}`;
-    findings.push(finding("SERVED_OTHER_NAMES", "error", message, "look which certificate it has for the name"));
-  }
-  if (versions.includes("TLSv1.1")) {
-    findings.push(
-      finding("SERVED_VERSION_OLD", "warning", "it accepts TLS 1.1 (RFC 8996)", "set minVersion to TLSv1.2"),
-    );
-  }
-  if (!versions.includes("TLSv1.3")) {
-    findings.push(
-      finding("SERVED_VERSION_MISSING", "warning", "it does not accept TLS 1.3", "set maxVersion to TLSv1.3"),
-    );
-  }
+  const findings = [...chainFindings(chain, served), ...nameFindings(served[0], names), ...versionFindings(versions)];
   const fingerprints = served.map(({ fingerprint256 }) => fingerprint256);
   return {
-    served: { address: text, ...(serverName !== undefined && { serverName }), fingerprints, versions },
-    findings,
+    served: { address: subject, ...(serverName !== undefined && { serverName }), fingerprints, versions },
+    findings: findings.map(complete),
   };
+}
+
+function unreachable(error: unknown): ServedFinding {
+  return {
+    code: "SERVER_UNREACHABLE",
+    severity: "error",
+    message: `no handshake succeeds: ${messageOf(error)}`,
+    hint: "look whether the server runs there and speaks TLS",
+  };
+}
+
+function chainFindings(chain: readonly Certificate[], served: readonly Certificate[]): ServedFinding[] {
+  const [leaf] = served;
+  if (leaf?.fingerprint256 !== chain[0]!.fingerprint256) {
+    return [{
+      code: "SERVED_OTHER_CERTIFICATE",
+      severity: "error",
+      message: `it serves another certificate: "${leaf?.subject}", valid until ${leaf?.notAfter.toISOString()}`,
+      hint: RELOAD,
+    }];
+  }
+  const findings: ServedFinding[] = [];
+  const unsent = without(chain, served);
+  if (unsent.length > 0) {
+    const message = `it does not send ${subjectsOf(unsent)}`;
+    findings.push({ code: "SERVED_OTHER_CHAIN", severity: "error", message, hint: "let it read the whole chain" });
+  }
+  const unknown = without(served, chain);
+  if (unknown.length > 0) {
+    const message = `it sends what is not in the file: ${subjectsOf(unknown)}`;
+    findings.push({ code: "SERVED_OTHER_CHAIN", severity: "warning", message, hint: RELOAD });
+  }
+  return findings;
+}
+
+function nameFindings(leaf: Certificate | undefined, names: readonly string[]): ServedFinding[] {
+  const missing = leaf ? names.filter((name) => !coversName(leaf, name)) : [];
+  if (missing.length === 0) return [];
+  return [{
+    code: "SERVED_OTHER_NAMES",
+    severity: "error",
+    message: `what it serves is not for ${missing.join(", ")}`,
+    hint: "look which certificate it has for the name",
+  }];
+}
+
+function versionFindings(versions: readonly Version[]): ServedFinding[] {
+  const findings: ServedFinding[] = [];
+  if (versions.includes("TLSv1.1")) {
+    const message = "it accepts TLS 1.1 (RFC 8996)";
+    findings.push({ code: "SERVED_VERSION_OLD", severity: "warning", message, hint: "set minVersion to TLSv1.2" });
+  }
+  if (!versions.includes("TLSv1.3")) {
+    const message = "it does not accept TLS 1.3";
+    findings.push({ code: "SERVED_VERSION_MISSING", severity: "warning", message, hint: "set maxVersion to TLSv1.3" });
+  }
+  return findings;
 }
 
 async function versionsOf(address: Address, servername: string | undefined): Promise<Version[]> {
@@ -150,6 +173,10 @@ async function handshake<T>(
 /** A wildcard is asked for by a name under it. */
 function firstName({ dnsNames }: Certificate): string | undefined {
   return dnsNames[0]?.replace(/^\*\./, "check.");
+}
+
+function subjectsOf(certificates: readonly Certificate[]): string {
+  return certificates.map(({ subject }) => `"${subject}"`).join(", ");
 }
 
 function without(certificates: readonly Certificate[], others: readonly Certificate[]): Certificate[] {
