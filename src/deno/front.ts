@@ -3,7 +3,6 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { TlsState } from "../accept/tls_state.ts";
 import { proveTlsConfig } from "../config/proof.ts";
-import { requireMs } from "../durations.ts";
 import { Front } from "../native/front.ts";
 import type { ServingGenerations } from "../native/native_server.ts";
 import type { Peer } from "../native/peers.ts";
@@ -11,7 +10,8 @@ import { type FrontAddress, listenOn } from "../native/public_listener.ts";
 import { registerPeer, relay } from "../native/relay.ts";
 import { errorReporter } from "../native/serving_options.ts";
 import { firstBytes } from "./first_bytes.ts";
-import { Handshakes, HttpHandshakes, type SecureConnection } from "./handshakes.ts";
+import { HandshakingBackend, type SecureConnection } from "./handshaking_backend.ts";
+import { HttpHandshakes } from "./http_handshakes.ts";
 import { type HttpHandlers, InnerServer } from "./inner_server.ts";
 import type { DenoHttpGeneration } from "./native_server.ts";
 import type { DenoAcceptOptions } from "./types.ts";
@@ -29,14 +29,14 @@ const PREFACE_METHOD = Buffer.from("PRI ");
  * @param options What to do with old generations and failed handshakes.
  * @returns The generations behind the front.
  */
-export async function openDenoFront(
+export async function openHttpFront(
   state: TlsState,
   address: FrontAddress,
   handlers: HttpHandlers,
   options: DenoAcceptOptions & { readonly mechanismReason: string },
 ): Promise<ServingGenerations<DenoHttpGeneration>> {
-  requireMs("handshakeTimeoutMs", options.handshakeTimeoutMs ?? Infinity);
-  const handshakes = new HttpHandshakes(state, options.handshakeTimeoutMs);
+  const { handshakeTimeoutMs, onClientError } = options;
+  const handshakes = new HttpHandshakes(state, handshakeTimeoutMs);
   const server = new RelayedServer(handlers, errorReporter(options));
   const onSecure = (connection: SecureConnection) => server.serve(connection);
   try {
@@ -45,7 +45,7 @@ export async function openDenoFront(
       async start(acceptor) {
         await proveTlsConfig(acceptor.config);
         const accept = (client: Socket) => handshakes.accept(client, acceptor);
-        return new Handshakes<DenoHttpGeneration>({ server, accept, onSecure, onClientError: options.onClientError });
+        return new HandshakingBackend<DenoHttpGeneration>({ server, accept, onSecure, onClientError });
       },
     }, options);
     void front.finished.then(() => {

@@ -1,12 +1,30 @@
 import { sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
 import { openServing } from "../native/serving.ts";
+import { optionsForRuntime } from "../native/serving_options.ts";
 import { unsupported } from "../unsupported.ts";
-import { openDenoFront } from "./front.ts";
-import { missingNatively } from "./listen_tls_options.ts";
-import { missingToListen } from "./permissions.ts";
-import { type DenoAddress, type DenoHttpGeneration, DenoHttpRuntime } from "./native_server.ts";
+import { frontReason } from "./accept_options.ts";
+import type { DenoAddress } from "./address.ts";
+import { openHttpFront } from "./front.ts";
+import { type DenoHttpGeneration, DenoHttpRuntime } from "./native_server.ts";
 import type { DenoHttpServer, DenoNetAddr, DenoServeHandler, DenoServeOptions } from "./types.ts";
+
+/** The options that are not passed on to `Deno.serve`: it gets others in their place, or none. */
+const OWN_OPTIONS = [
+  "port",
+  "hostname",
+  "tcpBacklog",
+  "reusePort",
+  "handshakeTimeoutMs",
+  "onClientError",
+  "mechanism",
+  "onTlsError",
+  "onListen",
+  "onError",
+  "signal",
+];
+/** The options that only the front has. */
+const FRONT_OPTIONS = ["handshakeTimeoutMs", "onClientError"] as const;
 
 /** One `DenoHttpServer` over the native servers of all generations. Requests do not pass through this object. */
 export class HttpServer implements DenoHttpServer {
@@ -26,31 +44,20 @@ export class HttpServer implements DenoHttpServer {
     address: DenoAddress,
     handler: DenoServeHandler,
   ): Promise<HttpServer> {
-    const { onListen, signal, onError, handshakeTimeoutMs, onClientError, ...rest } = options;
-    const { mechanism: _, onTlsError: __, hostname: ___, port: ____, ...others } = rest;
-    const { tcpBacklog, reusePort: _____, ...settings } = others;
-    const frontOptions = Object.entries({ handshakeTimeoutMs, onClientError });
-    const frontOption = frontOptions.find(([, value]) => value !== undefined)?.[0];
+    const settings = optionsForRuntime(options, OWN_OPTIONS);
+    const { onError, onListen, signal } = options;
     const runtime = new DenoHttpRuntime(
       { ...settings, ...(onError && { onError }) },
       handler,
       sharedBy(state).drain.when === "always",
     );
-    const serving = await openServing<DenoHttpGeneration>({
-      state,
-      runtime,
-      address,
-      options,
-      needsFront: frontOption
-        ? `option '${frontOption}'`
-        : missingNatively(state.current()) ?? missingToListen(address),
-      openFront(mechanismReason) {
-        const setting = Object.entries(settings).find(([, value]) => value !== undefined && value !== false)?.[0];
-        if (setting) throw unsupported("serve", `the front has no option '${setting}'; leave it out`);
-        const publicAddress = { ...address, backlog: tcpBacklog };
-        return openDenoFront(state, publicAddress, { handler, onError }, { ...options, mechanismReason });
-      },
-    });
+    const openFront = (mechanismReason: string) => {
+      refuseOnFront(settings);
+      const publicAddress = { ...address, backlog: options.tcpBacklog };
+      return openHttpFront(state, publicAddress, { handler, onError }, { ...options, mechanismReason });
+    };
+    const needsFront = frontReason(state.current(), options, FRONT_OPTIONS);
+    const serving = await openServing<DenoHttpGeneration>({ state, runtime, address, options, needsFront, openFront });
     const server = new HttpServer(state, runtime, serving);
     server.#destroyOn(signal);
     onListen?.(server.addr);
@@ -105,4 +112,10 @@ export class HttpServer implements DenoHttpServer {
     void this.finished.then(() => signal.removeEventListener("abort", onAbort));
     if (signal.aborted) onAbort();
   }
+}
+
+/** Refuses the options that `Deno.serve` would get, because the front has none of them. */
+function refuseOnFront(settings: Readonly<Record<string, unknown>>): void {
+  const option = Object.keys(settings).find((name) => settings[name] !== undefined && settings[name] !== false);
+  if (option) throw unsupported("serve", `the front has no option '${option}'; leave it out`);
 }

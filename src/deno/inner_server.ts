@@ -4,7 +4,7 @@ import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promi
 import { TlsReloadError } from "../errors.ts";
 import { peerAt, type Peers } from "../native/peers.ts";
 import { connectInner } from "../native/relay.ts";
-import { netAddr } from "./handshakes.ts";
+import { netAddr } from "./address.ts";
 import { type DenoHttpGeneration, ServeGeneration } from "./native_server.ts";
 import type { DenoNativeServer, DenoNetAddr, DenoServeHandler, DenoServeHandlerInfo } from "./types.ts";
 

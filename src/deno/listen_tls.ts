@@ -1,18 +1,10 @@
-import type { Socket } from "node:net";
-import { requireState, sharedBy, type TlsState } from "../accept/tls_state.ts";
+import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { requireOptions, requireType } from "../arguments.ts";
-import { proveTlsConfig } from "../config/proof.ts";
-import { Front } from "../native/front.ts";
-import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
-import { listenOn } from "../native/public_listener.ts";
-import { openServing } from "../native/serving.ts";
 import { requireAcceptOptions } from "./accept_options.ts";
-import { Handshakes, type SecureConnection } from "./handshakes.ts";
-import { missingNatively } from "./listen_tls_options.ts";
-import { type DenoTlsGeneration, DenoTlsRuntime } from "./native_listener.ts";
-import { missingToListen, requireDeno, requireNet } from "./permissions.ts";
-import { closedError, TlsConn } from "./tls_conn.ts";
-import type { DenoListenTlsOptions, DenoNetAddr, DenoTlsConn, DenoTlsListener } from "./types.ts";
+import { listenAddressOf } from "./address.ts";
+import { requireDeno } from "./permissions.ts";
+import { TlsListener } from "./tls_listener.ts";
+import type { DenoListenTlsOptions, DenoTlsListener } from "./types.ts";
 
 const OPTION_NAMES = [
   "port",
@@ -81,108 +73,5 @@ export async function listenTls(state: TlsState, options: DenoListenTlsOptions):
   requireOptions("listenTls", options, OPTION_NAMES, OPTION_HINTS);
   requireType("listenTls", "port", options.port, "a number");
   requireAcceptOptions("listenTls", options);
-  return await TlsListener.open(state, options);
-}
-
-/** One `DenoTlsListener` over the listeners of all generations. Accepted connections wait here for `accept()`. */
-class TlsListener implements DenoTlsListener {
-  #serving!: ServingGenerations<DenoTlsGeneration>;
-  readonly #ready: DenoTlsConn[] = [];
-  readonly #accepts: PromiseWithResolvers<DenoTlsConn>[] = [];
-  #isClosed = false;
-
-  static async open(state: TlsState, options: DenoListenTlsOptions): Promise<TlsListener> {
-    const { port, hostname = "0.0.0.0", tcpBacklog, reusePort, handshakeTimeoutMs = 10_000 } = options;
-    requireNet(hostname, port);
-    const listener = new TlsListener();
-    const address = { hostname, port, ...(tcpBacklog && { tcpBacklog }), ...(reusePort && { reusePort }) };
-    const onSecure = ({ secure, peer }: SecureConnection) => listener.#add(new TlsConn(secure, peer));
-    listener.#serving = await openServing<DenoTlsGeneration>({
-      state,
-      runtime: new DenoTlsRuntime(
-        { ...options, handshakeTimeoutMs, drains: sharedBy(state).drain.when === "always" },
-        (conn) => listener.#add(conn),
-      ),
-      address,
-      options,
-      needsFront: options.handshakeTimeoutMs === undefined
-        ? missingNatively(state.current()) ?? missingToListen(address)
-        : "option 'handshakeTimeoutMs'",
-      openFront: (mechanismReason) =>
-        Front.open(state, {
-          acceptsByState: true,
-          listen: listenOn({ ...address, backlog: tcpBacklog }),
-          async start(acceptor) {
-            await proveTlsConfig(acceptor.config);
-            const accept = (client: Socket) => acceptor.accept(client, { handshakeTimeoutMs });
-            const { onClientError } = options;
-            return new Handshakes<DenoTlsGeneration>({ server: undefined as never, accept, onSecure, onClientError });
-          },
-        }, { ...options, mechanismReason }),
-    });
-    return listener;
-  }
-
-  get mechanism(): Mechanism {
-    return this.#serving.mechanism;
-  }
-
-  get mechanismReason(): string {
-    return this.#serving.mechanismReason;
-  }
-
-  get addr(): DenoNetAddr {
-    return { transport: "tcp", ...this.#serving.address };
-  }
-
-  get generations(): readonly Generation[] {
-    return this.#serving.generations;
-  }
-
-  accept(): Promise<DenoTlsConn> {
-    if (this.#isClosed) return Promise.reject(closedError("Listener"));
-    const conn = this.#ready.shift();
-    if (conn) return Promise.resolve(conn);
-    const accept = Promise.withResolvers<DenoTlsConn>();
-    this.#accepts.push(accept);
-    return accept.promise;
-  }
-
-  close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#serving.close();
-    for (const conn of this.#ready.splice(0)) conn.close();
-    for (const accept of this.#accepts.splice(0)) accept.reject(closedError("Listener"));
-  }
-
-  ref(): void {
-    this.#serving.ref();
-  }
-
-  unref(): void {
-    this.#serving.unref();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncIterator<DenoTlsConn> {
-    try {
-      while (!this.#isClosed) {
-        const conn = await this.accept().catch(() => undefined);
-        if (conn) yield conn;
-      }
-    } finally {
-      this.close();
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
-  #add(conn: DenoTlsConn): void {
-    const accept = this.#accepts.shift();
-    if (accept) accept.resolve(conn);
-    else if (this.#isClosed) conn.close();
-    else this.#ready.push(conn);
-  }
+  return await TlsListener.open(state, options, listenAddressOf(options, options.port));
 }

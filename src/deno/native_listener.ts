@@ -8,11 +8,11 @@ import { TlsReloadError } from "../errors.ts";
 import type { NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
 import { startError } from "../native/start_error.ts";
+import { guarded } from "../warnings.ts";
+import type { DenoAddress } from "./address.ts";
 import { requireNative } from "./listen_tls_options.ts";
 import { type NativeTls, nativeTlsOf } from "./native_tls.ts";
 import { askForAllNames } from "./named_keys.ts";
-import { guarded } from "../warnings.ts";
-import type { DenoAddress } from "./native_server.ts";
 import type { DenoAcceptOptions, DenoNetAddr, DenoTlsConn } from "./types.ts";
 
 /** The part of `Deno.TlsListener` that this module uses. */

@@ -2,11 +2,12 @@ import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { TlsReloadError } from "../errors.ts";
-import type { ListenAddress, NativeRuntime, NativeServer } from "../native/native_server.ts";
+import type { NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
 import { closeAfter, spreadOf } from "../native/spread.ts";
 import { startError } from "../native/start_error.ts";
 import { unsupported } from "../unsupported.ts";
+import type { DenoAddress } from "./address.ts";
 import { namedServing } from "./internals.ts";
 import { requireNative } from "./listen_tls_options.ts";
 import { askForAllNames, choosesByName } from "./named_keys.ts";
@@ -27,14 +28,6 @@ const NAMED_OPTIONS = ["onError", "automaticCompression"];
 export interface DenoHttpGeneration extends NativeServer {
   /** Stops listening, closes idle connections, and waits for the others. */
   shutdown(): Promise<void>;
-}
-
-/** Where and how the first generation listens. */
-export interface DenoAddress extends ListenAddress {
-  /** How many connections the system may queue. */
-  readonly tcpBacklog?: number | undefined;
-  /** Whether other processes may listen there too, on Linux. */
-  readonly reusePort?: boolean | undefined;
 }
 
 /** What a handler asks, because Deno can change no handler later. */

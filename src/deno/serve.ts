@@ -1,6 +1,7 @@
 import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { refuseOptions, requireType } from "../arguments.ts";
 import { requireAcceptOptions } from "./accept_options.ts";
+import { listenAddressOf } from "./address.ts";
 import { HttpServer } from "./http_server.ts";
 import { requireDeno, requireNet } from "./permissions.ts";
 import type { DenoHttpServer, DenoServeHandler, DenoServeOptions } from "./types.ts";
@@ -69,9 +70,7 @@ export async function serve(
   refuseOptions("serve", options, REFUSED_OPTIONS);
   requireAcceptOptions("serve", options);
   requireType("serve", "handler", handler, "a function");
-  const { hostname = "0.0.0.0", port = 8000, tcpBacklog, reusePort } = options;
-  requireNet(hostname, port);
+  const address = listenAddressOf(options, options.port ?? 8000);
   requireNet("127.0.0.1");
-  const address = { hostname, port, ...(tcpBacklog && { tcpBacklog }), ...(reusePort && { reusePort }) };
   return await HttpServer.open(state, options, address, handler);
 }

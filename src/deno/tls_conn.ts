@@ -1,7 +1,7 @@
 import type { TLSSocket } from "node:tls";
 import type { Peer } from "../native/peers.ts";
 import { destroyLater } from "../native/relay.ts";
-import { netAddr } from "./handshakes.ts";
+import { netAddr } from "./address.ts";
 import type { DenoNetAddr, DenoTlsConn } from "./types.ts";
 
 declare const Deno: { readonly errors: { readonly BadResource: new (message: string) => Error } };

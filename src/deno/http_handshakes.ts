@@ -6,49 +6,6 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { encodeProtocols } from "../config/settings.ts";
 import { serverOptions } from "../config/server_options.ts";
-import { type Peer, peerOf } from "../native/peers.ts";
-import type { Backend } from "../native/running_generations.ts";
-import { guarded } from "../warnings.ts";
-import type { DenoAcceptOptions, DenoNetAddr } from "./types.ts";
-
-/** A connection whose handshake is complete. */
-export interface SecureConnection {
-  readonly secure: TLSSocket;
-  readonly peer: Peer;
-}
-
-/** The parts of {@linkcode Handshakes} that differ between servers. */
-export interface HandshakesSetup<Server> {
-  readonly server: Server;
-  /** Makes the handshake with a client. */
-  readonly accept: (client: Socket) => Promise<TLSSocket>;
-  readonly onSecure: (connection: SecureConnection) => void;
-  readonly onClientError: DenoAcceptOptions["onClientError"];
-}
-
-/** The backend of one generation that makes the handshakes itself. */
-export class Handshakes<Server> implements Backend<Server> {
-  readonly server: Server;
-  readonly knowsClients = true;
-  readonly #setup: HandshakesSetup<Server>;
-
-  constructor(setup: HandshakesSetup<Server>) {
-    this.server = setup.server;
-    this.#setup = setup;
-  }
-
-  serve(client: Socket): void {
-    const { accept, onSecure, onClientError } = this.#setup;
-    const peer = peerOf(client);
-    // A client that ends its side before the handshake does is gone; after it, each direction ends by itself.
-    client.allowHalfOpen = false;
-    accept(client).then((secure) => {
-      client.allowHalfOpen = true;
-      secure.allowHalfOpen = true;
-      onSecure({ secure, peer });
-    }).catch((error) => guarded(() => onClientError?.(error)));
-  }
-}
 
 /** Offered where the configuration names no protocols, as by `Deno.serve`. */
 const HTTP_PROTOCOLS = encodeProtocols(["h2", "http/1.1"]);
@@ -94,9 +51,4 @@ export class HttpHandshakes {
     this.#servers.set(acceptor, server);
     return server;
   }
-}
-
-/** An address in the form of Deno. */
-export function netAddr({ address, port }: Peer): DenoNetAddr {
-  return { transport: "tcp", hostname: address, port };
 }
