@@ -1,11 +1,11 @@
 import { Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
-import { clearTimeout, setTimeout } from "node:timers";
 import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { DrainMoments } from "../native/drain_moments.ts";
+import { closeIdleConnectionsAfter } from "../native/idle_connections.ts";
 import type { NativeServer } from "../native/native_server.ts";
-import { spreadOf } from "../native/spread.ts";
 
 /** What a generation tells the server of the user. */
 export interface Application {
@@ -28,8 +28,6 @@ const CONNECTION_EVENTS = new Set(["connection", "secureConnection", "tlsClientE
 /** Events of the one server that listens, which speaks for itself. */
 const OWN_EVENTS = new Set(["listening", "close", "error", "newListener", "removeListener"]);
 
-const CLOSE_IDLE_EVERY_MS = 250;
-
 type Emitter = { on(event: string, listener: (...args: unknown[]) => void): unknown };
 
 /**
@@ -47,7 +45,7 @@ export class BunGeneration implements NativeServer {
   readonly #ended = Promise.withResolvers<void>();
   readonly #sockets = new Set<Socket>();
   readonly #hidden = new WeakSet<object>();
-  #idleTimer: ReturnType<typeof setTimeout> | undefined;
+  #idleClosing: Disposable | undefined;
   readonly #forwarders = new Map<string, (...args: unknown[]) => void>();
 
   /**
@@ -68,7 +66,7 @@ export class BunGeneration implements NativeServer {
     native.on("tlsClientError", (error, secure) => this.#failed(error, secure));
     native.on("error", (error) => application.emit("error", error));
     native.once("close", () => {
-      clearTimeout(this.#idleTimer);
+      this.#idleClosing?.[Symbol.dispose]();
       this.#ended.resolve();
     });
     this.listenFor(application.events);
@@ -90,12 +88,11 @@ export class BunGeneration implements NativeServer {
 
   /** Responses say that they are the last ones, each connection from its own moment on; in the end idle ones close. */
   endConnections({ gentleMs }: DrainLimits): void {
-    const [begin, salt] = [performance.now(), Math.random()];
+    const moments = new DrainMoments(gentleMs);
     this.native.prependListener("request", ({ socket }, response) => {
-      const connection = `${socket.remoteAddress} ${socket.remotePort}`;
-      if (performance.now() - begin >= gentleMs * spreadOf(connection, salt)) response.setHeader("connection", "close");
+      if (moments.hasCome(socket.remoteAddress, socket.remotePort)) response.setHeader("connection", "close");
     });
-    this.#closeIdleAfter(gentleMs);
+    this.#idleClosing = closeIdleConnectionsAfter(gentleMs, () => this.closeIdleConnections());
   }
 
   stop(): void {
@@ -145,13 +142,6 @@ export class BunGeneration implements NativeServer {
       this.#forwarders.set(event, forwarder);
       (this.native as Emitter).on(event, forwarder);
     }
-  }
-
-  #closeIdleAfter(ms: number): void {
-    this.#idleTimer = setTimeout(() => {
-      this.closeIdleConnections();
-      this.#closeIdleAfter(CLOSE_IDLE_EVERY_MS);
-    }, ms).unref();
   }
 
   #connected(socket: Socket): void {

@@ -4,7 +4,7 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "../native/native_server.ts";
 import type { Peers } from "../native/peers.ts";
 import { proveServer } from "../native/proof.ts";
-import { startError } from "../native/start_error.ts";
+import { startNative } from "../native/start_native.ts";
 import { unsupported } from "../unsupported.ts";
 import { tlsOptions } from "./tls_options.ts";
 import { BunDrain } from "./drain.ts";
@@ -46,7 +46,8 @@ export class BunGeneration implements NativeServer {
    */
   constructor(start: (generation: BunGeneration) => object, options: (generation: BunGeneration) => object) {
     this.#options = options;
-    this.native = started(start(this));
+    const own = start(this);
+    this.native = startNative("Bun.serve", () => Bun.serve(own));
   }
 
   get port(): number {
@@ -134,13 +135,5 @@ export class BunRuntime implements NativeRuntime<BunGeneration> {
     if (!this.#hasAllowClient || !config.clientAuth) return;
     const alternative = "use state.acceptor() with node:http";
     throw unsupported("serve", `Bun.serve does not show the certificate of a client to allowClient; ${alternative}`);
-  }
-}
-
-function started(options: object): BunNativeServer {
-  try {
-    return Bun.serve(options);
-  } catch (cause) {
-    throw startError(cause, "Bun.serve");
   }
 }

@@ -7,7 +7,7 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import type { NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
-import { startError } from "../native/start_error.ts";
+import { startNative } from "../native/start_native.ts";
 import { guarded } from "../warnings.ts";
 import type { DenoAddress } from "./address.ts";
 import { requireNative } from "./listen_tls_options.ts";
@@ -69,7 +69,7 @@ class ListenGeneration implements DenoTlsGeneration {
     settings: AcceptSettings,
     onConn: (conn: DenoTlsConn) => void,
   ) {
-    this.#native = started({ ...address, ...options });
+    this.#native = startNative("Deno.listenTls", () => Deno.listenTls({ ...address, ...options }));
     this.exhausted = exhausted;
     this.#settings = settings;
     this.#onConn = onConn;
@@ -198,14 +198,6 @@ export class DenoTlsRuntime implements NativeRuntime<DenoTlsGeneration> {
 
   requireServable(config: TlsConfig): void {
     requireNative(config);
-  }
-}
-
-function started(options: object): NativeTlsListener {
-  try {
-    return Deno.listenTls(options);
-  } catch (cause) {
-    throw startError(cause, "Deno.listenTls");
   }
 }
 

@@ -2,10 +2,11 @@ import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { TlsReloadError } from "../errors.ts";
+import { DrainMoments } from "../native/drain_moments.ts";
+import { closeAfter } from "../native/last_response.ts";
 import type { NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
-import { closeAfter, spreadOf } from "../native/spread.ts";
-import { startError } from "../native/start_error.ts";
+import { startNative } from "../native/start_native.ts";
 import { unsupported } from "../unsupported.ts";
 import type { DenoAddress } from "./address.ts";
 import { namedServing } from "./internals.ts";
@@ -55,7 +56,7 @@ export class ServeGeneration implements DenoHttpGeneration {
    */
   constructor(start: (signal: AbortSignal) => DenoNativeServer, ending?: Ending, exhausted?: Promise<void>) {
     this.#ending = ending;
-    this.#native = started(() => start(this.#abort!.signal));
+    this.#native = startNative("Deno.serve", () => start(this.#abort!.signal));
     this.exhausted = exhausted;
     this.ended = this.#native.finished.finally(() => this.#abort = undefined);
     this.ended.catch(() => {});
@@ -74,9 +75,8 @@ export class ServeGeneration implements DenoHttpGeneration {
 
   endConnections({ gentleMs }: DrainLimits): void {
     if (!this.#ending) return;
-    const [begin, salt] = [performance.now(), Math.random()];
-    this.#ending.ends = ({ remoteAddr: { hostname, port } }) =>
-      performance.now() - begin >= gentleMs * spreadOf(`${hostname} ${port}`, salt);
+    const moments = new DrainMoments(gentleMs);
+    this.#ending.ends = ({ remoteAddr: { hostname, port } }) => moments.hasCome(hostname, port);
   }
 
   stop(): void {
@@ -190,12 +190,4 @@ function noUnref(): TlsReloadError {
 function internalServerError(error: unknown): Response {
   console.error(error);
   return new Response("Internal Server Error", { status: 500 });
-}
-
-function started(start: () => DenoNativeServer): DenoNativeServer {
-  try {
-    return start();
-  } catch (cause) {
-    throw startError(cause, "Deno.serve");
-  }
 }
