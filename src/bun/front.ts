@@ -8,7 +8,7 @@ import type { ServingGenerations } from "../native/native_server.ts";
 import { peerOf } from "../native/peers.ts";
 import { type FrontAddress, listenOn } from "../native/public_listener.ts";
 import { relayToPort } from "../native/relay.ts";
-import type { Backend } from "../native/running_generations.ts";
+import type { Backend } from "../native/front_generations.ts";
 import type { ServingOptions } from "../native/serving_options.ts";
 import type { BunGeneration, BunRuntime } from "./native_server.ts";
 import { unsupported } from "../unsupported.ts";

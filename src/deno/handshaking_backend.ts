@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { type Peer, peerOf } from "../native/peers.ts";
-import type { Backend } from "../native/running_generations.ts";
+import type { Backend } from "../native/front_generations.ts";
 import { guarded } from "../warnings.ts";
 import type { DenoAcceptOptions } from "./types.ts";
 

@@ -5,7 +5,7 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import { FrontSuccession } from "./front_succession.ts";
 import type { Generation } from "./native_server.ts";
 import type { Listen, PublicListener } from "./public_listener.ts";
-import { type Backend, destroyAll, RunningGeneration, RunningGenerations } from "./running_generations.ts";
+import { type Backend, destroyAll, FrontGeneration, FrontGenerations } from "./front_generations.ts";
 import { errorReporter, type ServingOptions } from "./serving_options.ts";
 
 /** The parts of a front that differ between the runtimes. */
@@ -35,7 +35,7 @@ export class Front<Server> {
   /** Why this mechanism is used. */
   readonly mechanismReason: string;
   readonly #report: (error: unknown) => void;
-  readonly #running: RunningGenerations<Server>;
+  readonly #generations: FrontGenerations<Server>;
   readonly #succession: FrontSuccession<Server>;
   readonly #waiting = new Set<Socket>();
   readonly #finished = Promise.withResolvers<void>();
@@ -47,16 +47,16 @@ export class Front<Server> {
     state: TlsState,
     driver: FrontDriver<Server>,
     options: ServingOptions & { readonly mechanismReason?: string },
-    first: RunningGeneration<Server>,
+    first: FrontGeneration<Server>,
   ) {
     this.mechanismReason = options.mechanismReason ?? "front: chosen by the caller";
     this.#report = errorReporter(options);
     const { drain, drainTally } = sharedBy(state);
     const counted = { drain, drainTally: driver.acceptsByState ? undefined : drainTally };
-    this.#running = new RunningGenerations(first, counted, () => this.#finish());
+    this.#generations = new FrontGenerations(first, counted, () => this.#finish());
     this.#succession = new FrontSuccession({
       state,
-      running: this.#running,
+      generations: this.#generations,
       start: (acceptor) => driver.start(acceptor),
       released: () => this.#serveWaiting(),
       rested: () => this.#finish(),
@@ -77,7 +77,7 @@ export class Front<Server> {
     options: ServingOptions & { readonly mechanismReason?: string } = {},
   ): Promise<Front<Server>> {
     const acceptor = state.acceptor();
-    const first = new RunningGeneration(acceptor, await driver.start(acceptor));
+    const first = new FrontGeneration(acceptor, await driver.start(acceptor));
     const front = new Front(state, driver, options, first);
     try {
       front.#listener = await driver.listen({
@@ -109,12 +109,12 @@ export class Front<Server> {
 
   /** The generations that hold connections, oldest first; the last one gets the next connection. */
   get generations(): Generation[] {
-    return [...this.#running].map(({ generation, connections }) => ({ generation, connections }));
+    return [...this.#generations].map(({ generation, connections }) => ({ generation, connections }));
   }
 
   /** The servers of these generations, in the same order. */
   get servers(): Server[] {
-    return [...this.#running].map(({ backend }) => backend.server);
+    return [...this.#generations].map(({ backend }) => backend.server);
   }
 
   /** Resolves when it has been closed and the last connection has ended. */
@@ -131,13 +131,13 @@ export class Front<Server> {
     this.#listener.close();
     destroyAll(this.#waiting);
     this.#waiting.clear();
-    this.#running.close();
+    this.#generations.close();
   }
 
   /** Closes, and ends every connection. */
   destroy(): void {
     this.close();
-    this.#running.destroyConnections();
+    this.#generations.destroyConnections();
   }
 
   /** Keeps the process running, as it does from the start. */
@@ -168,7 +168,7 @@ export class Front<Server> {
   }
 
   #serve(client: Socket): void {
-    const { clients, backend } = this.#running.serving;
+    const { clients, backend } = this.#generations.serving;
     clients.add(client);
     try {
       backend.serve(client);
@@ -180,10 +180,10 @@ export class Front<Server> {
 
   #forget(client: Socket): void {
     this.#waiting.delete(client);
-    this.#running.remove(client);
+    this.#generations.remove(client);
   }
 
   #finish(): void {
-    if (this.#isClosed && this.#running.size === 0 && !this.#succession.isStarting) this.#finished.resolve();
+    if (this.#isClosed && this.#generations.size === 0 && !this.#succession.isStarting) this.#finished.resolve();
   }
 }

@@ -2,12 +2,12 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 import { Retry } from "./retry.ts";
-import { type Backend, RunningGeneration, type RunningGenerations } from "./running_generations.ts";
+import { type Backend, FrontGeneration, type FrontGenerations } from "./front_generations.ts";
 
 /** What a {@linkcode FrontSuccession} works with. */
 export interface FrontSuccessionParts<Server> {
   readonly state: TlsState;
-  readonly running: RunningGenerations<Server>;
+  readonly generations: FrontGenerations<Server>;
   /** Starts the backend of a generation and proves that it can serve; rejects if it cannot. */
   start(acceptor: TlsAcceptor): Backend<Server> | Promise<Backend<Server>>;
   /** Called when clients that were held may be served. */
@@ -37,7 +37,7 @@ export class FrontSuccession<Server> {
 
   constructor(parts: FrontSuccessionParts<Server>) {
     this.#parts = parts;
-    this.#tried = parts.running.serving.generation;
+    this.#tried = parts.generations.serving.generation;
   }
 
   /** Whether clients are held, because the serving generation trusts clients that the state no longer trusts. */
@@ -63,12 +63,12 @@ export class FrontSuccession<Server> {
 
   /** Starts the newest generation, and again if a swap made another one the newest meanwhile. */
   advance(): void {
-    const { state, running } = this.#parts;
+    const { state, generations } = this.#parts;
     if (this.#isStopped || this.#tried >= state.generation) return;
     this.#retry.reset();
-    running.drainUntrusted(state.current());
+    generations.drainUntrusted(state.current());
     this.#try();
-    running.serving.backend.refuseDirectConnections?.();
+    generations.serving.backend.refuseDirectConnections?.();
   }
 
   /** No start begins any more. */
@@ -86,17 +86,17 @@ export class FrontSuccession<Server> {
   }
 
   async #startNewest(): Promise<void> {
-    const { state, running, start, report, released } = this.#parts;
+    const { state, generations, start, report, released } = this.#parts;
     const acceptor = state.acceptor();
     try {
-      running.replaceServing(new RunningGeneration(acceptor, await start(acceptor)));
+      generations.replaceServing(new FrontGeneration(acceptor, await start(acceptor)));
     } catch (error) {
       if (this.#tried < acceptor.generation) report(error);
       if (!this.#isStopped) this.#retry.schedule();
     }
     this.#tried = acceptor.generation;
     const wasHolding = this.#isHolding;
-    this.#isHolding = takesTrustAway(running.serving.config, acceptor.config);
+    this.#isHolding = takesTrustAway(generations.serving.config, acceptor.config);
     if (wasHolding && !this.#isHolding) released();
   }
 }

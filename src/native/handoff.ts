@@ -1,14 +1,14 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
-import { guarded, warn } from "../warnings.ts";
 import { HandoffGenerations } from "./handoff_generations.ts";
 import type { HandoffFollower, HandoffSetting } from "./handoff_setting.ts";
 import type { Generation, ListenAddress, NativeServer, ServingGenerations } from "./native_server.ts";
 import { PublicPort } from "./public_port.ts";
 import type { HandoffTools } from "./public_socket.ts";
 import { LOOPBACK, ServerStarter } from "./server_starter.ts";
-import { Succession } from "./succession.ts";
+import { errorReporter } from "./serving_options.ts";
+import { HandoffSuccession } from "./handoff_succession.ts";
 
 /** For a duplicate of the public socket, the next server, and its proof. */
 const NEEDED_DESCRIPTORS = 8;
@@ -30,7 +30,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   readonly #generations: HandoffGenerations<Server>;
   readonly #starter: ServerStarter<Server>;
   readonly #port: PublicPort<Server>;
-  readonly #succession: Succession<Server>;
+  readonly #succession: HandoffSuccession<Server>;
   #setting: HandoffSetting<Server>;
   #subscription: Disposable | undefined;
   readonly #closed = Promise.withResolvers<void>();
@@ -49,7 +49,10 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     this.#generations = generations;
     this.#starter = starter;
     this.#port = new PublicPort({ tools, starter, generations, report }, address);
-    this.#succession = new Succession(this.#port, starter, { newest: () => this.#setting.state.acceptor(), report });
+    this.#succession = new HandoffSuccession(this.#port, starter, {
+      newest: () => this.#setting.state.acceptor(),
+      report,
+    });
   }
 
   /**
@@ -173,8 +176,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   }
 
   #report(error: unknown): void {
-    const { onTlsError = warn } = this.#setting.options;
-    queueMicrotask(() => guarded(() => onTlsError(error)));
+    errorReporter(this.#setting.options)(error);
   }
 
   #follow(): void {

@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import { Front } from "../../src/native/front.ts";
 import { type Listen, listenOn } from "../../src/native/public_listener.ts";
-import type { Backend } from "../../src/native/running_generations.ts";
+import type { Backend } from "../../src/native/front_generations.ts";
 import type { ServingOptions } from "../../src/native/serving_options.ts";
 import { issuePair } from "../support/certificates.ts";
 import { explore, type Model, resting, rests, tours } from "./explore.ts";

@@ -7,7 +7,7 @@ import { TlsConfig, TlsState } from "../../mod.ts";
 import { allGenerations, sharedBy } from "../../src/accept/tls_state.ts";
 import { Front, type FrontDriver } from "../../src/native/front.ts";
 import { listenOn } from "../../src/native/public_listener.ts";
-import type { Backend } from "../../src/native/running_generations.ts";
+import type { Backend } from "../../src/native/front_generations.ts";
 import type { ServingOptions } from "../../src/native/serving_options.ts";
 import { issueCa, issuePair } from "../support/certificates.ts";
 import { connected, until } from "../support/tcp.ts";

@@ -10,8 +10,8 @@ import { servingError } from "./serving_error.ts";
 /** The longest that connections wait for a configuration, if the previous one may serve them. */
 const PARK_LIMIT_MS = 1_000;
 
-/** What a {@linkcode Succession} asks about. */
-export interface SuccessionSource {
+/** What a {@linkcode HandoffSuccession} asks about. */
+export interface HandoffSuccessionSource {
   /** The configuration that is to serve. */
   newest(): TlsAcceptor;
   /** Reports an error. */
@@ -23,15 +23,15 @@ export interface SuccessionSource {
  * itself and got the port. A server that is not of the newest by then never gets it. If it fails, the previous server
  * serves on, unless that would let in a client on trust that was taken away.
  */
-export class Succession<Server extends NativeServer> implements Attempted {
+export class HandoffSuccession<Server extends NativeServer> implements Attempted {
   readonly #port: PublicPort<Server>;
   readonly #starter: ServerStarter<Server>;
-  readonly #source: SuccessionSource;
+  readonly #source: HandoffSuccessionSource;
   readonly #attempts = new Attempts(this);
   #limitTimer: ReturnType<typeof setTimeout> | undefined;
   #isStopped = false;
 
-  constructor(port: PublicPort<Server>, starter: ServerStarter<Server>, source: SuccessionSource) {
+  constructor(port: PublicPort<Server>, starter: ServerStarter<Server>, source: HandoffSuccessionSource) {
     this.#port = port;
     this.#starter = starter;
     this.#source = source;

@@ -25,7 +25,7 @@ export interface Backend<Server> {
 }
 
 /** One backend and its connections. */
-export class RunningGeneration<Server> implements Generation {
+export class FrontGeneration<Server> implements Generation {
   readonly config: TlsConfig;
   readonly generation: number;
   readonly backend: Backend<Server>;
@@ -47,43 +47,43 @@ export class RunningGeneration<Server> implements Generation {
  * The generations of a front, oldest first. The last one serves: it gets each new connection. A generation is stopped
  * once and removed, as soon as it neither serves nor holds a connection.
  */
-export class RunningGenerations<Server> {
-  readonly #running = new Set<RunningGeneration<Server>>();
+export class FrontGenerations<Server> {
+  readonly #all = new Set<FrontGeneration<Server>>();
   readonly #policy: DrainPolicy;
   readonly #drain: Drain<RelayedClient>;
   readonly #onStopped: () => void;
-  #serving: RunningGeneration<Server>;
+  #serving: FrontGeneration<Server>;
   #isClosed = false;
 
   constructor(
-    first: RunningGeneration<Server>,
+    first: FrontGeneration<Server>,
     { drain, drainTally }: Pick<LivePolicy, "drain" | "drainTally">,
     onStopped: () => void,
   ) {
     this.#serving = first;
-    this.#running.add(first);
+    this.#all.add(first);
     this.#policy = drain;
     this.#drain = new Drain(drainTally);
     this.#onStopped = onStopped;
   }
 
-  get serving(): RunningGeneration<Server> {
+  get serving(): FrontGeneration<Server> {
     return this.#serving;
   }
 
   get size(): number {
-    return this.#running.size;
+    return this.#all.size;
   }
 
-  [Symbol.iterator](): Iterator<RunningGeneration<Server>> {
-    return this.#running.values();
+  [Symbol.iterator](): Iterator<FrontGeneration<Server>> {
+    return this.#all.values();
   }
 
   /** Makes a newer generation serve, and lets the previous one drain. */
-  replaceServing(next: RunningGeneration<Server>): void {
+  replaceServing(next: FrontGeneration<Server>): void {
     const previous = this.#serving;
     this.#serving = next;
-    this.#running.add(next);
+    this.#all.add(next);
     this.#drainReplaced(previous, next.config);
     this.#stopIfUnused(previous);
     this.#stopIfUnused(next);
@@ -91,43 +91,43 @@ export class RunningGenerations<Server> {
 
   /** The state has another configuration, by which clients of these generations may be refused. */
   drainUntrusted(config: TlsConfig): void {
-    for (const running of this.#running) {
-      if (!isUntrusted(running, config)) continue;
-      running.backend.refuseRequests?.();
-      this.#drainReplaced(running, config);
+    for (const generation of this.#all) {
+      if (!isUntrusted(generation, config)) continue;
+      generation.backend.refuseRequests?.();
+      this.#drainReplaced(generation, config);
     }
   }
 
   /** Forgets a connection that was closed. */
   remove(client: Socket): void {
-    for (const running of this.#running) {
-      if (running.clients.delete(client)) return this.#stopIfUnused(running);
+    for (const generation of this.#all) {
+      if (generation.clients.delete(client)) return this.#stopIfUnused(generation);
     }
   }
 
   /** Stops each generation when its last connection has ended. */
   close(): void {
     this.#isClosed = true;
-    for (const running of this.#running) this.#stopIfUnused(running);
+    for (const generation of this.#all) this.#stopIfUnused(generation);
   }
 
   /** Closes every connection. */
   destroyConnections(): void {
-    for (const { clients } of this.#running) destroyAll(clients);
+    for (const { clients } of this.#all) destroyAll(clients);
   }
 
-  #drainReplaced(running: RunningGeneration<Server>, config: TlsConfig): void {
-    const limits = drainLimits(this.#policy, isUntrusted(running, config));
-    if (!limits || running.isDraining) return;
-    running.isDraining = true;
-    running.backend.endConnections?.(limits);
-    this.#drain.begin([...running.clients].map((client) => new RelayedClient(client, this.#drain)), limits);
+  #drainReplaced(generation: FrontGeneration<Server>, config: TlsConfig): void {
+    const limits = drainLimits(this.#policy, isUntrusted(generation, config));
+    if (!limits || generation.isDraining) return;
+    generation.isDraining = true;
+    generation.backend.endConnections?.(limits);
+    this.#drain.begin([...generation.clients].map((client) => new RelayedClient(client, this.#drain)), limits);
   }
 
-  #stopIfUnused(running: RunningGeneration<Server>): void {
-    const isServing = running === this.#serving && !this.#isClosed;
-    if (isServing || running.clients.size > 0 || !this.#running.delete(running)) return;
-    running.backend.stop?.();
+  #stopIfUnused(generation: FrontGeneration<Server>): void {
+    const isServing = generation === this.#serving && !this.#isClosed;
+    if (isServing || generation.clients.size > 0 || !this.#all.delete(generation)) return;
+    generation.backend.stop?.();
     this.#onStopped();
   }
 }
@@ -148,7 +148,7 @@ class RelayedClient implements Drainable {
   }
 }
 
-function isUntrusted<Server>({ config, backend }: RunningGeneration<Server>, next: TlsConfig): boolean {
+function isUntrusted<Server>({ config, backend }: FrontGeneration<Server>, next: TlsConfig): boolean {
   return !backend.knowsClients && takesTrustAway(config, next);
 }
 
