@@ -4,7 +4,7 @@ import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { Front } from "../native/front.ts";
-import type { ServingGenerations } from "../native/native_server.ts";
+import { LOOPBACK, type ServingGenerations } from "../native/native_server.ts";
 import { peerOf } from "../native/peers.ts";
 import { type FrontAddress, listenOn } from "../native/public_listener.ts";
 import { relayToPort } from "../native/relay.ts";
@@ -13,7 +13,6 @@ import type { ServingOptions } from "../native/serving_options.ts";
 import type { BunGeneration, BunRuntime } from "./native_server.ts";
 import { unsupported } from "../unsupported.ts";
 
-const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 /** How long `Bun.serve` may take for its first byte to a client that has ended its side. */
 const FIRST_BYTE_TIMEOUT_MS = 500;
 

@@ -1,4 +1,4 @@
-import type { Kernel } from "./kernel.ts";
+import { FIRST_DESCRIPTOR, type Kernel } from "./kernel.ts";
 
 /** The connections that carry a mark. */
 export interface Marked {
@@ -16,7 +16,6 @@ export interface CountedSockets {
   readonly marks: ReadonlySet<number>;
 }
 
-const FIRST_DESCRIPTOR = 3;
 /** How many descriptors are looked at between two looks at the clock: a tenth of a millisecond. */
 const BATCH = 32;
 

@@ -3,10 +3,16 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
 import { HandoffGenerations } from "./handoff_generations.ts";
 import type { HandoffFollower, HandoffSetting } from "./handoff_setting.ts";
-import type { Generation, ListenAddress, NativeServer, ServingGenerations } from "./native_server.ts";
+import {
+  type Generation,
+  type ListenAddress,
+  LOOPBACK,
+  type NativeServer,
+  type ServingGenerations,
+} from "./native_server.ts";
 import { PublicPort } from "./public_port.ts";
 import type { HandoffTools } from "./public_socket.ts";
-import { LOOPBACK, ServerStarter } from "./server_starter.ts";
+import { ServerStarter } from "./server_starter.ts";
 import { errorReporter } from "./serving_options.ts";
 import { HandoffSuccession } from "./handoff_succession.ts";
 

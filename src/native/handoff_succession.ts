@@ -2,9 +2,9 @@ import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 import { type Attempted, Attempts } from "./attempts.ts";
-import type { NativeServer } from "./native_server.ts";
+import { LOOPBACK, type NativeServer } from "./native_server.ts";
 import type { PublicPort } from "./public_port.ts";
-import { LOOPBACK, type ServerStarter } from "./server_starter.ts";
+import type { ServerStarter } from "./server_starter.ts";
 import { servingError } from "./serving_error.ts";
 
 /** The longest that connections wait for a configuration, if the previous one may serve them. */

@@ -1,5 +1,8 @@
 import type { EpollEvent } from "./epoll_event.ts";
 
+/** Standard input, output and error stand below. */
+export const FIRST_DESCRIPTOR = 3;
+
 /** Where a socket is bound. */
 export interface SocketAddress {
   /** The IP address, as text. */

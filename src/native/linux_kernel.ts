@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { EpollEvent } from "./epoll_event.ts";
 import { EpollInstance } from "./epoll_instance.ts";
-import { type Kernel, KernelError, type SocketAddress } from "./kernel.ts";
+import { FIRST_DESCRIPTOR, type Kernel, KernelError, type SocketAddress } from "./kernel.ts";
 import { type Libc, type Memory, newMemory } from "./libc.ts";
 import { OwnedDescriptors } from "./owned_descriptors.ts";
 import { SocketOptions } from "./socket_options.ts";
@@ -27,8 +27,6 @@ const RLIMIT_NOFILE = 7;
 /** `O_CLOEXEC`, which is `SOCK_CLOEXEC` as well, with `O_RDONLY`, which is 0. */
 const CLOEXEC = 0x80000;
 
-/** Standard input, output and error stand below. */
-const FIRST_DESCRIPTOR = 3;
 /** The index of a network interface that no machine has. */
 const NO_INTERFACE = 0x7fffffff;
 

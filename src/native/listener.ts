@@ -1,5 +1,5 @@
 import type { EpollEvent } from "./epoll_event.ts";
-import { type Kernel, KernelError } from "./kernel.ts";
+import { FIRST_DESCRIPTOR, type Kernel, KernelError } from "./kernel.ts";
 
 /** The listening descriptor of a native server, as it was when the server had started. */
 export interface Listener {
@@ -26,7 +26,6 @@ export class ListenerBrokenError extends KernelError {
   }
 }
 
-const FIRST_DESCRIPTOR = 3;
 /** A runtime opens a few descriptors beside the listening one, and other threads do. */
 const NEARBY = 64;
 

@@ -14,6 +14,9 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** Where every server of a handoff starts, except the one that listens first. */
+export const LOOPBACK: ListenAddress = { hostname: "127.0.0.1", port: 0 };
+
 /** The native server of one generation. */
 export interface NativeServer {
   /** The port that the runtime reports. */

@@ -2,9 +2,9 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { HandoffGeneration } from "./handoff_generation.ts";
 import type { HandoffGenerations } from "./handoff_generations.ts";
 import { ListenerGoneError } from "./listener.ts";
-import type { ListenAddress, NativeServer } from "./native_server.ts";
+import { type ListenAddress, LOOPBACK, type NativeServer } from "./native_server.ts";
 import { type HandoffTools, PublicSocket } from "./public_socket.ts";
-import { LOOPBACK, type ServerStarter } from "./server_starter.ts";
+import type { ServerStarter } from "./server_starter.ts";
 import { servingError, typedError } from "./serving_error.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 

@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import { messageOf } from "../warnings.ts";
+import { ConnectionCount } from "./connection_count.ts";
 import type { EpollEvent } from "./epoll_event.ts";
 import type { Kernel } from "./kernel.ts";
 import { findListener, type Listener, listenersOn, placeSocket } from "./listener.ts";
@@ -80,8 +81,8 @@ async function handOverOnce(
   const mark = marks.take();
   kernel.setMark(socket, mark);
   const waiting = ask(first.port, (port) => {
-    const connections = markedConnections(kernel, mark, port);
-    if (connections === 0) throw new Error("connections do not inherit the mark of their listener");
+    if (hasMarkedConnection(kernel, mark, port)) return;
+    throw new Error("connections do not inherit the mark of their listener");
   });
   waiting.catch(() => {}); // it is waited for below, unless something fails before
   const second = startPlain("second");
@@ -110,14 +111,11 @@ function isEqual(left: EpollEvent | undefined, right: EpollEvent): boolean {
   return left !== undefined && left.events === right.events && left.data === right.data;
 }
 
-function markedConnections(kernel: Kernel, mark: number, port: number): number {
-  let connections = 0;
-  for (let descriptor = 3, end = kernel.tableSize(); descriptor < end; descriptor++) {
-    if (kernel.mark(descriptor) === mark && kernel.port(descriptor) === port && !kernel.isListening(descriptor)) {
-      connections++;
-    }
-  }
-  return connections;
+/** Whether the process has a connection to a port that carries a mark. */
+function hasMarkedConnection(kernel: Kernel, mark: number, port: number): boolean {
+  const count = new ConnectionCount(kernel, { ports: new Set([port]), marks: new Set([mark]) });
+  count.advance(Infinity);
+  return count.byMark.has(mark);
 }
 
 function startPlain(name: string): PlainServer {

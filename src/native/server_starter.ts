@@ -2,19 +2,16 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { HandoffGeneration } from "./handoff_generation.ts";
 import { findListener } from "./listener.ts";
 import { UNMARKED } from "./marks.ts";
-import type { ListenAddress, NativeRuntime, NativeServer } from "./native_server.ts";
+import { type ListenAddress, LOOPBACK, type NativeRuntime, type NativeServer } from "./native_server.ts";
 import type { HandoffTools } from "./public_socket.ts";
 
-/** What a {@linkcode ServerStarter} reports. */
-export interface ServerListener<Server> {
+/** The events of the servers that a {@linkcode ServerStarter} has started. */
+export interface ServerEvents<Server> {
   /** Called when a server has ended, with its error if it ended by itself. */
   onEnded(server: Server, error: unknown): void;
   /** Called when another server must take the place of one that runs. */
   onExhausted(server: Server): void;
 }
-
-/** Where every server starts except the one that listens first. */
-export const LOOPBACK: ListenAddress = { hostname: "127.0.0.1", port: 0 };
 
 /**
  * Starts native servers and finds their listening descriptors, which must happen in one turn of the event loop. A server
@@ -22,7 +19,7 @@ export const LOOPBACK: ListenAddress = { hostname: "127.0.0.1", port: 0 };
  */
 export class ServerStarter<Server extends NativeServer> {
   readonly #tools: HandoffTools;
-  readonly #listener: ServerListener<Server>;
+  readonly #events: ServerEvents<Server>;
   readonly #running = new Set<Server>();
   /** The runtime that starts the next server. */
   runtime: NativeRuntime<Server>;
@@ -33,16 +30,16 @@ export class ServerStarter<Server extends NativeServer> {
    *
    * @param tools What the handoffs of this thread share.
    * @param runtime The runtime that starts the servers.
-   * @param listener Called when a server has ended or is exhausted.
+   * @param events Called when a server has ended or is exhausted.
    */
   constructor(
     tools: HandoffTools,
     runtime: NativeRuntime<Server>,
-    listener: ServerListener<Server>,
+    events: ServerEvents<Server>,
   ) {
     this.#tools = tools;
     this.runtime = runtime;
-    this.#listener = listener;
+    this.#events = events;
   }
 
   /**
@@ -104,10 +101,10 @@ export class ServerStarter<Server extends NativeServer> {
     this.#running.add(server);
     const ended = (error?: unknown) => {
       this.#running.delete(server);
-      this.#listener.onEnded(server, error);
+      this.#events.onEnded(server, error);
     };
     server.ended.then(() => ended(), ended);
-    void server.exhausted?.then(() => this.#listener.onExhausted(server));
+    void server.exhausted?.then(() => this.#events.onExhausted(server));
   }
 
   /** Servers keep the process running. */

@@ -5,8 +5,7 @@ import { tlsOptions } from "../../src/config/server_options.ts";
 import { servedFingerprint } from "../../src/config/proof.ts";
 import { TlsReloadError } from "../../mod.ts";
 import type { TlsAcceptor } from "../../src/accept/tls_acceptor.ts";
-import { LOOPBACK } from "../../src/native/server_starter.ts";
-import type { ListenAddress, NativeRuntime, NativeServer } from "../../src/native/native_server.ts";
+import { type ListenAddress, LOOPBACK, type NativeRuntime, type NativeServer } from "../../src/native/native_server.ts";
 
 declare const Bun: { serve(options: object): BunNative };
 interface BunNative {
