@@ -21,7 +21,9 @@ export interface AuthorityStatus {
   readonly liveConnections: number;
   /** How many connections there have been, the open ones included. */
   readonly totalConnections: number;
-  /** When a client last connected, or the last connection ended; now while one is open. `undefined` if there was none. */
+  /**
+   * When a client last connected, or the last connection ended; now while one is open. `undefined` if there was none.
+   */
   readonly lastUsed: Date | undefined;
   /** SHA-256 fingerprint of the certificate of the client that connected last. */
   readonly lastClient: string | undefined;
@@ -48,8 +50,8 @@ export function requireExpectUnused(where: string, expectUnused: ExpectUnused): 
 /** The options of a swap. */
 export interface SwapOptions {
   /**
-   * Refuses to remove a client authority that a client has used within this time, or uses now. What clients did before the
-   * state was made is not known.
+   * Refuses to remove a client authority that a client has used within this time, or uses now. What clients did before
+   * the state was made is not known.
    */
   readonly expectUnused?: ExpectUnused | undefined;
 }

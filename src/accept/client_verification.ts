@@ -26,13 +26,13 @@ const HIDDEN_ISSUER = "this runtime does not show the intermediate of the client
  *
  * Invariant: a client is accepted only if a full handshake has verified its certificate, and a path of which nothing is
  * revoked leads from the certificate to an authority that this configuration trusts now, see {@linkcode findPath}. In a
- * full handshake the runtime verifies the client as well, and must accept it. In a resumed handshake no runtime verifies
- * the client, so the same server must have verified the client before.
+ * full handshake the runtime verifies the client as well, and must accept it. In a resumed handshake no runtime
+ * verifies the client, so the same server must have verified the client before.
  *
  * Node 24.21 and 26.8 to 26.9 show a server only the client's own certificate (nodejs/node#65579). If the issuer of
- * that certificate is neither an authority nor an intermediate of the configuration, the decision of the runtime replaces
- * the path, and any authority may have been used. With revocation lists such a client is refused, because its issuer may
- * be revoked.
+ * that certificate is neither an authority nor an intermediate of the configuration, the decision of the runtime
+ * replaces the path, and any authority may have been used. With revocation lists such a client is refused, because its
+ * issuer may be revoked.
  */
 export class ClientVerification {
   /** The clients that full handshakes have verified. */

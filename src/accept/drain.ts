@@ -41,8 +41,8 @@ export function inSlices<T>(things: Iterable<T>, call: (thing: T) => void, onEnd
 /**
  * Ends connections, spread over time.
  *
- * Invariant: a connection that has begun to end keeps its moments, whatever swaps follow. A connection that has ended is
- * not kept. Timers do not keep the process running.
+ * Invariant: a connection that has begun to end keeps its moments, whatever swaps follow. A connection that has ended
+ * is not kept. Timers do not keep the process running.
  */
 export class Drain<T extends Drainable> {
   readonly #batches = new Set<Batch<T>>();

@@ -7,11 +7,11 @@ export type DrainWhen = "never" | "trust" | "always";
 /**
  * Which connections end after a swap, and how.
  *
- * With `"trust"`, a swap that removes an authority, or otherwise refuses clients that the previous configuration let in,
- * ends connections. Where the server knows its clients, each client that may not enter any more is disconnected at once,
- * and every other connection stays. Where it does not (`Bun.serve`), idle connections of such a generation close at
- * once, requests that arrive later are refused with 421, with every value of `when`, and all others end by force when
- * `spreadMs` is over.
+ * With `"trust"`, a swap that removes an authority, or otherwise refuses clients that the previous configuration let
+ * in, ends connections. Where the server knows its clients, each client that may not enter any more is disconnected at
+ * once, and every other connection stays. Where it does not (`Bun.serve`), idle connections of such a generation close
+ * at once, requests that arrive later are refused with 421, with every value of `when`, and all others end by force
+ * when `spreadMs` is over.
  *
  * With `"always"`, every swap also ends the connections of replaced generations: gently, spread over `spreadMs`, and by
  * force after `graceMs`. Each connection has its own moment for both, so that clients do not come back all at once.

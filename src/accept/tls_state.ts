@@ -124,12 +124,13 @@ export class TlsState {
    * key and hides it when it is logged, alone or in a copy, but not from `structuredClone()` and `console.dir()`, which
    * ignore how an object shows itself.
    *
-   * With `clientAuth.crl`, Node and Bun check the lists themselves, and refuse every client once one of them is past its
-   * nextUpdate; `attach()` refuses the clients of that authority only.
+   * With `clientAuth.crl`, Node and Bun check the lists themselves, and refuse every client once one of them is past
+   * its nextUpdate; `attach()` refuses the clients of that authority only.
    *
-   * @throws {TlsReloadError} `UNSUPPORTED` if there are several certified keys, or unknown names are to be refused; with
-   * `crl` or `requireCrl` on Deno, which ignores lists, for `staleCrl: "accept"`, and if an authority or an intermediate
-   * has no list, because the runtime refuses all of its clients then. Give `attach()` a server without `state.tls` there.
+   * @throws {TlsReloadError} `UNSUPPORTED` if there are several certified keys, or unknown names are to be refused;
+   * with `crl` or `requireCrl` on Deno, which ignores lists, for `staleCrl: "accept"`, and if an authority or an
+   * intermediate has no list, because the runtime refuses all of its clients then. Give `attach()` a server without
+   * `state.tls` there.
    */
   get tls(): TlsServerOptions {
     const { config } = this.#acceptor;
@@ -147,8 +148,8 @@ export class TlsState {
    * @throws {TypeError} If `next` is not a `TlsConfig`.
    * @throws {TlsReloadError} `UNSUPPORTED` if a server that follows the state cannot serve the new configuration; the
    * state and all of its servers keep the current one. With `expectUnused`, `AUTHORITY_IN_USE` if a client has used an
-   * authority that `next` removes, and `UNSUPPORTED` if that cannot be known because a server that follows the state does
-   * not show its clients, as `Bun.serve`. Then, too, nothing has changed.
+   * authority that `next` removes, and `UNSUPPORTED` if that cannot be known because a server that follows the state
+   * does not show its clients, as `Bun.serve`. Then, too, nothing has changed.
    */
   swap(next: TlsConfig, options: SwapOptions = {}): TlsConfig {
     requireConfig("swap", next);
@@ -172,8 +173,8 @@ export class TlsState {
 
   /**
    * The client authorities of the current configuration, then those that the previous one had beside them, and how
-   * clients use them: on connections of `acceptor()`, of `attach()`, of `listenTls()`, and of `serve()` on Deno. Clients
-   * of `Bun.serve` are not shown, and not counted. What clients did before the state was made is not known.
+   * clients use them: on connections of `acceptor()`, of `attach()`, of `listenTls()`, and of `serve()` on Deno.
+   * Clients of `Bun.serve` are not shown, and not counted. What clients did before the state was made is not known.
    *
    * Where the runtime hides which authority has verified a client (Node 24.21 and 26.8 to 26.9, if an intermediate has
    * issued its certificate that is not listed in `clientAuth.intermediates`), the client counts for every authority.

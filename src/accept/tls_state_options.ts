@@ -16,8 +16,8 @@ export interface TlsStateOptions {
   /**
    * Which connections end after a swap, and how.
    *
-   * @default Where clients are known, those that may not enter any more are disconnected; where they are not, a swap that
-   * takes trust away ends the connections of older generations.
+   * @default Where clients are known, those that may not enter any more are disconnected; where they are not, a swap
+   * that takes trust away ends the connections of older generations.
    */
   readonly drain?: DrainOptions | undefined;
   /**

@@ -26,7 +26,8 @@ const attachments = new WeakMap<Server, Attachment>();
 
 /**
  * Makes a server of `node:tls`, `node:https` or `node:http2` follow a state: it serves each connection with the
- * configuration that is current when the connection is accepted. A swap closes nothing but what `drain` of the state says.
+ * configuration that is current when the connection is accepted. A swap closes nothing but what `drain` of the state
+ * says.
  *
  * The server needs no certificate of its own. The configuration decides about certificate, key, client authentication,
  * ALPN, versions, cipher suites and groups. What the configuration leaves open stays as the server was created, as far
@@ -41,14 +42,14 @@ const attachments = new WeakMap<Server, Attachment>();
  * hold.
  *
  * On Bun on Linux, the listening socket passes at each swap to a server that is made like the one given; its events
- * arrive at the one given, whose methods speak for all of them. It listens a moment after `listen()` was called, with the
- * state's configuration from the first connection; a server that listens before it is attached serves as it was created
- * until `ready` resolves. The `server` of the requests' sockets is the one that accepted them. An `https` server of Bun
- * knows neither optional client authentication nor `allowClient`, and no protocol but `http/1.1`.
+ * arrive at the one given, whose methods speak for all of them. It listens a moment after `listen()` was called, with
+ * the state's configuration from the first connection; a server that listens before it is attached serves as it was
+ * created until `ready` resolves. The `server` of the requests' sockets is the one that accepted them. An `https`
+ * server of Bun knows neither optional client authentication nor `allowClient`, and no protocol but `http/1.1`.
  *
- * On Bun elsewhere, `tls` and `http2` servers ask for client certificates and offer protocols as they were created: make
- * them with `state.tls`. `swap()` throws `UNSUPPORTED` for a configuration that differs in these. An `https` server
- * cannot be attached there.
+ * On Bun elsewhere, `tls` and `http2` servers ask for client certificates and offer protocols as they were created:
+ * make them with `state.tls`. `swap()` throws `UNSUPPORTED` for a configuration that differs in these. An `https`
+ * server cannot be attached there.
  *
  * @param state The state to follow.
  * @param server The server, listening or not yet. Any server fits the type, because frameworks return unions such as
@@ -58,8 +59,9 @@ const attachments = new WeakMap<Server, Attachment>();
  * and client authentication; on Bun it goes on with the last configuration if it has listened.
  * @throws {TlsReloadError} `UNSUPPORTED` if the runtime cannot change the server, or if the server has something that
  * cannot be kept beside a configuration that changes: `SNICallback`, `ALPNCallback`, `pskCallback`, `addContext()`,
- * `secureProtocol`, or client authentication that the configuration does not have; or if it is one of the several servers
- * by which Fastify listens on `localhost`. `CONFIG_UNUSABLE` if the options of the server do not fit the configuration.
+ * `secureProtocol`, or client authentication that the configuration does not have; or if it is one of the several
+ * servers by which Fastify listens on `localhost`. `CONFIG_UNUSABLE` if the options of the server do not fit the
+ * configuration.
  * @throws {TypeError} If an argument has the wrong type, an option is unknown, or the server is attached already.
  *
  * @example

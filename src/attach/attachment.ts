@@ -13,8 +13,8 @@ export type AttachMechanism = "acceptor" | "handoff" | "context";
 /** The options of `attach()`. */
 export interface AttachOptions {
   /**
-   * The time limit of a handshake. On Bun the time limit of the server applies to `https` servers, and to every kind with
-   * the mechanism `"context"`.
+   * The time limit of a handshake. On Bun the time limit of the server applies to `https` servers, and to every kind
+   * with the mechanism `"context"`.
    *
    * @default The time limit of the server if it can be read, otherwise 10 seconds.
    */

@@ -18,7 +18,9 @@ export interface GenerationOptionsContext {
   readonly tracksWebSockets: boolean;
 }
 
-/** The options that are not passed on to `Bun.serve`: handlers are adapted, the others are decided for each generation. */
+/**
+ * The options that are not passed on to `Bun.serve`: handlers are adapted, the others are decided for each generation.
+ */
 const OWN_OPTIONS = [
   "fetch",
   "routes",

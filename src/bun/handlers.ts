@@ -42,8 +42,9 @@ export function handlersFor({ fetch, routes, websocket, error }: BunHandlers<nev
 }
 
 /**
- * The handlers of a generation whose clients may not be trusted any more, and are not known: each request is refused and
- * its connection closed, so that the client connects again and meets the current configuration. WebSockets continue.
+ * The handlers of a generation whose clients may not be trusted any more, and are not known: each request is refused
+ * and its connection closed, so that the client connects again and meets the current configuration. WebSockets
+ * continue.
  *
  * @param handlers The handlers of the application.
  * @returns The handlers as `Bun.serve` takes them.

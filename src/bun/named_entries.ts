@@ -17,8 +17,9 @@ export interface NamedEntry extends Omit<TlsServerOptions, "cert" | "key"> {
 }
 
 /**
- * A configuration as entries of `Bun.serve({ tls })`. Bun compares names without case and trailing dot, exact ones before
- * wildcards, takes the last of two entries of one name, and chooses within an entry by what the client can verify.
+ * A configuration as entries of `Bun.serve({ tls })`. Bun compares names without case and trailing dot, exact ones
+ * before wildcards, takes the last of two entries of one name, and chooses within an entry by what the client can
+ * verify.
  *
  * @param config The configuration.
  * @returns The default entry, then one for each name.

@@ -5,9 +5,9 @@ import type { BunNativeServer, BunSocketAddress } from "./types.ts";
 /**
  * The requests of all generations, each with the native server that received it.
  *
- * Behind a front a map holds the owner of each request, because the address of an inner connection means something to its
- * own server only. With the handoff the map stays empty: every native server knows the address of every request, and
- * only the owner can upgrade it.
+ * Behind a front a map holds the owner of each request, because the address of an inner connection means something to
+ * its own server only. With the handoff the map stays empty: every native server knows the address of every request,
+ * and only the owner can upgrade it.
  */
 export class Requests {
   readonly #servers: () => readonly BunGeneration[];

@@ -15,8 +15,8 @@ const REFUSED_OPTIONS = {
 };
 
 /**
- * Serves like `Bun.serve`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they began,
- * and each connection that is accepted after it gets the new certificate.
+ * Serves like `Bun.serve`, with the certificate of a state. A swap closes nothing but what `drain` of the state says:
+ * connections continue as they began, and each connection that is accepted after it gets the new certificate.
  *
  * Takes the options of `Bun.serve` except `tls`, `unix`, `id` and `http3`; handlers are called with the server returned
  * here. Each configuration gets a `Bun.serve` of its own, which proves itself by a handshake before it serves.
@@ -26,8 +26,8 @@ const REFUSED_OPTIONS = {
  * | `handoff` | Linux | the listening socket passes to the newest `Bun.serve`, which accepts by itself, at its full speed |
  * | `front` | elsewhere | one public listener relays the encrypted bytes to the newest `Bun.serve` on 127.0.0.1 |
  *
- * Behind a front, direct connections to the inner port get the same TLS checks, and are refused once their generation is
- * replaced.
+ * Behind a front, direct connections to the inner port get the same TLS checks, and are refused once their generation
+ * is replaced.
  *
  * @param state The state to follow.
  * @param options Handlers, port, and what to do with old generations.

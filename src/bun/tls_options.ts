@@ -21,18 +21,19 @@ const OLDEST = { bun: "1.4.3" };
 const TLS_1_3 = 0x0304;
 
 /**
- * Converts a configuration to the options of `Bun.serve({ tls })`. Bun reads them once: its own `reload({ tls })` changes
- * nothing and reports no error. To change the certificate of a server, see {@linkcode serve}.
+ * Converts a configuration to the options of `Bun.serve({ tls })`. Bun reads them once: its own `reload({ tls })`
+ * changes nothing and reports no error. To change the certificate of a server, see {@linkcode serve}.
  *
- * Of several certified keys each name gets an entry: a client gets the key of the name that it can verify, and the first
- * key where no name is sent or known.
+ * Of several certified keys each name gets an entry: a client gets the key of the name that it can verify, and the
+ * first key where no name is sent or known.
  *
  * @param config The configuration.
- * @returns The options, a list of them for several certified keys. They hold the private keys, and hide them when printed.
- * @throws {TlsReloadError} `UNSUPPORTED` for optional client authentication, because `Bun.serve` lets in clients with bad
- * certificates then, for `maxVersion`, `ciphers` and `ecdhCurve`, and before Bun 1.4.3 for any client authentication and
- * for a `minVersion` of TLS 1.3; for unknown names that are to be refused; for an address in any certificate but the
- * default's, because `Bun.serve` does not choose by the local address.
+ * @returns The options, a list of them for several certified keys. They hold the private keys, and hide them when
+ * printed.
+ * @throws {TlsReloadError} `UNSUPPORTED` for optional client authentication, because `Bun.serve` lets in clients with
+ * bad certificates then, for `maxVersion`, `ciphers` and `ecdhCurve`, and before Bun 1.4.3 for any client
+ * authentication and for a `minVersion` of TLS 1.3; for unknown names that are to be refused; for an address in any
+ * certificate but the default's, because `Bun.serve` does not choose by the local address.
  */
 export function tlsOptions(config: TlsConfig): BunTlsOptions | BunTlsOptions[] {
   requireConfig("give TLS options", config);

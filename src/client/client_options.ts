@@ -42,8 +42,8 @@ export interface TlsClientOptions {
  * Makes the options of TLS clients whose certificate is that of a state: for `tls.connect()`, `https.request()`,
  * `http2.connect()`, `fetch()` of Bun, and clients of databases. Of several certified keys it is the default one.
  *
- * Spread the options, or read them, at each connection. A client that reads its options once, such as an agent or a pool,
- * is replaced at each swap: `state.subscribe()`. See docs/clients.md.
+ * Spread the options, or read them, at each connection. A client that reads its options once, such as an agent or a
+ * pool, is replaced at each swap: `state.subscribe()`. See docs/clients.md.
  *
  * The client authentication, ALPN, versions, cipher suites and groups of the configuration are those of servers, and do
  * not apply.

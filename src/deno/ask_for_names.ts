@@ -10,9 +10,9 @@ const TIMEOUT_MS = 10_000;
 /**
  * Asks a server for names by the first message of a handshake, so that it knows their certificates before clients ask.
  *
- * Deno fails the handshake of a client whose name is being resolved for another one, if the answer has come and is not yet
- * stored: a broadcast receiver of denoland/deno `ext/tls/tls_key.rs` subscribes after the only message (Deno 2.9.6; 5 to 10
- * of 4,000 connections with 20 swaps a second of 50 names). A name that was resolved before is not affected.
+ * Deno fails the handshake of a client whose name is being resolved for another one, if the answer has come and is not
+ * yet stored: a broadcast receiver of denoland/deno `ext/tls/tls_key.rs` subscribes after the only message (Deno 2.9.6;
+ * 5 to 10 of 4,000 connections with 20 swaps a second of 50 names). A name that was resolved before is not affected.
  *
  * @param port The port of the server.
  * @param names The names.

@@ -1,17 +1,20 @@
 /**
  * Everything that this module borrows from the insides of Deno. Nothing else reads a property of `Deno[Deno.internal]`.
- * Seen on Deno 2.7.14, 2.8.0 and 2.9.6; `tests/deno/internals_test.ts` fails with the name of the property that is gone.
+ * Seen on Deno 2.7.14, 2.8.0 and 2.9.6; `tests/deno/internals_test.ts` fails with the name of the property that is
+ * gone.
  */
 import type { DenoNativeServer, DenoServeHandler } from "./types.ts";
 
-/** Gives the certificate and key of a name, `""` where a client sends none. An error that it throws refuses the client. */
+/**
+ * Gives the certificate and key of a name, `""` where a client sends none. An error that it throws refuses the client.
+ */
 export type NameResolver = (name: string) => { readonly cert: string; readonly key: string };
 
 /** How a listener and an HTTP server of Deno serve several names. */
 export interface NamedServing {
   /**
-   * The option of `Deno.listenTls` that takes a {@linkcode NameResolver} in place of `cert` and `key`. Deno has no public
-   * one (denoland/deno `ext/net/02_tls.js`).
+   * The option of `Deno.listenTls` that takes a {@linkcode NameResolver} in place of `cert` and `key`. Deno has no
+   * public one (denoland/deno `ext/net/02_tls.js`).
    */
   readonly resolverSymbol: symbol;
   /** What `Deno.serve` itself calls; it takes no resolver (denoland/deno `ext/http/00_serve.ts`). */

@@ -24,8 +24,8 @@ const OPTION_HINTS = {
 };
 
 /**
- * Listens like `Deno.listenTls`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they
- * began, and each connection that is accepted after it gets the new certificate.
+ * Listens like `Deno.listenTls`, with the certificate of a state. A swap closes nothing but what `drain` of the state
+ * says: connections continue as they began, and each connection that is accepted after it gets the new certificate.
  *
  * Connections arrive with their handshake complete, so that one bad or slow client neither ends nor holds up the loop.
  *
@@ -38,12 +38,13 @@ const OPTION_HINTS = {
  * waited for, but Deno keeps the descriptor of a connection without handshake until the client closes it, as
  * `Deno.listenTls` itself does: give `handshakeTimeoutMs` where clients are not trusted.
  *
- * The handoff serves up to 100 names, each with one certified key; wildcards beside other names, several keys of one name and
- * the choice by the local address need the front. With the handoff, a name with a trailing dot counts as none, and an unknown name that is refused gets the
- * alert `close_notify`. A swap to a configuration that needs the front throws `UNSUPPORTED`.
+ * The handoff serves up to 100 names, each with one certified key; wildcards beside other names, several keys of one
+ * name and the choice by the local address need the front. With the handoff, a name with a trailing dot counts as none,
+ * and an unknown name that is refused gets the alert `close_notify`. A swap to a configuration that needs the front
+ * throws `UNSUPPORTED`.
  *
- * Needs `--allow-net` for the address, and for `127.0.0.1` with the handoff. `--allow-ffi` ends Deno's sandbox, even where
- * it is limited to libc.
+ * Needs `--allow-net` for the address, and for `127.0.0.1` with the handoff. `--allow-ffi` ends Deno's sandbox, even
+ * where it is limited to libc.
  *
  * @param state The state to follow.
  * @param options Where to listen, and what to do with old generations.

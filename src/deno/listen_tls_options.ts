@@ -15,13 +15,14 @@ export interface DenoTlsOptions {
 }
 
 /**
- * Converts a configuration to the TLS options of `Deno.listenTls` and `Deno.serve`; a key that was encrypted is decrypted.
- * Deno reads them once. To change the certificate of a server, see {@linkcode listenTls} and {@linkcode serve}.
+ * Converts a configuration to the TLS options of `Deno.listenTls` and `Deno.serve`; a key that was encrypted is
+ * decrypted. Deno reads them once. To change the certificate of a server, see {@linkcode listenTls} and {@linkcode
+ * serve}.
  *
  * @param config The configuration.
  * @returns The options. They hold the private key, and hide it when printed; copies of them do not.
- * @throws {TlsReloadError} `UNSUPPORTED` for client authentication, versions, cipher suites, groups and several certified
- * keys, which the native servers of Deno do not have.
+ * @throws {TlsReloadError} `UNSUPPORTED` for client authentication, versions, cipher suites, groups and several
+ * certified keys, which the native servers of Deno do not have.
  */
 export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
   const certifiedKey = requireOneKey(config, "serve", "use listenTls() or serve() of ./deno");

@@ -16,8 +16,8 @@ const REFUSED_OPTIONS = {
 };
 
 /**
- * Serves like `Deno.serve`, with the certificate of a state. A swap closes nothing but what `drain` of the state says: connections continue as they began,
- * and each connection that is accepted after it gets the new certificate.
+ * Serves like `Deno.serve`, with the certificate of a state. A swap closes nothing but what `drain` of the state says:
+ * connections continue as they began, and each connection that is accepted after it gets the new certificate.
  *
  * | mechanism | where | how |
  * | --- | --- | --- |
@@ -36,15 +36,15 @@ const REFUSED_OPTIONS = {
  * | HTTP/2 for a client that agreed on `http/1.1` | served, as by `Deno.serve` | closed |
  * | `request.url` | `https:` | `https:`; a `new Request(request)` has `http:` |
  *
- * Without `alpnProtocols` in the configuration, HTTP/2 and HTTP/1.1 are offered. Needs `--allow-net` for the address and
- * for `127.0.0.1`. `--allow-ffi` ends Deno's sandbox, even where it is limited to libc.
+ * Without `alpnProtocols` in the configuration, HTTP/2 and HTTP/1.1 are offered. Needs `--allow-net` for the address
+ * and for `127.0.0.1`. `--allow-ffi` ends Deno's sandbox, even where it is limited to libc.
  *
  * @param state The state to follow.
  * @param options Where to listen, and what to do with old generations.
  * @param handler Answers the requests.
  * @returns The server, when it listens.
- * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Deno, if a permission is missing, or for options that the
- * mechanism does not have; `CONFIG_UNUSABLE` if the configuration cannot serve.
+ * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Deno, if a permission is missing, or for options that
+ * the mechanism does not have; `CONFIG_UNUSABLE` if the configuration cannot serve.
  * @throws {TypeError} If an option is not one of this server.
  * @throws {Error} The error of the system, such as `EADDRINUSE`, if it cannot listen there.
  *

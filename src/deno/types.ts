@@ -28,8 +28,8 @@ export interface DenoAcceptOptions extends ServingOptions {
   /** Whether others may listen there too, on Linux. Without the flag `--unstable-net` of Deno, the front is used. */
   readonly reusePort?: boolean | undefined;
   /**
-   * How long a client may take for its handshake. The native servers of Deno close no connection that is silent, so with
-   * this option the front is used.
+   * How long a client may take for its handshake. The native servers of Deno close no connection that is silent, so
+   * with this option the front is used.
    *
    * @default {10_000}
    */

@@ -27,7 +27,8 @@ export interface FrontDriver<Server> {
 /**
  * The fallback for native servers: one public TCP listener, open for the server's whole life, in front of one backend
  * for each generation. A connection that is accepted belongs to the newest generation that has proved itself, waits for
- * it while it starts, and stays with it until the connection ends. {@linkcode FrontSuccession} decides which one serves.
+ * it while it starts, and stays with it until the connection ends. {@linkcode FrontSuccession} decides which one
+ * serves.
  */
 export class Front<Server> {
   /** How connections reach the newest server. */

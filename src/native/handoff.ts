@@ -24,9 +24,9 @@ const NEEDED_DESCRIPTORS = 8;
  *
  * A swap parks the public socket before `swap()` returns: from then on no server accepts with the previous
  * configuration. The newest configuration gets a server, and the socket once that has proved itself; a server that is
- * not of the newest by then is stopped and never gets it. If it fails, the previous server gets the socket back, and the
- * newest configuration is retried beside it, unless that would let in a client on trust that was taken away: then the
- * socket stays parked.
+ * not of the newest by then is stopped and never gets it. If it fails, the previous server gets the socket back, and
+ * the newest configuration is retried beside it, unless that would let in a client on trust that was taken away: then
+ * the socket stays parked.
  */
 export class Handoff<Server extends NativeServer> implements ServingGenerations<Server>, HandoffFollower {
   readonly mechanism = "handoff";

@@ -18,8 +18,8 @@ export interface LiveHandoff {
 }
 
 /**
- * What the handoffs of a thread share. It outlives an evaluation of this module: `bun --hot` evaluates the module again,
- * and two copies of it may be loaded.
+ * What the handoffs of a thread share. It outlives an evaluation of this module: `bun --hot` evaluates the module
+ * again, and two copies of it may be loaded.
  */
 export interface Thread {
   /** Whether the handoff can be used, once that is being tried. */

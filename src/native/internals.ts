@@ -7,8 +7,8 @@ import type { Server } from "node:net";
  * in the queue. Node and Bun resume by themselves. There is no public way: `server.listen()` throws
  * `ERR_SERVER_ALREADY_LISTEN`.
  *
- * Private property: `_handle.listen(backlog)` of `net.Server`. Seen on Node 22.23, 24.21, Deno 2.7.14 to 2.9.6; Bun 1.4.5
- * has no `_handle.listen`, and needs none.
+ * Private property: `_handle.listen(backlog)` of `net.Server`. Seen on Node 22.23, 24.21, Deno 2.7.14 to 2.9.6; Bun
+ * 1.4.5 has no `_handle.listen`, and needs none.
  *
  * @param server A server that listens.
  * @param backlog The length of its queue.

@@ -29,8 +29,8 @@ export class KernelError extends Error {
  */
 export interface Kernel {
   /**
-   * A second descriptor of a socket, to be closed by {@linkcode Kernel.close}. The runtime closes it when the thread ends, and
-   * children of the process do not inherit it.
+   * A second descriptor of a socket, to be closed by {@linkcode Kernel.close}. The runtime closes it when the thread
+   * ends, and children of the process do not inherit it.
    */
   duplicate(descriptor: number): number;
   /** Closes a descriptor. Never fails, because Linux frees the number whatever `close(2)` returns. */

@@ -1,7 +1,9 @@
 import { read } from "node:fs";
 import process from "node:process";
 
-/** Memory that a foreign function may read and write. V8 may move a typed array that has no `ArrayBuffer` of its own. */
+/**
+ * Memory that a foreign function may read and write. V8 may move a typed array that has no `ArrayBuffer` of its own.
+ */
 export type Memory = Uint8Array<ArrayBuffer>;
 
 /** Memory of zeros. */
@@ -28,7 +30,10 @@ export interface Libc {
 
 type Synchronous = Exclude<keyof Libc, "readAside">;
 
-/** The parameters of each: `i` is an `int`, `p` a pointer, `l` a `long` or `size_t`. The result is an `int`, or `l` where it stands last. */
+/**
+ * The parameters of each: `i` is an `int`, `p` a pointer, `l` a `long` or `size_t`. The result is an `int`, or `l`
+ * where it stands last.
+ */
 const SIGNATURES: Readonly<Record<Synchronous, string>> = {
   bind: "ipi:i",
   close: "i:i",
@@ -87,7 +92,8 @@ declare const Deno: {
 export type LibcResult = { readonly libc: Libc } | { readonly reason: string };
 
 /**
- * Opens the C library by the foreign function interface of Bun or Deno. Permissions are queried and never requested, so that Deno shows no prompt.
+ * Opens the C library by the foreign function interface of Bun or Deno. Permissions are queried and never requested, so
+ * that Deno shows no prompt.
  */
 export function openLibc(): LibcResult {
   if (process.platform !== "linux") return { reason: `needs Linux, not ${process.platform}` };

@@ -2,8 +2,8 @@
 export const UNMARKED = 0;
 
 /**
- * A mark is a value of `TCP_NOTSENT_LOWAT`. From 1 GiB on the option has no effect: no socket buffers that much. Bits 16
- * to 29 tell the owner, the lower ones count.
+ * A mark is a value of `TCP_NOTSENT_LOWAT`. From 1 GiB on the option has no effect: no socket buffers that much. Bits
+ * 16 to 29 tell the owner, the lower ones count.
  */
 const FIRST_MARK = 0x4000_0000;
 const OWNERS = 0x4000;

@@ -61,7 +61,9 @@ export interface NativeRuntime<Server extends NativeServer> {
   start(acceptor: TlsAcceptor, address: ListenAddress): Server;
   /** Completes a handshake with the port of a server and compares the certificate; rejects with `CONFIG_UNUSABLE`. */
   prove(server: Server, acceptor: TlsAcceptor): Promise<void>;
-  /** Throws `UNSUPPORTED` if the native server cannot serve this configuration. Called before a swap changes anything. */
+  /**
+   * Throws `UNSUPPORTED` if the native server cannot serve this configuration. Called before a swap changes anything.
+   */
   requireServable(config: TlsConfig): void;
 }
 

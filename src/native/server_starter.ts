@@ -14,8 +14,8 @@ export interface ServerEvents<Server> {
 }
 
 /**
- * Starts native servers and finds their listening descriptors, which must happen in one turn of the event loop. A server
- * that it starts runs until it is discarded, or belongs to the caller.
+ * Starts native servers and finds their listening descriptors, which must happen in one turn of the event loop. A
+ * server that it starts runs until it is discarded, or belongs to the caller.
  */
 export class ServerStarter<Server extends NativeServer> {
   readonly #tools: HandoffTools;

@@ -34,8 +34,8 @@ export function requireHostname(where: string, hostname: string | undefined): vo
 }
 
 /**
- * How a server reports errors: in a microtask, after the swap or the attempt that has failed. An error that the callback
- * throws is emitted as a process warning, and holds up no connection.
+ * How a server reports errors: in a microtask, after the swap or the attempt that has failed. An error that the
+ * callback throws is emitted as a process warning, and holds up no connection.
  *
  * @param options The options of the server.
  * @returns Reports one error.

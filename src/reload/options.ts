@@ -27,8 +27,8 @@ export interface ReloaderOptions {
    */
   readonly expect?: Expectation | undefined;
   /**
-   * Rejects a reload with `AUTHORITY_IN_USE` if it removes a client authority that a client has used within this time, or
-   * uses now. A watch retries, so the authority is removed once it is unused. Until then nothing else of that
+   * Rejects a reload with `AUTHORITY_IN_USE` if it removes a client authority that a client has used within this time,
+   * or uses now. A watch retries, so the authority is removed once it is unused. Until then nothing else of that
    * configuration is served either.
    */
   readonly expectUnused?: ExpectUnused | undefined;

@@ -20,7 +20,9 @@ export type ReloadResult =
     readonly config: TlsConfig;
     /** The previous configuration, to swap back if necessary. */
     readonly previous: TlsConfig;
-    /** What is different beside validity and serial numbers: names, key types, issuers, authorities, revocation lists. */
+    /**
+     * What is different beside validity and serial numbers: names, key types, issuers, authorities, revocation lists.
+     */
     readonly changes: SwapChanges;
   }
   | {
