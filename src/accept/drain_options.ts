@@ -19,18 +19,23 @@ export type DrainWhen = "never" | "trust" | "always";
  *
  * | server | clients are known | what "gently" means |
  * | --- | --- | --- |
- * | `attach()` to `https` on Node and Deno | yes | `Connection: close` on the response that is being prepared, the end of the connection after a response that is being sent; an idle connection ends |
- * | `attach()` to `https` on Bun | no | `Connection: close` on the next response; idle connections close at half of `spreadMs` (`"always"`: at its end); the others end by force |
+ * | `attach()` to `https` on Node and Deno | yes | ends after a response that is under way, or idle |
+ * | `attach()` to `https` on Bun | no | `Connection: close` on the next response; by force in the end |
  * | `attach()` to `http2` on all runtimes | yes | GOAWAY; streams finish. `allowHTTP1`: as `https` |
  * | `attach()` to `tls` on all runtimes | yes | the server ends its side |
  * | `acceptor()`, given to an `http.Server` | yes | as `https` |
  * | `acceptor()`, given to an `http2` server | yes | nothing; by force after `graceMs` |
  * | `acceptor()`, all others, upgraded ones too | yes | the server ends its side |
- * | `serve()` on Bun | no | `Connection: close` on the next response, WebSockets close with 1001; idle connections close when `spreadMs` is over |
- * | `serve()` on Deno, handoff | no client authentication | `Connection: close` on the next response, which clients of HTTP/1 follow; all others by force together after `graceMs` |
+ * | `serve()` on Bun | no | `Connection: close` on the next response; WebSockets close with 1001 |
+ * | `serve()` on Deno, handoff | no client authentication | `Connection: close` on the next response |
  * | `serve()` on Deno, front | yes | nothing; by force, each at its moment |
  * | `listenTls()`, handoff | no client authentication | the server ends its side |
  * | `listenTls()`, front | yes | the server ends its side |
+ *
+ * On Node and Deno, an `https` response that is being prepared gets `Connection: close`; after one that is being sent,
+ * the connection ends. On Bun, idle connections close together: those of `https` at half of `spreadMs` (`"always"`: at
+ * its end), those of `serve()` when `spreadMs` is over. With the handoff of `serve()` on Deno only clients of HTTP/1
+ * follow `Connection: close`; all others end by force, together after `graceMs`.
  */
 export interface DrainOptions {
   /**

@@ -23,7 +23,7 @@ const REFUSED_OPTIONS = {
  *
  * | mechanism | where | how |
  * | --- | --- | --- |
- * | `handoff` | Linux | the listening socket passes to the newest `Bun.serve`, which accepts by itself, at its full speed |
+ * | `handoff` | Linux | the newest `Bun.serve` gets the listening socket and accepts by itself, at its full speed |
  * | `front` | elsewhere | one public listener relays the encrypted bytes to the newest `Bun.serve` on 127.0.0.1 |
  *
  * Behind a front, direct connections to the inner port get the same TLS checks, and are refused once their generation
@@ -32,10 +32,10 @@ const REFUSED_OPTIONS = {
  * @param state The state to follow.
  * @param options Handlers, port, and what to do with old generations.
  * @returns The server, when it listens.
- * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Bun, for optional client authentication, for
- * client authentication of a state with `allowClient`, for `http3`, for
- * a forced `mechanism` that cannot be used, and behind a front for HTML imports as routes together with client
- * authentication; `CONFIG_UNUSABLE` if the configuration cannot serve.
+ * @throws {TlsReloadError} `UNSUPPORTED` on another runtime than Bun, for optional client authentication, for client
+ * authentication of a state with `allowClient`, for `http3`, for a forced `mechanism` that cannot be used, and behind a
+ * front for HTML imports as routes together with client authentication; `CONFIG_UNUSABLE` if the configuration cannot
+ * serve.
  * @throws {TypeError} If an option is not one of this server.
  * @throws {Error} The error of the system, such as `EADDRINUSE`, if it cannot listen there.
  *

@@ -32,16 +32,16 @@ const OPTION_HINTS = {
  * | mechanism | where | connections |
  * | --- | --- | --- |
  * | `handoff` | Linux, with `--allow-ffi` | Deno's own `TlsConn`, at its full speed |
- * | `front` | elsewhere; with client authentication, a `minVersion` of TLS 1.3, names that need it or `handshakeTimeoutMs` | the same surface over `TlsAcceptor` |
+ * | `front` | elsewhere, and for what the handoff does not have | the same surface over `TlsAcceptor` |
  *
  * A handshake takes at most 10 seconds. With the front the connection is closed then. With the handoff it is no longer
  * waited for, but Deno keeps the descriptor of a connection without handshake until the client closes it, as
  * `Deno.listenTls` itself does: give `handshakeTimeoutMs` where clients are not trusted.
  *
- * The handoff serves up to 100 names, each with one certified key; wildcards beside other names, several keys of one
- * name and the choice by the local address need the front. With the handoff, a name with a trailing dot counts as none,
- * and an unknown name that is refused gets the alert `close_notify`. A swap to a configuration that needs the front
- * throws `UNSUPPORTED`.
+ * These need the front: `handshakeTimeoutMs`, client authentication, versions, cipher suites and groups, more than 100
+ * names, wildcards beside other names, several certified keys of one name, and the choice by the local address. After a
+ * start with the handoff, a swap to a configuration that needs the front throws `UNSUPPORTED`. With the handoff, a name
+ * with a trailing dot counts as none, and an unknown name that is refused gets the alert `close_notify`.
  *
  * Needs `--allow-net` for the address, and for `127.0.0.1` with the handoff. `--allow-ffi` ends Deno's sandbox, even
  * where it is limited to libc.

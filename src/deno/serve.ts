@@ -21,12 +21,15 @@ const REFUSED_OPTIONS = {
  *
  * | mechanism | where | how |
  * | --- | --- | --- |
- * | `handoff` | Linux, with `--allow-ffi` | the listening socket passes to the newest `Deno.serve`, which accepts by itself, at its full speed |
- * | `front` | elsewhere; with client authentication, a `minVersion` of TLS 1.3, names that need it, `handshakeTimeoutMs` or `onClientError` | one public listener makes the handshakes and relays the bytes to Deno's HTTP server within this process |
+ * | `handoff` | Linux, with `--allow-ffi` | the newest `Deno.serve` gets the listening socket, and accepts at its full speed |
+ * | `front` | elsewhere | one listener makes the handshakes and relays the bytes to a `Deno.serve` without TLS |
+ *
+ * The front is also used if the first configuration needs it, or an option does:
  *
  * | | handoff | front |
  * | --- | --- | --- |
- * | client authentication, `minVersion` | `swap()` throws `UNSUPPORTED` | works |
+ * | `handshakeTimeoutMs`, `onClientError` | the front is used | works |
+ * | client authentication, versions, cipher suites, groups | `swap()` throws `UNSUPPORTED` | works |
  * | up to 100 names, each with one certified key | works; a name with a trailing dot counts as none | works |
  * | wildcards, several keys of one name, choice by the local address | `swap()` throws `UNSUPPORTED` | works |
  * | unknown names that are refused | closed, with the alert `close_notify` | the alert `unrecognized_name` |
