@@ -2,26 +2,27 @@
 import type { SecureContext } from "node:tls";
 import { HttpConnection } from "../../tests/support/http.ts";
 
-export interface Visit {
-  /** Of the certificate that was served. */
-  readonly fingerprint256: string;
-  /** From the begin of the connection to the head of the response. */
-  readonly firstByteMs: number;
-}
-
 const TIMEOUT_MS = 5_000;
 
-export async function visit(port: number, secureContext: SecureContext): Promise<Visit> {
+/**
+ * @param onServed Called after the handshake, with the fingerprint of the certificate.
+ * @returns Milliseconds from the begin of the connection to the head of the response.
+ */
+export async function visit(
+  port: number,
+  secureContext: SecureContext,
+  onServed: (fingerprint256: string) => void = () => {},
+): Promise<number> {
   const start = performance.now();
   const connection = await inTime(HttpConnection.open(port, { servername: "localhost", secureContext }));
-  const { fingerprint256 } = connection;
+  onServed(connection.fingerprint256);
   try {
     connection.send("/");
     const { headers } = await inTime(connection.head());
     const firstByteMs = performance.now() - start;
     const body = connection.body(headers);
     while (!(await inTime(body.next())).done);
-    return { fingerprint256, firstByteMs };
+    return firstByteMs;
   } finally {
     connection.close();
   }

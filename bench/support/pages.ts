@@ -5,7 +5,6 @@ import { readFile, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { PARTS } from "../parts.ts";
 import { toSvg } from "./chart.ts";
 import { chartOf, type Table, toMarkdown } from "./report.ts";
 import { type PartResult, readResults, sharedNotes } from "./results.ts";
@@ -51,7 +50,7 @@ export async function writePages(): Promise<void> {
 }
 
 function toReport(results: Results): string {
-  const parts = Object.keys(PARTS).flatMap((part) => results.get(part) ?? []);
+  const parts = [...results.values()];
   const runs = parts.map(({ part, command, date, rounds, loadSeconds, seconds }) =>
     `| [${part}](${part}.json) | \`${command}\` | ${date} | ${rounds} × ${loadSeconds} s | ${seconds} s |\n`
   );

@@ -21,9 +21,9 @@ export interface PartResult {
   readonly tables: readonly Table[];
 }
 
-/** Reads the results of a folder by part. */
+/** Reads the results of a folder by part, in the order of the alphabet. */
 export async function readResults(folder: string): Promise<ReadonlyMap<string, PartResult>> {
-  const files = (await readdir(folder)).filter((name) => name.endsWith(".json"));
+  const files = (await readdir(folder)).filter((name) => name.endsWith(".json")).sort();
   const results = await Promise.all(files.map(async (file): Promise<PartResult> => {
     return JSON.parse(await readFile(join(folder, file), "utf8"));
   }));

@@ -39,11 +39,14 @@ test("bench --against tells a server that follows from one that does not, beside
       assertEquals([following[name], control[name]], [expected, expected], name);
     }
     assertEquals(control["stale %"], 0);
-    assert(figuresOf(costs!, 0)["p50 / control"]! > 0);
+    for (const row of [0, 1]) assert(figuresOf(costs!, row)["p50 / control"]! > 0);
 
     const [ofDeaf] = await rotateAll(bench, [bringServer({ command: `${program} deaf`, signal: "SIGHUP" })]);
-    const [stale, deaf] = [following["stale %"]!, figuresOf(ofDeaf!, 0)["stale %"]!];
-    assert(deaf > 20 && stale < deaf / 2, `stale: ${stale} % of a server that follows, ${deaf} % of one that does not`);
+    const [stale, deaf] = [following["stale %"]!, figuresOf(ofDeaf!, 0)["stale %"]];
+    assert(
+      deaf! > 10 && stale < deaf! / 2,
+      `stale: ${stale} % of a server that follows, ${deaf} % of one that does not`,
+    );
   } finally {
     await stopChildren();
     await bench.close();
