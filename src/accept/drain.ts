@@ -14,8 +14,8 @@ export interface Drainable {
 
 /** The longest that a drain may keep the event loop from other things. */
 const SLICE_MS = 2;
-/** How late a moment may be on a busy event loop. */
-const MAX_LATE_MS = 100;
+/** How late a moment may be, as a share of the time over which the gentle ends are spread. */
+const MAX_LATE_SHARE = 1 / 25;
 
 /**
  * Calls a function with each of many things, in slices with pauses between them.
@@ -79,14 +79,17 @@ export class Drain<T extends Drainable> {
  * Connections that began to end at the same time.
  *
  * Each has a moment, counted from the first: it is ended gently at its moment, and by force as long after that as the
- * first. Both maps are in the order of the moments. When the event loop has stood still, all moments that are left are
- * later by that, because what was due meanwhile would end in one burst.
+ * first. Both maps are in the order of the moments. When the event loop has stood still, the moments that are left are
+ * postponed, because what was due meanwhile would end in one burst: by as much as the gentle ends take, in all.
  */
 class Batch<T extends Drainable> {
   readonly #left: Map<T, number>;
   readonly #untouched: Map<T, number>;
   #begin = performance.now();
   readonly #patienceMs: number;
+  readonly #maxLateMs: number;
+  /** By how much the moments may still be postponed. */
+  #slackMs: number;
   readonly #events: BatchEvents<T>;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -95,6 +98,8 @@ class Batch<T extends Drainable> {
     this.#left = new Map(connections.map((connection, index) => [connection, (index + Math.random()) * slotMs]));
     this.#untouched = new Map(this.#left);
     this.#patienceMs = forceMs - gentleMs;
+    this.#maxLateMs = gentleMs * MAX_LATE_SHARE;
+    this.#slackMs = gentleMs;
     this.#events = events;
     this.#schedule();
   }
@@ -112,8 +117,7 @@ class Batch<T extends Drainable> {
   }
 
   #advance(): void {
-    const lateMs = performance.now() - this.#begin - this.#nextAtMs;
-    if (lateMs > MAX_LATE_MS) this.#begin += lateMs;
+    this.#postpone();
     const until = performance.now() + SLICE_MS;
     for (let now = 0; now < until && this.#left.size > 0; now = performance.now()) {
       const [gentle, forced] = this.#next();
@@ -123,6 +127,13 @@ class Batch<T extends Drainable> {
       else break;
     }
     if (this.#left.size > 0) this.#schedule();
+  }
+
+  #postpone(): void {
+    const lateMs = performance.now() - this.#begin - this.#nextAtMs - this.#maxLateMs;
+    const postponedMs = Math.min(Math.max(0, lateMs), this.#slackMs);
+    this.#begin += postponedMs;
+    this.#slackMs -= postponedMs;
   }
 
   #schedule(): void {
