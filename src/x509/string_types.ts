@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import { DerTag, type DerValue } from "./der.ts";
+import { InvalidField } from "./invalid_field.ts";
 
 const MAX_CODE_POINT = 0x10ffff;
 
@@ -11,7 +12,7 @@ const DECODERS: Readonly<Record<number, (bytes: Buffer) => string>> = {
   [DerTag.teletexString]: (bytes) => bytes.toString("latin1"),
   [DerTag.ia5String]: (bytes) => bytes.toString("latin1"),
   [DerTag.universalString]: (bytes) => codePointsOf(bytes).map(characterOf).join(""),
-  [DerTag.bmpString]: (bytes) => Buffer.from(bytes).swap16().toString("utf16le"),
+  [DerTag.bmpString]: utf16Of,
 };
 
 /**
@@ -19,6 +20,7 @@ const DECODERS: Readonly<Record<number, (bytes: Buffer) => string>> = {
  *
  * @param value The value.
  * @returns The text; `undefined` if the value does not have one of the usual string types.
+ * @throws {InvalidField} If a BMPString has half a character, which OpenSSL and BoringSSL refuse.
  */
 export function displayText(value: DerValue | undefined): string | undefined {
   return value && DECODERS[value.tag]?.(Buffer.from(value.content));
@@ -43,6 +45,11 @@ export function exactText(value: DerValue): string | undefined {
     throw new RangeError("a text in the certificate is not UTF-8");
   }
   return text;
+}
+
+function utf16Of(bytes: Buffer): string {
+  if (bytes.length % 2 !== 0) throw new InvalidField("a text in its names is not UTF-16");
+  return Buffer.from(bytes).swap16().toString("utf16le");
 }
 
 function codePointsOf(bytes: Buffer): number[] {

@@ -93,7 +93,7 @@ export function pem(input: Uint8Array): void {
 
 /** The reasons to refuse a certificate that a runtime reads: it is not DER, or breaks RFC 5280. */
 const NO_CERTIFICATE =
-  /^(bytes follow the (?:DER|extensions)|the DER is truncated|a length in the DER|a number in the DER|the DER holds tag|its not(Before|After) is not)/;
+  /^(bytes follow the (?:DER|extensions)|the DER is truncated|a length in the DER|a number in the DER|the DER holds tag|its not(Before|After) is not|a text in its names is not UTF-16)/;
 
 /** DER of a certificate: what we take, the runtime takes, and both read the same. */
 export function certificate(input: Uint8Array): void {

@@ -521,6 +521,15 @@ test("Certificate reads a UniversalString", async () => {
   assertEquals([certificate.subject, certificate.issuer], ["CN=Zürich 🔑", "CN=changed"]);
 });
 
+test("Certificate refuses half a character of a BMPString alike on every runtime", async () => {
+  const attribute = Buffer.from("0603550403" + "1e03" + "004100", "hex");
+  const name = encodeDer(0x30, encodeDer(0x31, encodeDer(0x30, attribute)));
+  const der = await reissued((fields) => fields.map(({ encoded }, at) => at === 5 ? name : encoded));
+  await assertRefused(() => new Certificate(der), "CERTIFICATE_INVALID", {
+    message: /^Cannot read certificate: a text in its names is not UTF-16$/,
+  });
+});
+
 test("Certificate reads certificates of 64 KiB and more on every runtime", () => {
   for (const count of [3_000, 6_000]) {
     const names = Array.from({ length: count }, (_, index) => `DNS:host-${index}.example.test`);
