@@ -8,10 +8,11 @@ import type { Certificate } from "../x509/certificate.ts";
 import { textOf as decoded } from "../x509/pem.ts";
 import { readPemSource } from "../x509/pem_source.ts";
 import { coversName } from "../x509/server_name.ts";
+import type { Address } from "./ask_server.ts";
 import { check } from "./check.ts";
 import { type CheckFiles, contentsOf, filesAt, loadAuthorities, loadFiles } from "./inputs.ts";
 import { hasAtLeast, type Report } from "./report.ts";
-import { type Address, compareServed } from "./served.ts";
+import { compareServed } from "./served.ts";
 import { hasColors, painter, printable, printableJson } from "./terminal.ts";
 import { textOf } from "./text.ts";
 

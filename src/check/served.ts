@@ -1,15 +1,9 @@
 import { isIP } from "node:net";
-import { connect, type ConnectionOptions, type PeerCertificate, type TLSSocket } from "node:tls";
 import { messageOf } from "../warnings.ts";
-import { Certificate } from "../x509/certificate.ts";
+import type { Certificate } from "../x509/certificate.ts";
 import { coversName } from "../x509/server_name.ts";
+import { type Address, askServer, type Served, type Version } from "./ask_server.ts";
 import type { ReportFinding, ServedFacts } from "./report.ts";
-
-/** Where a server listens. */
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** What a server serves, and what is wrong with it. */
 export interface ServedReport {
@@ -17,16 +11,11 @@ export interface ServedReport {
   readonly findings: readonly ReportFinding[];
 }
 
-/** A finding about a server, whose address and file are added later. */
+/** A finding about the server at the address. */
 type ServedFinding = Omit<ReportFinding, "subject" | "source">;
 
-type Version = NonNullable<ConnectionOptions["minVersion"]>;
-const RELOAD = "reload it, and look why it has not reloaded";
-const TIMEOUT_MS = 10_000;
-const VERSIONS: readonly Version[] = ["TLSv1.1", "TLSv1.2", "TLSv1.3"];
-
 /**
- * Compares the certificates that a running server serves with a chain. Does not verify the served certificates.
+ * Compares what a running server serves with a chain. Nothing of what it serves is trusted for that.
  *
  * @param chain The chain that it should serve.
  * @param address Where it listens.
@@ -42,23 +31,86 @@ export async function compareServed(
 ): Promise<ServedReport> {
   const name = names[0] ?? firstName(chain[0]!);
   const serverName = name === undefined || isIP(name) ? undefined : name;
-  const subject = isIP(address.host) === 6 ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
-  const complete = ({ code, severity, message, hint }: ServedFinding): ReportFinding => (
-    { code, severity, subject, message, hint, source }
-  );
-  let served: Certificate[];
+  const subject = addressText(address);
+  const sourced = (findings: readonly ServedFinding[]) => findings.map((each) => ({ ...each, subject, source }));
+  let served: Served;
   try {
-    served = await servedBy(address, { ...(serverName !== undefined && { servername: serverName }) });
+    served = await askServer(address, serverName);
   } catch (error) {
-    return { served: undefined, findings: [complete(unreachable(error))] };
+    return { served: undefined, findings: sourced([unreachable(error)]) };
   }
-  const versions = await versionsOf(address, serverName);
-  const findings = [...chainFindings(chain, served), ...nameFindings(served[0], names), ...versionFindings(versions)];
-  const fingerprints = served.map(({ fingerprint256 }) => fingerprint256);
+  const fingerprints = served.chain.map(({ fingerprint256 }) => fingerprint256);
+  const { versions } = served;
   return {
     served: { address: subject, ...(serverName !== undefined && { serverName }), fingerprints, versions },
-    findings: findings.map(complete),
+    findings: sourced([
+      ...chainDifferences(chain, served.chain),
+      ...missingNames(served.chain[0], names),
+      ...versionFindings(versions),
+    ]),
   };
+}
+
+function chainDifferences(chain: readonly Certificate[], served: readonly Certificate[]): ServedFinding[] {
+  const [leaf] = served;
+  if (leaf?.fingerprint256 !== chain[0]!.fingerprint256) {
+    return [{
+      code: "SERVED_OTHER_CERTIFICATE",
+      severity: "error",
+      message: `it serves another certificate: "${leaf?.subject}", valid until ${leaf?.notAfter.toISOString()}`,
+      hint: "reload it, and look why it has not reloaded",
+    }];
+  }
+  const [unsent, unknown] = [without(chain, served), without(served, chain)];
+  const findings: ServedFinding[] = [];
+  if (unsent.length > 0) {
+    findings.push({
+      code: "SERVED_OTHER_CHAIN",
+      severity: "error",
+      message: `it does not send ${subjectsOf(unsent)}`,
+      hint: "let it read the whole chain",
+    });
+  }
+  if (unknown.length > 0) {
+    findings.push({
+      code: "SERVED_OTHER_CHAIN",
+      severity: "warning",
+      message: `it sends what is not in the file: ${subjectsOf(unknown)}`,
+      hint: "reload it, and look why it has not reloaded",
+    });
+  }
+  return findings;
+}
+
+function missingNames(leaf: Certificate | undefined, names: readonly string[]): ServedFinding[] {
+  const missing = leaf ? names.filter((name) => !coversName(leaf, name)) : [];
+  return missing.length === 0 ? [] : [{
+    code: "SERVED_OTHER_NAMES",
+    severity: "error",
+    message: `what it serves is not for ${missing.join(", ")}`,
+    hint: "look which certificate it has for the name",
+  }];
+}
+
+function versionFindings(versions: readonly Version[]): ServedFinding[] {
+  const findings: ServedFinding[] = [];
+  if (versions.includes("TLSv1.1")) {
+    findings.push({
+      code: "SERVED_VERSION_OLD",
+      severity: "warning",
+      message: "it accepts TLS 1.1 (RFC 8996)",
+      hint: "set minVersion to TLSv1.2",
+    });
+  }
+  if (!versions.includes("TLSv1.3")) {
+    findings.push({
+      code: "SERVED_VERSION_MISSING",
+      severity: "warning",
+      message: "it does not accept TLS 1.3",
+      hint: "set maxVersion to TLSv1.3",
+    });
+  }
+  return findings;
 }
 
 function unreachable(error: unknown): ServedFinding {
@@ -70,109 +122,13 @@ function unreachable(error: unknown): ServedFinding {
   };
 }
 
-function chainFindings(chain: readonly Certificate[], served: readonly Certificate[]): ServedFinding[] {
-  const [leaf] = served;
-  if (leaf?.fingerprint256 !== chain[0]!.fingerprint256) {
-    return [{
-      code: "SERVED_OTHER_CERTIFICATE",
-      severity: "error",
-      message: `it serves another certificate: "${leaf?.subject}", valid until ${leaf?.notAfter.toISOString()}`,
-      hint: RELOAD,
-    }];
-  }
-  const findings: ServedFinding[] = [];
-  const unsent = without(chain, served);
-  if (unsent.length > 0) {
-    const message = `it does not send ${subjectsOf(unsent)}`;
-    findings.push({ code: "SERVED_OTHER_CHAIN", severity: "error", message, hint: "let it read the whole chain" });
-  }
-  const unknown = without(served, chain);
-  if (unknown.length > 0) {
-    const message = `it sends what is not in the file: ${subjectsOf(unknown)}`;
-    findings.push({ code: "SERVED_OTHER_CHAIN", severity: "warning", message, hint: RELOAD });
-  }
-  return findings;
-}
-
-function nameFindings(leaf: Certificate | undefined, names: readonly string[]): ServedFinding[] {
-  const missing = leaf ? names.filter((name) => !coversName(leaf, name)) : [];
-  if (missing.length === 0) return [];
-  return [{
-    code: "SERVED_OTHER_NAMES",
-    severity: "error",
-    message: `what it serves is not for ${missing.join(", ")}`,
-    hint: "look which certificate it has for the name",
-  }];
-}
-
-function versionFindings(versions: readonly Version[]): ServedFinding[] {
-  const findings: ServedFinding[] = [];
-  if (versions.includes("TLSv1.1")) {
-    const message = "it accepts TLS 1.1 (RFC 8996)";
-    findings.push({ code: "SERVED_VERSION_OLD", severity: "warning", message, hint: "set minVersion to TLSv1.2" });
-  }
-  if (!versions.includes("TLSv1.3")) {
-    const message = "it does not accept TLS 1.3";
-    findings.push({ code: "SERVED_VERSION_MISSING", severity: "warning", message, hint: "set maxVersion to TLSv1.3" });
-  }
-  return findings;
-}
-
-async function versionsOf(address: Address, servername: string | undefined): Promise<Version[]> {
-  const accepted: Version[] = [];
-  for (const version of VERSIONS) {
-    const options = { minVersion: version, maxVersion: version, ...(servername !== undefined && { servername }) };
-    // OpenSSL offers no signature of TLS 1.1 at its default level.
-    const ciphers = version === "TLSv1.1" ? { ciphers: "DEFAULT@SECLEVEL=0" } : {};
-    const protocol = await handshake(address, { ...options, ...ciphers }, (socket) => socket.getProtocol()).catch(
-      () => {},
-    );
-    // A runtime that ignores the option answers with another version.
-    if (protocol === version) accepted.push(version);
-  }
-  return accepted;
-}
-
-function servedBy(address: Address, options: ConnectionOptions): Promise<Certificate[]> {
-  return handshake(address, options, (socket) => {
-    const certificates = new Map<string, Certificate>();
-    // Node orders them by issuer and leaves out those of no use; Deno and Bun give all.
-    for (let each: PeerCertificate | undefined = socket.getPeerCertificate(true); each?.raw;) {
-      const certificate = new Certificate(new Uint8Array(each.raw));
-      if (certificates.has(certificate.fingerprint256)) break;
-      certificates.set(certificate.fingerprint256, certificate);
-      each = (each as { issuerCertificate?: PeerCertificate }).issuerCertificate;
-    }
-    return [...certificates.values()];
-  });
-}
-
-async function handshake<T>(
-  { host, port }: Address,
-  options: ConnectionOptions,
-  read: (socket: TLSSocket) => T,
-): Promise<T> {
-  const socket = connect({ host, port, rejectUnauthorized: false, ...options });
-  try {
-    return await new Promise<T>((resolve, reject) => {
-      socket.once("secureConnect", () => {
-        try {
-          resolve(read(socket));
-        } catch (error) {
-          reject(error);
-        }
-      });
-      socket.on("error", reject).once("close", () => reject(new Error("the connection was closed")));
-      socket.setTimeout(TIMEOUT_MS, () => reject(new Error(`no handshake within ${TIMEOUT_MS} ms`)));
-    });
-  } finally {
-    socket.destroy();
-  }
-}
-
 /** A wildcard is asked for by a name under it. */
 function firstName({ dnsNames }: Certificate): string | undefined {
   return dnsNames[0]?.replace(/^\*\./, "check.");
+}
+
+function addressText({ host, port }: Address): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function subjectsOf(certificates: readonly Certificate[]): string {
