@@ -7,6 +7,7 @@ import { findPath, leafFault } from "../x509/certification_path.ts";
 import { PathCertificate } from "../x509/path_certificate.ts";
 import type { Revocation } from "../x509/revocation.ts";
 import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
+import { authorizationReason } from "./authorization_reason.ts";
 import type { AuthorityUse } from "./authority_use.ts";
 import { sentBeside } from "./client_chain.ts";
 import { type AllowClient, allowRefusal, type ClientCertificate, noteClient } from "./client_identity.ts";
@@ -59,7 +60,7 @@ export class ClientVerification {
   refusal(secure: TLSSocket, certificate: ClientCertificate | undefined): string | undefined {
     if (!certificate) return this.#refusalWithoutCertificate();
     if (secure.isSessionReused()) return this.#refusalOfVerified(certificate);
-    if (!secure.authorized) return String(secure.authorizationError);
+    if (!secure.authorized) return authorizationReason(secure);
     const known = this.verifiedClients.get(certificate.fingerprint256);
     if (known && this.#holds(known.finding)) return this.#admit(certificate, known);
     return this.#refusalOfNew(secure, certificate);

@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import { createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
 import { TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
 import { hideKey, socketUnder } from "../node_internals.ts";
+import { authorizationReason } from "./authorization_reason.ts";
 
 /** One handshake in progress. */
 export interface Pending {
@@ -70,12 +71,12 @@ function closeAfterError(secure: TLSSocket): void {
   setImmediate(() => secure.destroy());
 }
 
-function failureOf(cause: NodeJS.ErrnoException, { authorizationError }: TLSSocket): TlsReloadError {
+function failureOf(cause: NodeJS.ErrnoException, secure: TLSSocket): TlsReloadError {
   if (cause.code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") {
     return failure("CLIENT_UNAUTHORIZED", "the client sent no certificate", cause);
   }
-  return authorizationError
-    ? failure("CLIENT_UNAUTHORIZED", String(authorizationError), cause)
+  return secure.authorizationError
+    ? failure("CLIENT_UNAUTHORIZED", authorizationReason(secure), cause)
     : failure("HANDSHAKE_FAILED", cause.code ?? cause.message, cause);
 }
 

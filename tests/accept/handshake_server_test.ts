@@ -130,6 +130,26 @@ test("a client whose handshake spans a swap must satisfy the configuration that 
   }
 });
 
+test("a client that the runtime refuses for a reason without a name gets an error that says so", async () => {
+  const ca = await issueCa("constrained", { permitted: "example.com" });
+  const { cert, key } = await issueClient("outside", { issuer: ca });
+  for (const mode of ["required", "optional"] as const) {
+    const state = new TlsState(configOf(issued, { clientAuth: { mode, ca: ca.cert } }));
+    const [near, far] = duplexPair();
+    const accepting = state.acceptor().accept(near);
+    const client = connect({ socket: far, rejectUnauthorized: false, cert, key });
+    client.on("error", () => {});
+    const error = await assertRejects(() => accepting, TlsReloadError);
+    assertEquals(error.code, "CLIENT_UNAUTHORIZED");
+    assert(
+      /openssl verify -purpose|name constraints|UNABLE_TO_VERIFY|PERMITTED_VIOLATION/i.test(error.message),
+      error.message,
+    );
+    client.destroy();
+    near.destroy();
+  }
+});
+
 for (const version of ["-tls1_2", "-tls1_3"]) {
   test(`a session of one state is not resumed on another one, whose clients are others (openssl s_client ${version})`, async () => {
     // The certificates are trusted by both: only the handshake with the other state is missing.
