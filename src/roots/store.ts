@@ -29,8 +29,9 @@ interface Parsed {
  * Invariant: the store holds at least one root, and each root once. Immutable. Roots are parsed on first use. Sections
  * that are not certificates are left out and listed in {@linkcode RootCertStore.warnings}.
  *
- * A list of roots is less than the verifier of an operating system, which also knows dates after which a root is not
- * trusted for new certificates, limits of a root to some hosts, and revoked certificates.
+ * A list of roots is less than the verifier of an operating system. Name constraints inside a root stay with it. What
+ * the system knows beside a root is not kept: dates after which it is not trusted for new certificates, limits to some
+ * hosts, and revoked certificates.
  *
  * | client | trusts | given by |
  * | --- | --- | --- |
