@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { chmod, mkdir, symlink, truncate } from "node:fs/promises";
 import { basename } from "node:path";
+import process from "node:process";
 import test from "node:test";
 import { TlsConfig } from "../../mod.ts";
 import { check, type Report } from "../../src/check.ts";
@@ -139,6 +140,24 @@ test("check() of a folder of odd entries names each that cannot be used, and che
       "loop.pem FILE_UNREADABLE",
     ]);
     assertEquals([certificates.length, isUsable], [2, false]);
+  });
+});
+
+test("check() of a folder of 200 pairs takes less than two seconds of the processor", async () => {
+  await withFiles(async (files) => {
+    const key = ecKey();
+    for (let index = 0; index < 200; index++) {
+      await files.write(
+        `${index}.crt`,
+        chainOf(makeLeaf(intermediate, { key, names: [general.dns(`${index}.test`)] })),
+      );
+      await writeKey(files, `${index}.key`, keyOf({ key }));
+    }
+    const start = process.cpuUsage();
+    const report = await check(files.path("."));
+    const { user, system } = process.cpuUsage(start);
+    assertEquals([report.findings, report.certificates.length], [[], 400]);
+    assert(user + system < 2_000_000, `${user + system} µs`);
   });
 });
 
