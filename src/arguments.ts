@@ -1,7 +1,7 @@
+import { nearestName } from "./nearest_name.ts";
+
 /** The longest option name that a message quotes. */
 const MAX_NAME_LENGTH = 40;
-/** The maximum number of letters in which a misspelt name may differ from the suggested one. */
-const MAX_DISTANCE = 3;
 /** The longest path that any system supports. */
 const MAX_PATH_LENGTH = 4096;
 /** The begin of base64 of a certificate or a key in DER, or of PEM. */
@@ -143,28 +143,4 @@ export function kindOf(value: unknown): string {
 /** A number for a message. Of another value only its kind is named, because it may be a secret in the wrong place. */
 export function numberOrKind(value: unknown): string {
   return typeof value === "number" ? String(value) : kindOf(value);
-}
-
-function nearestName(name: string, known: readonly string[]): string | undefined {
-  if (name.length > MAX_NAME_LENGTH) return undefined;
-  const lower = name.toLowerCase();
-  const [nearest] = known
-    .map((candidate) => ({ candidate, distance: distanceBetween(lower, candidate.toLowerCase()) }))
-    .filter(({ candidate, distance }) => distance <= MAX_DISTANCE && distance < candidate.length / 2)
-    .sort((one, other) => one.distance - other.distance);
-  return nearest?.candidate;
-}
-
-/** The Levenshtein distance: the number of letters to insert, delete or replace. */
-function distanceBetween(from: string, to: string): number {
-  let above = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (let row = 1; row <= from.length; row++) {
-    const current = [row];
-    for (let column = 1; column <= to.length; column++) {
-      const replaced = above[column - 1]! + (from[row - 1] === to[column - 1] ? 0 : 1);
-      current.push(Math.min(replaced, above[column]! + 1, current[column - 1]! + 1));
-    }
-    above = current;
-  }
-  return above[to.length]!;
 }
