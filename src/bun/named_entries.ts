@@ -1,6 +1,6 @@
 import type { Buffer } from "node:buffer";
 import type { CertifiedKey } from "../config/certified_key.ts";
-import { keyKindOf } from "../config/key_choice.ts";
+import { keyKindOf } from "../config/key_kind.ts";
 import { bareOptions, type TlsServerOptions } from "../config/server_options.ts";
 import { ServerNameIndex } from "../config/server_names.ts";
 import type { TlsConfig } from "../config/tls_config.ts";

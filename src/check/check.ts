@@ -1,5 +1,5 @@
 import { kindOf, requireOptions, requirePath } from "../arguments.ts";
-import { findingsOf } from "../config/expectation.ts";
+import { findingsOf } from "../config/config_findings.ts";
 import { requirePassphrase } from "../config/settings.ts";
 import { TlsConfig } from "../config/tls_config.ts";
 import { anchorsOf, chainFactsOf } from "../findings/chain_facts.ts";

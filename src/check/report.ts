@@ -1,4 +1,4 @@
-import { keyTypeOf } from "../config/key_choice.ts";
+import { keyTypeOf } from "../config/key_kind.ts";
 import type { TlsReloadErrorCode } from "../errors.ts";
 import type { Finding, FindingCode, Severity } from "../findings/finding.ts";
 import { isAtLeast } from "../findings/finding.ts";

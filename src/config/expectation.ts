@@ -1,16 +1,13 @@
 import { requireOptions } from "../arguments.ts";
 import { location, TlsReloadError } from "../errors.ts";
-import { anchorsOf, chainFactsOf } from "../findings/chain_facts.ts";
-import { type Finding, isAtLeast, type Severity, titleOf } from "../findings/finding.ts";
+import { isAtLeast, type Severity, titleOf } from "../findings/finding.ts";
 import { uncoveredNames } from "../findings/names.ts";
-import { authorityFindings, chainFindings, crlFindings } from "../findings/findings.ts";
-import type { Certificate } from "../x509/certificate.ts";
-import { crlsOf } from "./client_auth.ts";
+import { findingsOf } from "./config_findings.ts";
 import type { TlsConfig } from "./tls_config.ts";
 
 /**
- * What a configuration must be, beside able to serve. One that is not is refused with `EXPECTATION_FAILED`, and the
- * running one stays.
+ * Conditions for a configuration, beside that it can serve. A configuration that does not meet them is refused with
+ * `EXPECTATION_FAILED`, and the running configuration stays.
  */
 export interface Expectation {
   /** The names that clients ask for: for each one there must be a certificate. */
@@ -21,24 +18,14 @@ export interface Expectation {
   readonly maxSeverity?: Severity | undefined;
 }
 
-/** What `check()` and `expect` know beside a configuration. */
-export interface FindingContext {
-  /** The names that clients ask for. */
-  readonly names?: readonly string[] | undefined;
-  /** The roots that clients trust. */
-  readonly roots?: Iterable<Certificate> | undefined;
-  /** The moment. */
-  readonly at?: Date | undefined;
-}
-
 const NAMES = ["names", "minRemainingMs", "maxSeverity"];
 const SEVERITIES: readonly unknown[] = ["error", "warning", "note"];
 
 /**
- * Refuses an expectation that is not one.
+ * Refuses an invalid expectation.
  *
- * @param expect What a user gave.
- * @throws {TypeError} If an option is unknown or is none of its allowed values.
+ * @param expect The expectation that the user passed.
+ * @throws {TypeError} If an option is unknown, or does not have one of its allowed values.
  */
 export function requireExpectation(expect: Expectation): void {
   requireOptions("expect", expect, NAMES);
@@ -55,11 +42,11 @@ export function requireExpectation(expect: Expectation): void {
 }
 
 /**
- * Refuses a configuration that is not what is expected.
+ * Refuses a configuration that does not meet an expectation.
  *
  * @param config The configuration.
- * @param expect What it must be.
- * @throws {TlsReloadError} `EXPECTATION_FAILED`, which names everything that is not as expected.
+ * @param expect The expectation.
+ * @throws {TlsReloadError} `EXPECTATION_FAILED`, which names every condition that is not met.
  */
 export function requireExpected(config: TlsConfig, expect: Expectation): void {
   const { path } = config.certifiedKeys[0]!;
@@ -67,30 +54,6 @@ export function requireExpected(config: TlsConfig, expect: Expectation): void {
   if (reasons.length === 0) return;
   const message = `Cannot use TLS config${location({ path })}: it is not what is expected: ${reasons.join("; ")}`;
   throw new TlsReloadError("EXPECTATION_FAILED", message, { path });
-}
-
-/**
- * Finds what clients will not like about a configuration.
- *
- * @param config The configuration.
- * @param context Names, roots and moment.
- * @returns The findings, in the order of the certified keys.
- */
-export function findingsOf(config: TlsConfig, context: FindingContext = {}): Finding[] {
-  const { names = [], roots, at = new Date() } = context;
-  const missing = uncoveredNames(config.certifiedKeys.map(({ leaf }) => leaf), names);
-  const chains = config.certifiedKeys.flatMap(({ chain, path }, index) => {
-    // Names that no certificate is for are asked of the default.
-    const facts = { names: index === 0 ? missing : [], roots: roots && anchorsOf(roots), at: +at };
-    return chainFindings(chainFactsOf(chain, facts), path);
-  });
-  const { ca = [], intermediates = [] } = config.clientAuth ?? {};
-  const crls = crlsOf(config.clientAuth);
-  return [
-    ...chains,
-    ...authorityFindings({ authorities: ca, at: +at }, undefined),
-    ...crlFindings({ crls, authorities: [...ca, ...intermediates], at: +at }, undefined),
-  ];
 }
 
 function missingNames({ certifiedKeys }: TlsConfig, { names = [] }: Expectation): string[] {

@@ -1,6 +1,4 @@
-import { type PublicKeyFacts, readPublicKey } from "../x509/algorithms.ts";
-import { type Certificate, derOf } from "../x509/certificate.ts";
-import { CertificateStructure } from "../x509/certificate_structure.ts";
+import { keyKindOf } from "./key_kind.ts";
 import type { Named } from "./server_names.ts";
 
 /** The abilities of a client, from its ClientHello. */
@@ -68,6 +66,7 @@ const KINDS: Readonly<Record<string, KeyKind>> = {
     suites: RSA_SUITES,
   },
 };
+
 /** A client that can verify every kind of key. */
 export const ABLE_CLIENT: ClientAbilities = {
   versions: ["TLSv1.3", "TLSv1.2"],
@@ -75,8 +74,6 @@ export const ABLE_CLIENT: ClientAbilities = {
   cipherSuites: [...ECDSA_SUITES, ...RSA_SUITES],
   supportedGroups: [],
 };
-
-const publicKeys = new WeakMap<Certificate, PublicKeyFacts>();
 
 /**
  * Chooses one of the keys of a name. Prefers, in this order: keys that the client can verify; keys whose certificate is
@@ -97,12 +94,14 @@ export function chooseKey<Key extends Named>(
   // Most names have one key, and then its kind does not matter.
   if (keys.length === 1) return keys[0]!;
   const version = maxVersion === "TLSv1.3" && client.versions.includes("TLSv1.3") ? "TLSv1.3" : "TLSv1.2";
-  const cost = ({ chain: [leaf] }: Key) => {
+  // Each criterion outweighs all later ones.
+  const costOf = ({ chain: [leaf] }: Key) => {
     // A configuration cannot hold other kinds.
     const kind = KINDS[keyKindOf(leaf!)]!;
     return (canVerify(client, kind, version) ? 0 : 100) + (leaf!.isValidAt(at) ? 0 : 10) + kind.rank;
   };
-  return keys.map((key) => ({ key, cost: cost(key) })).reduce((best, next) => next.cost < best.cost ? next : best).key;
+  const ranked = keys.map((key) => ({ key, cost: costOf(key) })).sort((one, other) => one.cost - other.cost);
+  return ranked[0]!.key;
 }
 
 function canVerify(client: ClientAbilities, kind: KeyKind, version: "TLSv1.2" | "TLSv1.3"): boolean {
@@ -112,36 +111,4 @@ function canVerify(client: ClientAbilities, kind: KeyKind, version: "TLSv1.2" | 
   const hasScheme = signatureAlgorithms.length === 0 || signatureAlgorithms.some((scheme) => kind.tls12.has(scheme));
   const hasGroup = kind.group === undefined || supportedGroups.length === 0 || supportedGroups.includes(kind.group);
   return hasScheme && hasGroup && cipherSuites.some((suite) => kind.suites.has(suite));
-}
-
-/**
- * Returns the kind of key that a certificate holds.
- *
- * @param leaf The certificate.
- * @returns The name of the curve of an ECDSA key, otherwise the type of the key.
- */
-export function keyKindOf(leaf: Certificate): string {
-  const { kind, curve } = publicKeyOf(leaf);
-  return curve ?? kind;
-}
-
-/**
- * Names the type of the key that a certificate holds, for people.
- *
- * @param leaf The certificate.
- * @returns Such as `P-256` or `rsa 2048`.
- */
-export function keyTypeOf(leaf: Certificate): string {
-  const kind = keyKindOf(leaf);
-  return kind === "rsa" ? `rsa ${publicKeyOf(leaf).bits}` : kind;
-}
-
-/** Read here, because `KeyObject.asymmetricKeyDetails` takes three times as long on Node. */
-function publicKeyOf(certificate: Certificate): PublicKeyFacts {
-  let facts = publicKeys.get(certificate);
-  if (facts === undefined) {
-    facts = readPublicKey(new CertificateStructure(derOf(certificate)));
-    publicKeys.set(certificate, facts);
-  }
-  return facts;
 }

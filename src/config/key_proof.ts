@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { sign, verify } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
 import { type CertifiedKey, privateKeyOf } from "./certified_key.ts";
-import { keyKindOf } from "./key_choice.ts";
+import { keyKindOf } from "./key_kind.ts";
 
 /** Certified keys that have been proved. They never change, and configurations share them. */
 const proved = new WeakSet<CertifiedKey>();

@@ -6,7 +6,7 @@ import { LongTask } from "../long_task.ts";
 import { hideKey } from "../node_internals.ts";
 import { requireVersion } from "../unsupported.ts";
 import type { CertifiedKey } from "./certified_key.ts";
-import { keyTypeOf } from "./key_choice.ts";
+import { keyTypeOf } from "./key_kind.ts";
 import { canSign, isProved, markProved, proveBySignature, signSample, unusable } from "./key_proof.ts";
 import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import { requireOptionsHonored } from "./option_proof.ts";

@@ -1,4 +1,4 @@
-import { keyTypeOf } from "../config/key_choice.ts";
+import { keyTypeOf } from "../config/key_kind.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 
 /** What was added and what was removed. */

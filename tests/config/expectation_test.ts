@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import test from "node:test";
 import { type Expectation, loadTlsConfig, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
-import { findingsOf, requireExpected } from "../../src/config/expectation.ts";
+import { findingsOf } from "../../src/config/config_findings.ts";
+import { requireExpected } from "../../src/config/expectation.ts";
 import { Reloader, reloadTls } from "../../src/reload.ts";
 import { issueServer } from "../support/certificates.ts";
 import { makeAuthority, makeLeaf } from "../support/chains.ts";
