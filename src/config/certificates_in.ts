@@ -93,22 +93,35 @@ export async function certificatesIn(
  * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE`.
  */
 export async function pairsIn(folder: string): Promise<Pair[]> {
-  const names = (await namesIn(folder)).filter((name) => !name.startsWith("."));
+  const entries = (await namesIn(folder)).filter((entry) => !entry.startsWith("."));
+  // A certificate and its key are two entries of one pair, which has one sort key. Strings are sorted without a
+  // comparator, which would block the event loop for thousands of pairs.
   const pairs = new Map<string, Pair>();
   const task = new LongTask();
-  for (const each of names) {
+  for (const entry of entries) {
     await task.pause();
-    const [, name = each, extension] = /^(.+)\.(pem|crt|key)$/.exec(each) ?? [];
-    const path = join(folder, name);
-    if (extension === "pem") pairs.set(each, { name, cert: `${path}.pem`, key: `${path}.pem` });
-    else if (extension) pairs.set(`${name}.crt`, { name, cert: `${path}.crt`, key: `${path}.key` });
-    else if (await holdsPair(path)) {
-      pairs.set(each, { name, cert: join(path, "fullchain.pem"), key: join(path, "privkey.pem") });
-    }
+    const pair = await pairOf(folder, entry);
+    if (pair) pairs.set(sortKeyOf(pair), pair);
   }
-  const rankOf = ({ name, cert }: Pair) => `${name === DEFAULT_NAME ? 0 : 1}${name}\0${cert}`;
-  const ranked = new Map([...pairs.values()].map((pair) => [rankOf(pair), pair]));
-  return [...ranked.keys()].sort().map((rank) => ranked.get(rank)!);
+  return [...pairs.keys()].sort().map((sortKey) => pairs.get(sortKey)!);
+}
+
+/** The pair that an entry of a folder belongs to. */
+async function pairOf(folder: string, entry: string): Promise<Pair | undefined> {
+  const [, name, extension] = /^(.+)\.(pem|crt|key)$/.exec(entry) ?? [];
+  if (name !== undefined) {
+    const path = join(folder, name);
+    return extension === "pem"
+      ? { name, cert: `${path}.pem`, key: `${path}.pem` }
+      : { name, cert: `${path}.crt`, key: `${path}.key` };
+  }
+  const path = join(folder, entry);
+  if (!await holdsPair(path)) return undefined;
+  return { name: entry, cert: join(path, "fullchain.pem"), key: join(path, "privkey.pem") };
+}
+
+function sortKeyOf({ name, cert }: Pair): string {
+  return `${name === DEFAULT_NAME ? 0 : 1}${name}\0${cert}`;
 }
 
 /** Whether a path is a folder of certbot. One of the two files may be missing. */

@@ -1,9 +1,8 @@
 import { setImmediate, setTimeout as delay } from "node:timers/promises";
-import { NativeRootsError, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
-import { readFailureReason } from "../file_errors.ts";
+import { NativeRootsError, TlsReloadError } from "../errors.ts";
 import { readBundle } from "./bundle.ts";
-import { MAX_BYTES } from "./files.ts";
 import type { RootDocument, RootPlace } from "./place.ts";
+import { isAbsent, isTemporary, nameOf, readFailure } from "./place_errors.ts";
 import type { Roots } from "./root.ts";
 import { rootPlaces, type RootSystem, type TimeLimit } from "./sources.ts";
 import { RootCertStore, type RootSource } from "./store.ts";
@@ -13,24 +12,6 @@ const PAUSE_MS = 50;
 const TIME_LIMIT_MS = 10_000;
 /** The number of files that are read in one turn of the event loop. */
 const FILES_PER_TURN = 50;
-/** The codes of temporary errors: too many open files, an interrupted call, a mount that comes back. */
-const TEMPORARY = new Set<unknown>(
-  ["EAGAIN", "EBUSY", "EINTR", "EIO", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ESTALE", "ETIMEDOUT"],
-);
-const CODES: Readonly<Record<string, TlsReloadErrorCode>> = { ENOENT: "FILE_NOT_FOUND", EFBIG: "FILE_TOO_LARGE" };
-/** The message of Deno's NotCapable names the denied access and the flag that permits it. */
-const NOT_CAPABLE = /access to "([^"]+)".*(--allow-\w+)/;
-const ABSENT = new Set<unknown>(["ENOENT", "ENOTDIR", "ERR_ACCESS_DENIED"]);
-/** Reasons by the error code of the system, with the same text on every system. */
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "no such file or directory",
-  ENOTDIR: "not a directory",
-  EISDIR: "not a file but a directory",
-  EACCES: "this process has no permission to read it",
-  EPERM: "this process has no permission to read it",
-  ELOOP: "its links lead in a circle",
-  EFBIG: `larger than ${MAX_BYTES} bytes`,
-};
 
 /**
  * Reads the roots of a system. Retries twice after temporary errors.
@@ -92,15 +73,16 @@ class Reading {
         hasAlternative ||= place.isAlternative === true;
         await this.#readPlace(place, finding.value);
       } else {
-        const problem = failure(nameOf(place), place.path, finding.reason);
-        (isAbsent(place, finding.reason) ? this.empty : this.problems).push(problem);
+        const problem = readFailure(nameOf(place), place.path, finding.reason);
+        if (isAbsent(place, finding.reason)) this.empty.push(problem);
+        else this.problems.push(problem);
       }
     }
   }
 
   async #readPlace(place: RootPlace, documents: readonly RootDocument[]): Promise<void> {
     const { origin, path } = place;
-    const problems = this.problems.length;
+    const problemsBefore = this.problems.length;
     let certificates = 0;
     for (const document of documents) {
       if (!this.#counts.has(document.id)) {
@@ -110,9 +92,11 @@ class Reading {
       certificates += this.#counts.get(document.id)!;
     }
     this.sources.push({ origin, path, certificates });
-    if (certificates === 0 && this.problems.length === problems) {
+    if (certificates === 0 && this.problems.length === problemsBefore) {
       const message = `Cannot find a certificate in ${nameOf(place)}: it holds none`;
-      (origin === "default" ? this.empty : this.problems).push(new TlsReloadError("NO_CERTIFICATE", message, { path }));
+      const problem = new TlsReloadError("NO_CERTIFICATE", message, { path });
+      if (origin === "default") this.empty.push(problem);
+      else this.problems.push(problem);
     }
   }
 
@@ -130,7 +114,7 @@ class Reading {
       for (const [base64, root] of trusted) this.roots.set(base64, root);
       return trusted.length;
     } catch (cause) {
-      report(failure(path === place.path ? nameOf(place) : `"${path}"`, path, cause));
+      report(readFailure(path === place.path ? nameOf(place) : `"${path}"`, path, cause));
       return 0;
     }
   }
@@ -143,38 +127,6 @@ function placesOf(system: RootSystem): RootPlace[] {
     const message = "Cannot read the environment: Deno needs --allow-env=SSL_CERT_FILE,SSL_CERT_DIR";
     throw new NativeRootsError([new TlsReloadError("NATIVE_ROOTS_UNAVAILABLE", message, { cause })]);
   }
-}
-
-/** A default place counts as absent if the permissions of the runtime hide it, because it may not exist. */
-function isAbsent({ origin }: RootPlace, cause: unknown): boolean {
-  const { code, name } = cause as NodeJS.ErrnoException;
-  return origin === "default" && (ABSENT.has(code) || name === "NotCapable");
-}
-
-function isTemporary({ cause }: TlsReloadError): boolean {
-  const { code } = (cause ?? {}) as { code?: unknown };
-  // A number is the exit code of a program. The keychains may be busy.
-  return TEMPORARY.has(code) || typeof code === "number";
-}
-
-function failure(name: string, path: string | undefined, cause: unknown): TlsReloadError {
-  if (cause instanceof TlsReloadError) return cause;
-  const error = cause as NodeJS.ErrnoException;
-  const [, access, flag] = error.name === "NotCapable" ? NOT_CAPABLE.exec(error.message) ?? [] : [];
-  const reason = flag ? `Deno needs ${flag}=${access}` : reasonOf(path, error);
-  const text = `Cannot read ${name}: ${reason}`;
-  return new TlsReloadError(CODES[error.code ?? ""] ?? "FILE_UNREADABLE", text, { cause, path });
-}
-
-function reasonOf(path: string | undefined, cause: NodeJS.ErrnoException): string {
-  const { code, message } = cause;
-  if (typeof code !== "string") return message;
-  return REASONS[code] ?? readFailureReason(path, cause);
-}
-
-function nameOf({ origin, path }: RootPlace): string {
-  if (path === undefined) return origin === "keychain" ? "the keychains" : "the runtime's list";
-  return origin === "default" ? `"${path}"` : `${origin} "${path}"`;
 }
 
 async function settled<T>(promise: Promise<T>): Promise<PromiseSettledResult<T>> {

@@ -108,11 +108,13 @@ function directoryPlace(files: FileSystem, path: string, origin: RootPlace["orig
       const documents: RootDocument[] = [];
       for (const entry of entries) {
         const path = directory + sep + entry.name;
-        const target = entry.isSymbolicLink() ? linkTarget(files, path) : undefined;
+        const read = () => readEntry(files, path);
+        if (entry.isFile()) documents.push({ path, id: path, read });
+        if (!entry.isSymbolicLink()) continue;
+        const target = linkTarget(files, path);
         // c_rehash creates a link with another name for each file in the same directory.
-        if (target === undefined ? !entry.isFile() : names.has(target) && target !== entry.name) continue;
-        const id = target === undefined || isAbsolute(target) ? target ?? path : resolve(directory, target);
-        documents.push({ path, id, read: () => readEntry(files, path) });
+        if (names.has(target) && target !== entry.name) continue;
+        documents.push({ path, id: isAbsolute(target) ? target : resolve(directory, target), read });
       }
       // Waits here, because the target of a link may be on a mount that does not answer.
       const homes = new Set(documents.map(({ id }) => id.slice(0, id.lastIndexOf(sep))));
