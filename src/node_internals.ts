@@ -53,7 +53,7 @@ export function hideKey<T extends Server | TLSSocket>(holder: T): T {
   if (context) showAs(context, () => HIDDEN_CONTEXT);
   for (const each of [holder, ssl ?? {}]) {
     for (const name of Reflect.ownKeys(each)) {
-      if (KEY_PLACES.has(textOf(name))) Object.defineProperty(each, name, { enumerable: false });
+      if (KEY_PLACES.has(propertyName(name))) Object.defineProperty(each, name, { enumerable: false });
     }
   }
   return holder;
@@ -268,6 +268,7 @@ function valueNamed(server: Server, description: string): unknown {
   return symbol && Reflect.get(server, symbol);
 }
 
-function textOf(name: string | symbol): string | undefined {
+/** The name of a property, or the description of its symbol. */
+function propertyName(name: string | symbol): string | undefined {
   return typeof name === "symbol" ? name.description : name;
 }

@@ -5,7 +5,7 @@ import type { Severity } from "../findings/finding.ts";
 import { nativeRoots } from "../roots/native_roots.ts";
 import { messageOf } from "../warnings.ts";
 import type { Certificate } from "../x509/certificate.ts";
-import { textOf as decoded } from "../x509/pem.ts";
+import { decodeUtf8 } from "../x509/pem.ts";
 import { readPemSource } from "../x509/pem_source.ts";
 import { coversName } from "../x509/server_name.ts";
 import type { Address } from "./ask_server.ts";
@@ -163,7 +163,7 @@ async function rootsOf(value: string | undefined): Promise<Iterable<Certificate>
 async function passphraseOf(path: string | undefined): Promise<string | undefined> {
   if (path === undefined) return undefined;
   const { bytes } = await readPemSource(path, { maxBytes: MAX_PASSPHRASE_BYTES });
-  return decoded(bytes).replace(/\r?\n$/, "");
+  return decodeUtf8(bytes).replace(/\r?\n$/, "");
 }
 
 function severityOf(value: string): Severity {

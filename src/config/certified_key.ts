@@ -3,7 +3,7 @@ import { location, TlsReloadError } from "../errors.ts";
 import { WeakCache } from "../weak_cache.ts";
 import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
-import { contentOf, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
+import { inputContent, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
 import { createKeyObject, decryptKeyFile, readPrivateKey } from "../x509/private_key.ts";
 
 /** The parts of a {@linkcode CertifiedKey}: PEM in memory. */
@@ -119,7 +119,7 @@ export async function decryptedCertifiedKeyOf(
 }
 
 function inputDigestOf({ cert, key, passphrase }: CertifiedKeyInit): string {
-  return sha256([pathOf(cert) ?? "", contentOf(cert), contentOf(key), passphrase ?? ""]);
+  return sha256([pathOf(cert) ?? "", inputContent(cert), inputContent(key), passphrase ?? ""]);
 }
 
 /** Hashes the length before each part, so that two different lists of parts never have the same digest. */

@@ -4,19 +4,19 @@ import { location, TlsReloadError } from "../errors.ts";
 import { type CertifiedKey, privateKeyOf } from "./certified_key.ts";
 import { keyKindOf } from "./key_kind.ts";
 
-/** Certified keys that have been proved. They never change, and configurations share them. */
-const proved = new WeakSet<CertifiedKey>();
+/** Certified keys that have been provedKeys. They never change, and configurations share them. */
+const provedKeys = new WeakSet<CertifiedKey>();
 /** The bytes that a key signs in its proof. */
 const SAMPLE = Buffer.from("proof");
 
 /** Whether a certified key has been proved, by its signature or by a handshake. */
 export function isProved(certifiedKey: CertifiedKey): boolean {
-  return proved.has(certifiedKey);
+  return provedKeys.has(certifiedKey);
 }
 
-/** Notes that a certified key has been proved. */
+/** Notes that a certified key has been provedKeys. */
 export function markProved(certifiedKey: CertifiedKey): void {
-  proved.add(certifiedKey);
+  provedKeys.add(certifiedKey);
 }
 
 /** Whether the runtime can prove a key by its signature. Deno serves with P-521 keys, but cannot sign with them. */
@@ -25,7 +25,7 @@ export function canSign({ leaf }: CertifiedKey): boolean {
 }
 
 /**
- * Proves a certified key by its signature, unless it has been proved. Takes less time than to hand the work to another
+ * Proves a certified key by its signature, unless it has been provedKeys. Takes less time than to hand the work to another
  * thread.
  *
  * @param certifiedKey The certified key.

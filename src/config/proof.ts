@@ -17,8 +17,8 @@ import { requireConfig, type TlsConfig } from "./tls_config.ts";
 const OLDEST = { bun: "1.4.0" };
 /** Far longer than a proof, which takes a few milliseconds. */
 const TIMEOUT_MS = 10_000;
-/** Configurations that have been proved. They never change, so one proof is enough. */
-const proved = new WeakSet<TlsConfig>();
+/** Configurations that have been provedConfigs. They never change, so one proof is enough. */
+const provedConfigs = new WeakSet<TlsConfig>();
 
 /**
  * Proves that a configuration can serve. Completes a TLS handshake in memory and compares the certificate that the
@@ -33,7 +33,7 @@ const proved = new WeakSet<TlsConfig>();
  * runtime ignores an option of the configuration, or makes no handshake in memory (Bun before 1.4).
  */
 export async function proveTlsConfig(config: TlsConfig): Promise<void> {
-  if (proved.has(config)) return;
+  if (provedConfigs.has(config)) return;
   requireConfig("prove TLS config", config);
   requireVersion("prove TLS config", OLDEST, "use new TlsConfig(): serve() proves what it serves");
   try {
@@ -46,7 +46,7 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
     const message = "Cannot use TLS config: no handshake succeeds with it";
     throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause });
   }
-  proved.add(config);
+  provedConfigs.add(config);
 }
 
 async function proveOthers(config: TlsConfig): Promise<void> {

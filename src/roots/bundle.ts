@@ -1,6 +1,6 @@
 import { location, TlsReloadError } from "../errors.ts";
 import { foreignFormat } from "../x509/foreign_format.ts";
-import { isCertificateLabel, type PemFile, textOf } from "../x509/pem.ts";
+import { decodeUtf8, isCertificateLabel, type PemFile } from "../x509/pem.ts";
 import { scanPem } from "../x509/pem_scanner.ts";
 import { Root, type Roots } from "./root.ts";
 
@@ -27,7 +27,7 @@ export function readBundle(bundle: PemFile, roots: Roots, report: (problem: TlsR
   };
   let [count, faults] = [0, 0];
   const trusted: number[] = [];
-  for (const found of scanPem(textOf(bundle.bytes))) {
+  for (const found of scanPem(decodeUtf8(bundle.bytes))) {
     if ("reason" in found) {
       faults++;
       problem(faults > MAX_FAULTS ? "it has too many faults, so the rest is not read" : found.reason, found.line);

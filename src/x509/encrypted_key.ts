@@ -82,7 +82,7 @@ function readPbes2({ der }: PemSection): Encryption {
   if (readOid(scheme) !== PBES2) throw new RangeError(`the encryption scheme is ${readOid(scheme)}`);
   const [derivation, encryption] = readChildren(parameters);
   const [cipherId, iv] = readChildren(encryption);
-  const cipher = known(CIPHERS, cipherId, "cipher");
+  const cipher = lookUp(CIPHERS, cipherId, "cipher");
   return {
     cipher,
     derivation: readDerivation(readChildren(derivation), cipher),
@@ -98,7 +98,7 @@ function readDerivation([id, parameters]: DerValue[], [, keyLength]: Cipher): De
     case PBKDF2: {
       const iterations = positive(rest[0]);
       const prf = rest.find(({ tag }) => tag === DerTag.sequence);
-      const hash = prf ? known(PRFS, readChildren(prf)[0], "hash") : "sha1";
+      const hash = prf ? lookUp(PRFS, readChildren(prf)[0], "hash") : "sha1";
       if (iterations > MAX_ITERATIONS) throw new RangeError(`the key derivation takes ${iterations} iterations`);
       return { scheme: "pbkdf2", salt, keyLength, iterations, hash };
     }
@@ -159,7 +159,7 @@ function positive(value: DerValue | undefined): number {
 /** RFC 1421 section 4.6.1.3. The first half of the IV is also the salt. */
 function readHeaders({ der, headers }: PemSection): Encryption {
   const [, name = "", hex = ""] = LEGACY_HEADERS.exec(headers.join("\n")) ?? [];
-  const cipher = Object.values(CIPHERS).find(([known]) => known === name.toLowerCase());
+  const cipher = Object.values(CIPHERS).find(([each]) => each === name.toLowerCase());
   if (!cipher) throw new RangeError("the headers name no known cipher");
   const iv = Buffer.from(hex, "hex");
   return { cipher, derivation: { scheme: "md5", salt: iv.subarray(0, 8), keyLength: cipher[1] }, iv, data: der };
@@ -178,7 +178,7 @@ function decrypt({ cipher: [name], iv, data }: Encryption, key: Uint8Array): Uin
   }
 }
 
-function known<T>(table: Readonly<Record<string, T>>, id: DerValue | undefined, what: string): T {
+function lookUp<T>(table: Readonly<Record<string, T>>, id: DerValue | undefined, what: string): T {
   const oid = readOid(id);
   const found = table[oid];
   if (found === undefined) throw new RangeError(`the ${what} is ${oid}`);

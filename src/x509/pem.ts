@@ -54,7 +54,7 @@ const CERTIFICATE_LABELS: ReadonlySet<string> = new Set(["CERTIFICATE", "X509 CE
  */
 export function parsePem(input: PemInput): PemSection[] {
   const path = pathOf(input);
-  const content = contentOf(input);
+  const content = inputContent(input);
   const invalid = (reason: string, line?: number) =>
     new TlsReloadError("PEM_INVALID", `Cannot parse PEM${location({ path, line })}: ${reason}`, { path, line });
 
@@ -62,7 +62,7 @@ export function parsePem(input: PemInput): PemSection[] {
   if (foreign) throw invalid(foreign);
   const sections: PemSection[] = [];
   let indented: number | undefined;
-  for (const found of scanPem(textOf(content))) {
+  for (const found of scanPem(decodeUtf8(content))) {
     if ("reason" in found) throw invalid(found.reason, found.line);
     const { label, der, headers, line, isIndented } = found;
     // OpenSSL ignores the indented section, so it would serve another certificate than this module.
@@ -81,7 +81,7 @@ export function parsePem(input: PemInput): PemSection[] {
  * @throws {TlsReloadError} `PEM_INVALID`.
  */
 export function readSections(input: PemInput): PemSection[] {
-  const content = contentOf(input);
+  const content = inputContent(input);
   const label = typeof content === "string" ? undefined : derFormatOf(content)?.label;
   if (label === undefined) return parsePem(input);
   return [{ label, der: new Uint8Array(content as Uint8Array), headers: [], line: 0 }];
@@ -128,7 +128,7 @@ export function pathOf(input: PemInput): string | undefined {
 }
 
 /** Decodes UTF-8. Bytes of other encodings become replacement characters. */
-export function textOf(content: string | Uint8Array): string {
+export function decodeUtf8(content: string | Uint8Array): string {
   return typeof content === "string" ? content : new TextDecoder().decode(content);
 }
 
@@ -139,7 +139,7 @@ export function textOf(content: string | Uint8Array): string {
  * @returns The text or the bytes.
  * @throws {TypeError} If the input is something else.
  */
-export function contentOf(input: PemInput): string | Uint8Array {
+export function inputContent(input: PemInput): string | Uint8Array {
   const content = typeof input === "string" || input instanceof Uint8Array ? input : Object(input).bytes;
   if (typeof content === "string" || content instanceof Uint8Array) return content;
   throw new TypeError(`Cannot read PEM: the input must be text, its bytes, or a file that was read: ${kindOf(input)}`);

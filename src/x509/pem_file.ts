@@ -147,11 +147,11 @@ export function readFailure(path: string, cause: unknown): TlsReloadError {
 }
 
 function requireReadable(path: string, stats: Stats | BigIntStats, maxBytes: number): void {
-  if (!stats.isFile()) throw failure("FILE_UNREADABLE", path, `not a regular file but a ${kindOf(stats)}`);
+  if (!stats.isFile()) throw failure("FILE_UNREADABLE", path, `not a regular file but a ${fileTypeOf(stats)}`);
   if (stats.size > maxBytes) throw tooLarge(path, maxBytes);
 }
 
-function kindOf(stats: Stats | BigIntStats): string {
+function fileTypeOf(stats: Stats | BigIntStats): string {
   if (stats.isDirectory()) return "directory";
   if (stats.isFIFO()) return "FIFO";
   return stats.isSocket() ? "socket" : "device";

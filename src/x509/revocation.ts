@@ -4,7 +4,7 @@ import type { CertificateRevocationList } from "./crl.ts";
 import type { PathCertificate } from "./path_certificate.ts";
 import { TrustAnchors } from "./trust_anchors.ts";
 
-/** What certificates get of which no current list tells whether they are revoked. */
+/** The answer to certificates whose revocation cannot be looked up in a current list. */
 export interface RevocationPolicy {
   /** Whether certificates of an authority without a list are refused. */
   readonly requireCrl: boolean;
@@ -12,7 +12,7 @@ export interface RevocationPolicy {
   readonly staleCrl: "refuse" | "accept";
 }
 
-/** From when until when a path is not revoked, in milliseconds since 1970, or why it is refused. */
+/** The time for which the lists permit a path, in milliseconds since 1970, or the reason why they refuse it. */
 export type RevocationResult =
   | { readonly notBefore: number; readonly notAfter: number; readonly reason?: undefined }
   | { readonly reason: string };
@@ -34,8 +34,8 @@ export class Revocation {
    * Verifies lists.
    *
    * @param lists The lists.
-   * @param issuers The certificates of those that may have issued them.
-   * @param policy What certificates get without a current list.
+   * @param issuers The certificates of the possible issuers.
+   * @param policy The answer to certificates without a current list.
    * @throws {TlsReloadError} `CRL_INVALID` if none of the issuers has issued a list.
    */
   constructor(lists: readonly CertificateRevocationList[], issuers: TrustAnchors, policy: RevocationPolicy) {
@@ -51,7 +51,7 @@ export class Revocation {
 
   /** Whether there is a list of an authority. */
   hasListOf(issuer: PathCertificate): boolean {
-    return this.#listsByIssuer.has(keyOf(issuer));
+    return this.#listsByIssuer.has(nameAndKeyOf(issuer));
   }
 
   /**
@@ -65,7 +65,7 @@ export class Revocation {
     let [notBefore, notAfter] = [-Infinity, Infinity];
     for (const [index, certificate] of path.entries()) {
       const issuer = path[index + 1] ?? certificate;
-      const lists = this.#listsByIssuer.get(keyOf(issuer));
+      const lists = this.#listsByIssuer.get(nameAndKeyOf(issuer));
       if (lists?.some((list) => list.isRevoked(serialNumberOf(certificate)))) {
         const subject = index === 0 ? "the certificate of the peer" : `the authority "${certificate.subject}"`;
         return { reason: `${subject} is revoked` };
@@ -83,9 +83,9 @@ export class Revocation {
   }
 
   /**
-   * Whether a path may be refused here that others let pass.
+   * Whether these lists may refuse a path that other lists permit.
    *
-   * @param previous The others; `undefined` if no path was refused.
+   * @param previous The other lists; `undefined` if there were none.
    * @param at The moment, in milliseconds since 1970.
    */
   isStricterThan(previous: Revocation | undefined, at: number): boolean {
@@ -105,17 +105,17 @@ export class Revocation {
   }
 }
 
-/** The keys of those that have issued a list. */
+/** The authorities that have issued a list, each by its name and key. */
 function issuersOf(list: CertificateRevocationList, issuers: TrustAnchors): Set<string> {
   const candidates = issuers.bySubject(list.issuerKey);
-  const keys = candidates.filter((issuer) => list.faultFor(issuer) === undefined).map(keyOf);
+  const keys = candidates.filter((issuer) => list.faultFor(issuer) === undefined).map(nameAndKeyOf);
   if (keys.length > 0) return new Set(keys);
   const [fault] = candidates.map((issuer) => list.faultFor(issuer));
   const reason = fault ?? "neither 'ca' nor 'intermediates' holds its authority";
   throw new TlsReloadError("CRL_INVALID", `Cannot use revocation list of "${list.issuer}": ${reason}`);
 }
 
-/** Of the lists that are current, the one that is so for the longest. */
+/** The list that is current, and stays current for the longest time. */
 function currentOf(lists: readonly CertificateRevocationList[], at: number): CertificateRevocationList | undefined {
   const current = lists.filter((list) => list.isCurrentAt(new Date(at)));
   return current.sort((one, other) => endOf(other) - endOf(one))[0];
@@ -125,8 +125,8 @@ function endOf({ nextUpdate }: CertificateRevocationList): number {
   return nextUpdate?.getTime() ?? Number.MAX_VALUE;
 }
 
-/** Certificates of one authority may differ, but not in this. */
-function keyOf({ subjectKey, structure }: PathCertificate): string {
+/** Identifies an authority by its name and public key, which all its certificates share. */
+function nameAndKeyOf({ subjectKey, structure }: PathCertificate): string {
   return `${subjectKey}\n${Buffer.from(structure.publicKey.encoded).toString("latin1")}`;
 }
 

@@ -61,7 +61,7 @@ export class RevokedSerials {
   }
 
   /**
-   * Whether each number stands in one of other lists, too.
+   * Whether each serial number of this list also occurs in one of the other lists.
    *
    * @param others The other lists.
    */
