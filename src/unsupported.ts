@@ -42,8 +42,8 @@ export function requireVersion(
  * Refuses an action on a runtime that cannot do it in any version.
  *
  * @param runtime The runtime.
- * @param action What was asked for, such as `give state.tls`.
- * @param reason What is missing, and what to use instead.
+ * @param action The action, such as `give state.tls`.
+ * @param reason The reason, and the alternative.
  * @throws {TlsReloadError} `UNSUPPORTED` on this runtime.
  */
 export function refuseOn(runtime: Runtime, action: string, reason: string): void {

@@ -14,9 +14,9 @@ import { type CheckFiles, contentsOf, filesAt, loadAuthorities, loadFiles } from
 import { hasAtLeast, type Report } from "./report.ts";
 import { compareServed } from "./served.ts";
 import { hasColors, painter, printable, printableJson } from "./terminal.ts";
-import { textOf } from "./text.ts";
+import { reportText } from "./text.ts";
 
-/** What the command ends with. */
+/** The exit codes of the command. */
 const ExitCode = { fine: 0, findings: 1, unusable: 2 } as const;
 const MAX_PASSPHRASE_BYTES = 64 * 1024;
 const OPTIONS = {
@@ -80,7 +80,7 @@ export async function runCheck(args: readonly string[], output: Output = process
 
 async function run(args: readonly string[], output: Output): Promise<number> {
   try {
-    // What cannot be a path may be a key. Nothing after this may show it.
+    // An argument that cannot be a path may be a private key, so it is refused before a message could show it.
     for (const arg of args) requirePath("check", "FILE", arg);
     const { values, positionals } = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
     if (values.help) {
@@ -100,7 +100,7 @@ async function run(args: readonly string[], output: Output): Promise<number> {
     });
     const report = address ? await withServed(found, inputs, address, names) : found;
     output.stdout(
-      values.json ? `${printableJson(report)}\n` : textOf(report, painter(output.hasColors)),
+      values.json ? `${printableJson(report)}\n` : reportText(report, painter(output.hasColors)),
     );
     if (!report.isUsable) return ExitCode.unusable;
     return hasAtLeast(report, failOn) ? ExitCode.findings : ExitCode.fine;
@@ -119,7 +119,7 @@ async function classify(path: string): Promise<Classified> {
   return { path, contents: await contentsOf(path) };
 }
 
-/** Gives each key to the certificate before it. What cannot be read is whatever is missing. */
+/** Pairs each key with the certificate before it. A file that cannot be read counts as the part that is missing. */
 function pairsOf(files: readonly Classified[], passphrase: string | undefined): (string | CheckFiles)[] {
   const inputs: (string | CheckFiles)[] = [];
   for (const { path, contents } of files) {

@@ -6,7 +6,7 @@ import type { ReportFinding } from "./report.ts";
 const READABLE_BY_OTHERS = 0o004;
 
 /**
- * Finds what is wrong with the file of a private key, whatever it holds.
+ * Checks the permissions of the file of a private key. Does not read the file.
  *
  * @param path The file.
  * @returns At most one finding.
@@ -27,7 +27,7 @@ export async function keyFileFindings(path: string): Promise<ReportFinding[]> {
 }
 
 /**
- * The error that loading files ends with, as a finding.
+ * Converts an error of loading to a finding.
  *
  * @param error The error.
  * @param path The file that was to be loaded.
@@ -43,7 +43,7 @@ export function loadFinding(error: TlsReloadError, path: string): ReportFinding 
   };
 }
 
-/** An encrypted key is no fault; it only cannot be compared with its certificate. */
+/** A note, because an encrypted key is not a fault, but cannot be compared with its certificate. */
 export function encryptedKeyFinding(path: string, keyPath: string): ReportFinding {
   return {
     code: "KEY_NOT_CHECKED",

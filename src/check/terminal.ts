@@ -3,10 +3,10 @@ import type { Severity } from "../findings/finding.ts";
 
 declare const Deno: { readonly noColor: boolean } | undefined;
 
-/** How text is set off. */
+/** The meaning of a color or style. */
 export type Tone = Severity | "good" | "strong" | "dim";
 
-/** Sets text off by color, or leaves it as it is. */
+/** Colors a text, or returns it unchanged. */
 export type Paint = (tone: Tone, text: string) => string;
 
 const CODES: Readonly<Record<Tone, readonly [on: number, off: number]>> = {
@@ -27,7 +27,7 @@ export function hasColors(): boolean {
 }
 
 /**
- * Makes the function that sets text off.
+ * Makes the function that colors texts.
  *
  * @param isColored Whether it uses colors.
  */

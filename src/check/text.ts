@@ -1,4 +1,4 @@
-import { distance, isExpiring } from "../findings/lifetimes.ts";
+import { isExpiring, spanText } from "../findings/lifetimes.ts";
 import type { Severity } from "../findings/finding.ts";
 import type { Report, ReportCertificate, ReportFinding, ServedFacts } from "./report.ts";
 import { type Paint, printable } from "./terminal.ts";
@@ -10,10 +10,10 @@ const SEVERITIES: readonly Severity[] = ["error", "warning", "note"];
  * A report for people: for each file its certificates, one a line with a bar of its life, and what was found.
  *
  * @param report The report.
- * @param paint Sets text off.
- * @returns Lines, the last one with its end.
+ * @param paint Colors a text.
+ * @returns Lines, each with a newline.
  */
-export function textOf(report: Report, paint: Paint): string {
+export function reportText(report: Report, paint: Paint): string {
   const { certificates, findings, served = [], checkedAt } = report;
   const lines: string[] = [];
   const sources = new Set([...certificates, ...findings].map(({ source }) => source));
@@ -35,15 +35,15 @@ function lineOf(certificate: ReportCertificate, at: number, paint: Paint): strin
   const names = [...dnsNames, ...ipAddresses];
   const title = role === "server" && names.length > 0 ? shortened(names) : subject;
   const remaining = notAfter.getTime() >= at
-    ? `${distance(notAfter.getTime() - at)} left`
-    : `expired ${distance(at - notAfter.getTime())} ago`;
+    ? `${spanText(notAfter.getTime() - at)} left`
+    : `expired ${spanText(at - notAfter.getTime())} ago`;
   const until = notAfter.toISOString().slice(0, "2000-01-01".length);
   return `  ${bar(certificate, at, paint)} ${remaining.padEnd(14)} ${until}  ${paint("dim", role)} ${
     printable(title)
   } ${paint("dim", printable(keyType))}`;
 }
 
-/** Filled by what remains of the life. */
+/** A bar whose filled part is the remaining share of the validity. */
 function bar(certificate: ReportCertificate, at: number, paint: Paint): string {
   const { notBefore, notAfter } = certificate;
   const share = (notAfter.getTime() - at) / Math.max(notAfter.getTime() - notBefore.getTime(), 1);

@@ -3,7 +3,7 @@ import { PathCertificate } from "../x509/path_certificate.ts";
 import { crlPemsOf, revocationOf } from "./client_auth.ts";
 import type { ClientAuth } from "./options.ts";
 
-/** What a server without `attach()` is given to check revocation by itself. */
+/** The options by which a server without `attach()` checks revocation itself. */
 export interface RuntimeRevocation {
   /** The lists in PEM. */
   readonly crl?: string[];
@@ -12,11 +12,11 @@ export interface RuntimeRevocation {
 const ALTERNATIVE = "use state.acceptor(), or attach() to a server without state.tls";
 
 /**
- * The revocation lists for a server that judges its clients itself. Such a server refuses every client once one of its
- * lists is past its nextUpdate.
+ * The revocation lists for a server that verifies its clients without this module. Such a server refuses every client
+ * once one of its lists is past its nextUpdate.
  *
- * @param auth Which clients get in.
- * @param action What was asked for, such as `serve`.
+ * @param auth The client authentication of the configuration.
+ * @param action The action that needs the lists, such as `serve`, for the error.
  * @returns The options of the server.
  * @throws {TlsReloadError} `UNSUPPORTED` if the runtime would answer otherwise than the configuration says: it refuses
  * all clients of an authority or an intermediate without a list, it cannot accept stale lists, and Deno ignores lists.

@@ -35,13 +35,13 @@ export interface TlsServerOptions {
 }
 
 /**
- * A configuration for a server that judges its clients itself.
+ * Like {@linkcode tlsOptions}, for a server that verifies its clients without this module. Adds the revocation lists.
  *
  * @param settings The configuration.
  * @param certifiedKey One of its certified keys.
- * @param action What was asked for.
+ * @param action The action that needs the options, for the error.
  * @returns The options, with the revocation lists.
- * @throws {TlsReloadError} `UNSUPPORTED` for lists that the runtime would not use as the configuration says.
+ * @throws {TlsReloadError} `UNSUPPORTED` if the runtime does not apply the lists as the configuration demands.
  */
 export function bareOptions(settings: TlsSettings, certifiedKey: CertifiedKey, action: string): TlsServerOptions {
   return { ...tlsOptions(settings, certifiedKey), ...runtimeRevocation(settings.clientAuth, action) };
@@ -49,7 +49,7 @@ export function bareOptions(settings: TlsSettings, certifiedKey: CertifiedKey, a
 
 /**
  * Converts a configuration with one of its certified keys to the options that the servers of all runtimes accept.
- * Without the revocation lists, because our servers look clients up in them.
+ * Leaves out the revocation lists, because the verification of this module looks clients up in them.
  *
  * @param settings The configuration.
  * @param certifiedKey The certified key.

@@ -188,7 +188,7 @@ export class TlsConfig {
  * @param config The configuration.
  * @returns The context.
  * @throws {TlsReloadError} `UNSUPPORTED` if the configuration has several certified keys, because a context holds one,
- * and for revocation lists that a runtime would not use as the configuration says, see `TlsState.tls`.
+ * or if the runtime does not apply its revocation lists as the configuration demands, see `TlsState.tls`.
  */
 export function secureContext(config: TlsConfig): SecureContext {
   const action = "make a context";
@@ -201,9 +201,9 @@ export function secureContext(config: TlsConfig): SecureContext {
 /**
  * Refuses an argument that is not a configuration.
  *
- * @param action What was asked for, such as `swap`.
+ * @param action The action, such as `swap`, for the error.
  * @param config The argument.
- * @throws {TypeError} If it is none.
+ * @throws {TypeError} If the argument is not a `TlsConfig`.
  */
 export function requireConfig(action: string, config: unknown): void {
   if (config instanceof TlsConfig) return;

@@ -3,10 +3,10 @@ import type { PathCertificate } from "../x509/path_certificate.ts";
 import { weaknessOf } from "../x509/signatures.ts";
 import { inspect } from "./chain_facts.ts";
 import { type Rule, type RuleFinding, titleOf } from "./finding.ts";
-import { distance, isExpiring } from "./lifetimes.ts";
+import { isExpiring, spanText } from "./lifetimes.ts";
 import { strictFaultOf } from "./strict.ts";
 
-/** What the rules about clients look at. */
+/** The facts that the rules about client authorities read. */
 export interface AuthorityFacts {
   /** The authorities of the clients. */
   readonly authorities: readonly Certificate[];
@@ -38,8 +38,8 @@ const authorityOutOfValidity: Rule<AuthorityFacts> = ({ authorities, at }) =>
       severity: "error",
       subject: titleOf(certificate),
       message: isExpired
-        ? `it has expired ${distance(at - notAfter.getTime())} ago: every client of it is refused`
-        : `it becomes valid in ${distance(notBefore.getTime() - at)}: until then every client of it is refused`,
+        ? `it has expired ${spanText(at - notAfter.getTime())} ago: every client of it is refused`
+        : `it becomes valid in ${spanText(notBefore.getTime() - at)}: until then every client of it is refused`,
       hint: isExpired
         ? "put the authority that follows it beside it, then remove it"
         : "keep its predecessor beside it",
@@ -51,7 +51,7 @@ const authorityExpiring: Rule<AuthorityFacts> = ({ authorities, at }) =>
     code: "AUTHORITY_EXPIRING",
     severity: "warning",
     subject: titleOf(certificate),
-    message: `it expires in ${distance(certificate.notAfter.getTime() - at)}, and every client of it is refused then`,
+    message: `it expires in ${spanText(certificate.notAfter.getTime() - at)}, and every client of it is refused then`,
     hint: "put the authority that follows it beside it, and give the clients new certificates",
   }));
 
@@ -69,7 +69,7 @@ const authorityNotStrict: Rule<AuthorityFacts> = ({ authorities }) =>
     }];
   });
 
-/** What our verification of clients asks of an anchor, see `findPath()`. */
+/** The reason why the verification of clients cannot use an authority as an anchor, see `findPath()`. */
 function unusabilityOf(authority: PathCertificate, subjects: ReadonlySet<string>): string | undefined {
   const { structure, extensions: { basicConstraints, keyUsage } } = authority;
   if (structure.version !== 3) return "it is not of version 3";
@@ -79,7 +79,7 @@ function unusabilityOf(authority: PathCertificate, subjects: ReadonlySet<string>
   return weaknessOf(authority);
 }
 
-/** What is wrong with the authorities of the clients. */
+/** The rules about the authorities of clients. */
 export const AUTHORITY_RULES: readonly Rule<AuthorityFacts>[] = [
   authorityUnusable,
   authorityOutOfValidity,

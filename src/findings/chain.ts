@@ -41,7 +41,7 @@ const authorityUnknown: Rule<ChainFacts> = ({ leaf, path, roots, rooted }) => {
   }];
 };
 
-/** Whatever is not valid now has a finding of its own, and no path can be found through it. */
+/** A certificate that is not valid now has a finding of its own, which also explains why there is no path. */
 const pathRefused: Rule<ChainFacts> = ({ leaf, path, roots, rooted, at }) => {
   const top = path.at(-1);
   if (!roots || !rooted || rooted.path || !top) return [];
@@ -114,7 +114,7 @@ const certificateDefective: Rule<ChainFacts> = ({ defects }) =>
     hint: "issue it again",
   }));
 
-/** What is wrong with how certificates stand to each other. */
+/** The rules about the relations between the certificates of a chain. */
 export const CHAIN_RULES: readonly Rule<ChainFacts>[] = [
   certificateDefective,
   intermediateMissing,

@@ -5,13 +5,13 @@ import { fitsKey, PathCertificate } from "../x509/path_certificate.ts";
 import { signatureFault } from "../x509/signatures.ts";
 import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
 
-/** A certificate, and what path validation sees of it. */
+/** A certificate in both forms: with the facts for people, and parsed for path validation. */
 export interface Link {
   readonly certificate: Certificate;
   readonly parsed: PathCertificate;
 }
 
-/** What the rules about a chain look at. */
+/** The facts that the rules about a chain read. */
 export interface ChainFacts {
   /** The server's own certificate. */
   readonly leaf: Certificate;
@@ -33,7 +33,7 @@ export interface ChainFacts {
   readonly at: number;
 }
 
-/** What a check knows beside the chain. */
+/** The circumstances in which clients meet a chain. */
 export interface ChainContext {
   /** The roots that clients trust. */
   readonly roots?: TrustAnchors | undefined;
@@ -47,7 +47,7 @@ export interface ChainContext {
  * Puts a chain in order, and looks for its end.
  *
  * @param chain At least one certificate, the server's own first.
- * @param context What is known beside it.
+ * @param context Roots, names and moment.
  * @returns The facts.
  */
 export function chainFactsOf(chain: readonly Certificate[], context: ChainContext): ChainFacts {
@@ -108,7 +108,7 @@ const MAX_ISSUERS = 8;
 /** Clients accept no longer path. */
 const MAX_PATH_LENGTH = 10;
 
-/** The issuers of a certificate among others, those first whose signature it bears. */
+/** The possible issuers of a certificate among others. Issuers whose signature it bears come first. */
 function issuersOf({ parsed }: Link, others: readonly Link[]): Link[] {
   if (parsed.isSelfSigned) return [];
   const named = others.filter(({ parsed: other }) =>
@@ -120,7 +120,7 @@ function issuersOf({ parsed }: Link, others: readonly Link[]): Link[] {
   return [...signers, ...named.filter((each) => !signers.includes(each))];
 }
 
-/** A certificate with everything that has issued it, or issued an issuer of it, directly or not. */
+/** A certificate with its issuers and their issuers, up to the last one. */
 function relatedTo(first: Link, all: readonly Link[]): Link[] {
   const related = new Set([first]);
   for (const each of related) for (const issuer of issuersOf(each, all)) related.add(issuer);

@@ -2,13 +2,13 @@ import type { Certificate } from "../x509/certificate.ts";
 import type { CertificateRevocationList } from "../x509/crl.ts";
 import { inspect } from "./chain_facts.ts";
 import type { Rule, RuleFinding } from "./finding.ts";
-import { distance, isExpiring } from "./lifetimes.ts";
+import { isExpiring, spanText } from "./lifetimes.ts";
 
-/** What the rules about revocation lists look at. */
+/** The facts that the rules about revocation lists read. */
 export interface RevocationFacts {
   /** The revocation lists. */
   readonly crls: readonly CertificateRevocationList[];
-  /** The certificates whose lists they should be. */
+  /** The certificates that may have issued the lists. */
   readonly authorities: readonly Certificate[];
   /** The moment, in milliseconds since 1970. */
   readonly at: number;
@@ -22,8 +22,8 @@ const crlStale: Rule<RevocationFacts> = ({ crls, at }) =>
       severity: "error",
       subject: crl.issuer,
       message: sinceMs > 0
-        ? `its nextUpdate was ${distance(sinceMs)} ago: who has been revoked since then is not known`
-        : `it becomes valid in ${distance(crl.thisUpdate.getTime() - at)}`,
+        ? `its nextUpdate was ${spanText(sinceMs)} ago: who has been revoked since then is not known`
+        : `it becomes valid in ${spanText(crl.thisUpdate.getTime() - at)}`,
       hint: "fetch the revocation list again, and look why that has not happened",
     };
   });
@@ -36,7 +36,7 @@ const crlExpiring: Rule<RevocationFacts> = ({ crls, at }) =>
       code: "CRL_EXPIRING",
       severity: "warning",
       subject: crl.issuer,
-      message: `its nextUpdate is in ${distance(nextUpdate.getTime() - at)}`,
+      message: `its nextUpdate is in ${spanText(nextUpdate.getTime() - at)}`,
       hint: "fetch the next one before that, and look why that has not happened",
     }];
   });
@@ -58,5 +58,5 @@ const crlForeign: Rule<RevocationFacts> = ({ authorities, crls }) => {
   });
 };
 
-/** What is wrong with revocation lists. Without authorities, nothing can be said of who has issued one. */
+/** The rules about revocation lists. Without authorities, the issuer of a list cannot be checked. */
 export const CRL_RULES: readonly Rule<RevocationFacts>[] = [crlStale, crlExpiring, crlForeign];

@@ -1,6 +1,9 @@
 import type { Certificate } from "../x509/certificate.ts";
 
-/** How bad a finding is: some clients are refused or refuse; some may be, or will be soon; it is good to know. */
+/**
+ * The severity of a finding. With an error, handshakes with some clients fail. With a warning, they may fail, or will
+ * fail soon. A note is for information.
+ */
 export type Severity = "error" | "warning" | "note";
 
 /**
@@ -78,7 +81,7 @@ export type FindingCode =
 export interface Finding<Code extends string = FindingCode> {
   /** What was found. Match on this and never on the message. */
   readonly code: Code;
-  /** How bad it is. */
+  /** The severity. */
   readonly severity: Severity;
   /** The certificate, revocation list or file, by its name. */
   readonly subject: string;
@@ -108,7 +111,7 @@ export function isAtLeast(severity: Severity, threshold: Severity): boolean {
   return RANKS[severity] >= RANKS[threshold];
 }
 
-/** The name of a certificate for people: its subject, else its first name. */
+/** The name of a certificate for people: its subject, or its first name if the subject is empty. */
 export function titleOf({ subject, dnsNames, ipAddresses }: Certificate): string {
   return subject || dnsNames[0] || ipAddresses[0] || "a certificate without a name";
 }

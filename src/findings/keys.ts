@@ -101,7 +101,7 @@ function isForgeable({ signatureAlgorithm: { hash } }: PathCertificate): boolean
   return hash === "sha1" || hash === "md5";
 }
 
-/** What is wrong with keys, what they may be used for, and signatures. */
+/** The rules about keys, their usage, and signatures. */
 export const KEY_RULES: readonly Rule<ChainFacts>[] = [
   keyUsageWithoutDigitalSignature,
   ekuWithoutServerAuth,

@@ -4,7 +4,7 @@ import { type Rule, type Severity, titleOf } from "./finding.ts";
 
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
-/** Renewal is late when less than a fifth of the life remains, but not before a month ahead. */
+/** Renewal is late when less than a fifth of the life remains, and less than 30 days. */
 const LATE_SHARE = 1 / 5;
 const LATE_MS = 30 * DAY_MS;
 
@@ -25,7 +25,7 @@ const expired: Rule<ChainFacts> = ({ path, rooted, at }) =>
     code: "EXPIRED",
     severity: severityOf(link, path, rooted?.path !== undefined),
     subject: titleOf(link.certificate),
-    message: `it has expired ${distance(at - link.certificate.notAfter.getTime())} ago`,
+    message: `it has expired ${spanText(at - link.certificate.notAfter.getTime())} ago`,
     hint: link === path[0] ? "renew it" : "take the chain that the authority gives out today",
   }));
 
@@ -34,7 +34,7 @@ const notYetValid: Rule<ChainFacts> = ({ path, rooted, at }) =>
     code: "NOT_YET_VALID",
     severity: severityOf(link, path, rooted?.path !== undefined),
     subject: titleOf(link.certificate),
-    message: `it becomes valid in ${distance(link.certificate.notBefore.getTime() - at)}`,
+    message: `it becomes valid in ${spanText(link.certificate.notBefore.getTime() - at)}`,
     hint: "wait, or look at the clock of this machine and of the authority",
   }));
 
@@ -43,7 +43,7 @@ const expiring: Rule<ChainFacts> = ({ path, at }) =>
     code: "EXPIRING",
     severity: "warning",
     subject: titleOf(certificate),
-    message: `it expires in ${distance(certificate.notAfter.getTime() - at)}`,
+    message: `it expires in ${spanText(certificate.notAfter.getTime() - at)}`,
     hint: certificate === path[0]!.certificate
       ? "renew it, and look why it has not been renewed"
       : "take the chain that the authority gives out today",
@@ -57,7 +57,7 @@ const intermediateExpiresFirst: Rule<ChainFacts> = ({ leaf, path, at }) =>
     severity: "warning",
     subject: titleOf(certificate),
     message: `it expires ${
-      distance(leaf.notAfter.getTime() - certificate.notAfter.getTime())
+      spanText(leaf.notAfter.getTime() - certificate.notAfter.getTime())
     } before the certificate that it has issued`,
     hint: "renew the certificate before that, from another intermediate",
   }));
@@ -72,7 +72,7 @@ const lifetimeTooLong: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
     code: "LIFETIME_TOO_LONG",
     severity: "warning",
     subject: titleOf(leaf),
-    message: `it is valid for ${distance(lengthMs)}: browsers refuse more than ${
+    message: `it is valid for ${spanText(lengthMs)}: browsers refuse more than ${
       limit[1]
     } days from a public authority`,
     hint: "issue it for a shorter time; for an authority of your own only Apple has a limit, 825 days",
@@ -80,7 +80,7 @@ const lifetimeTooLong: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
 };
 
 /**
- * Whether a certificate that is valid comes to its end.
+ * Whether a valid certificate is near its end: later than it should have been renewed.
  *
  * @param certificate The certificate.
  * @param at The moment.
@@ -91,20 +91,20 @@ export function isExpiring({ notBefore, notAfter }: Pick<Certificate, "notBefore
   return remainingMs >= 0 && remainingMs < lateMs;
 }
 
-/** A span of time for people: whole days, else whole hours, else minutes. */
-export function distance(ms: number): string {
+/** A span of time for people: days from two days on, hours from two hours on, otherwise minutes. */
+export function spanText(ms: number): string {
   if (ms >= 2 * DAY_MS) return `${Math.floor(ms / DAY_MS)} days`;
   if (ms >= 2 * HOUR_MS) return `${Math.floor(ms / HOUR_MS)} hours`;
   return `${Math.max(Math.floor(ms / 60_000), 0)} minutes`;
 }
 
-/** What clients need not look at is less bad: a root that is sent along, or a link that another path does without. */
+/** Certificates that clients do not need are a warning: a root, and a link that another path to a root avoids. */
 function severityOf(link: Link, path: readonly Link[], isRooted: boolean): Severity {
   const isSentRoot = link !== path[0] && link.parsed.isSelfSigned;
   return isSentRoot || (isRooted && link !== path[0]) ? "warning" : "error";
 }
 
-/** What is wrong with the validity of certificates. */
+/** The rules about the validity of certificates. */
 export const LIFETIME_RULES: readonly Rule<ChainFacts>[] = [
   expired,
   notYetValid,

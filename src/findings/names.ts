@@ -70,5 +70,5 @@ export function uncoveredNames(leaves: readonly Certificate[], names: readonly s
   return names.filter((name) => !leaves.some((leaf) => coversName(leaf, name)));
 }
 
-/** What is wrong with the names of the server's own certificate. */
+/** The rules about the names of the server's own certificate. */
 export const NAME_RULES: readonly Rule<ChainFacts>[] = [noSan, nameNotCovered, wildcardNarrow, wildcardUnusable];

@@ -46,7 +46,7 @@ const DEMANDS: readonly Demand[] = [
  * Finds why strict clients refuse a certificate that others take.
  *
  * @param certificate The certificate.
- * @param isExempt Whether the profile is not for it.
+ * @param isExempt Whether the profile of RFC 5280 does not apply to the certificate.
  * @returns The first reason, or `undefined` if there is none.
  */
 export function strictFaultOf(certificate: PathCertificate, isExempt: boolean): string | undefined {
