@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { CertificateStructure } from "./certificate_structure.ts";
 import { contentOf, DerTag, type DerValue, integerOf, readChildren, readDerValue, readOid } from "./der.ts";
 import { distinguishedName } from "./distinguished_name.ts";
-import { ipAddress } from "./general_name.ts";
+import { ipAddressText } from "./general_name.ts";
 import { readTime } from "./time.ts";
 
 /** The public facts of a certificate, as {@linkcode Certificate.toJSON} returns them. */
@@ -58,7 +58,9 @@ export function readCertificateFields(der: Uint8Array): CertificateFields {
     subject: distinguishedName(structure.subject),
     issuer: distinguishedName(structure.issuer),
     dnsNames: names.filter(({ tag }) => tag === Tag.dnsName).map(({ content }) => latin1(content)),
-    ipAddresses: names.filter(({ tag }) => tag === Tag.ipAddress).flatMap(({ content }) => ipAddress(content)),
+    ipAddresses: names.filter(({ tag }) => tag === Tag.ipAddress).flatMap(({ content }) =>
+      ipAddressText(content) ?? []
+    ),
     serialNumber: hexadecimal(structure.serialNumber),
     notBefore: readTime("notBefore", notBefore),
     notAfter: readTime("notAfter", notAfter),

@@ -95,12 +95,12 @@ class PathSearch {
 
   #extend(path: readonly PathCertificate[]): readonly PathCertificate[] | undefined {
     for (const issuer of this.#issuersOf(path)) {
-      if (path.includes(issuer) || this.#wasPassed(path, issuer)) continue;
+      if (path.includes(issuer) || this.#hasTwinOf(path, issuer)) continue;
       const longer = [...path, issuer];
       const isEnd = this.#anchors.has(issuer) && issuer.isSelfSigned;
       const fault = this.#fault(path, issuer) ?? (isEnd ? constraintFault(longer, this.#budget) : undefined);
       if (fault !== undefined) {
-        this.#note(longer.length, fault);
+        this.#noteFault(longer.length, fault);
         continue;
       }
       const found = isEnd ? longer : this.#extend(longer);
@@ -131,25 +131,34 @@ class PathSearch {
   }
 
   /** Whether the path contains an anchor with the same name and key. A path through both is a detour (RFC 4158). */
-  #wasPassed(path: readonly PathCertificate[], { subjectKey, structure: { publicKey } }: PathCertificate): boolean {
+  #hasTwinOf(path: readonly PathCertificate[], { subjectKey, structure: { publicKey } }: PathCertificate): boolean {
     return path.slice(1).some((each) =>
       each.subjectKey === subjectKey && this.#anchors.has(each) &&
       Buffer.from(each.structure.publicKey.encoded).equals(publicKey.encoded)
     );
   }
 
+  /**
+   * The reason why a certificate cannot extend a path as its issuer; `undefined` if there is none. Counts the limits
+   * down.
+   */
   #fault(path: readonly PathCertificate[], issuer: PathCertificate): string | undefined {
     const child = path.at(-1)!;
     const name = this.#anchors.has(issuer) ? `the authority ${issuer.subject}` : "an intermediate certificate";
-    if (--this.#steps < 0) return "there are too many paths to be tried";
+    this.#steps--;
+    if (this.#steps < 0) return "there are too many paths to be tried";
     const fault = issuerFault(path, issuer, this.#options);
     if (fault !== undefined) return `${name} is refused: ${fault}`;
-    if (!isVerified(child, issuer) && --this.#signatures < 0) return "there are too many signatures to be verified";
+    if (!isVerified(child, issuer)) {
+      this.#signatures--;
+      if (this.#signatures < 0) return "there are too many signatures to be verified";
+    }
     const signature = signatureFault(child, issuer);
     return signature && `a certificate that names ${name} as its issuer is refused: ${signature}`;
   }
 
-  #note(length: number, reason: string): void {
+  /** Keeps the reason of the longest path, because it is the closest to a valid one. */
+  #noteFault(length: number, reason: string): void {
     if (length <= this.#reasonLength) return;
     this.#reasonLength = length;
     this.#reason = reason;

@@ -62,11 +62,12 @@ export function readDerValue(der: Uint8Array): DerValue {
 
 /** Reads by index, because a view of the rest and an iterator over its first bytes take three times as long. */
 function valueAt(der: Uint8Array, start: number): DerValue {
-  const short = der[start + 1] ?? 0;
-  const lengthBytes = short > 0x80 ? short - 0x80 : 0;
-  if (short === 0x80 || lengthBytes > 4) throw new RangeError("a length in the DER has an unknown form");
+  // Up to 0x7f this byte is the length; above 0x80 it is 0x80 plus the number of bytes of the length.
+  const lengthByte = der[start + 1] ?? 0;
+  const lengthBytes = lengthByte > 0x80 ? lengthByte - 0x80 : 0;
+  if (lengthByte === 0x80 || lengthBytes > 4) throw new RangeError("a length in the DER has an unknown form");
   const first = start + 2 + lengthBytes;
-  let length = short < 0x80 ? short : 0;
+  let length = lengthByte < 0x80 ? lengthByte : 0;
   for (let index = start + 2; index < first; index++) length = length * 256 + (der[index] ?? 0);
   const end = first + length;
   if (end > der.length) throw new RangeError("the DER is truncated");
@@ -137,7 +138,7 @@ export function readInteger(value: DerValue | undefined): bigint {
 
 /** The number that the content of an INTEGER encodes; throws as {@linkcode readInteger} does. */
 export function integerOf(content: Uint8Array): bigint {
-  const bytes = short(content);
+  const bytes = requireShort(content);
   return BigInt.asIntN(8 * bytes.length, bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n));
 }
 
@@ -151,7 +152,7 @@ export function integerOf(content: Uint8Array): bigint {
 export function readOid(value: DerValue | undefined): string {
   const arcs: bigint[] = [];
   let arc = 0n;
-  for (const byte of short(contentOf(value, DerTag.oid))) {
+  for (const byte of requireShort(contentOf(value, DerTag.oid))) {
     arc = (arc << 7n) | BigInt(byte & 0x7f);
     if (byte >= 0x80) continue;
     // One number encodes the first two: the first is 0, 1 or 2, and the second exceeds 39 only if the first is 2.
@@ -163,7 +164,7 @@ export function readOid(value: DerValue | undefined): string {
 }
 
 /** Refuses long numbers, because arithmetic on a hostile number of a megabyte takes minutes. */
-function short(bytes: Uint8Array): Uint8Array {
+function requireShort(bytes: Uint8Array): Uint8Array {
   if (bytes.length === 0 || bytes.length > 64) throw new RangeError(`a number in the DER has ${bytes.length} bytes`);
   return bytes;
 }

@@ -63,7 +63,7 @@ export function readGeneralName({ tag, content }: DerValue): GeneralName {
     case "uri":
       return { kind, value: Buffer.from(content).toString("latin1") };
     case "ip":
-      return { kind, value: ipAddress(content)[0] ?? "", bytes: content };
+      return { kind, value: ipAddressText(content) ?? "", bytes: content };
     case "directory": {
       const [name, ...rest] = readDer(content);
       if (!name || rest.length > 0) throw new RangeError("a directory name in the certificate is broken");
@@ -81,14 +81,14 @@ export function readGeneralName({ tag, content }: DerValue): GeneralName {
  * Formats an IP address.
  *
  * @param bytes 4 or 16 bytes.
- * @returns The canonical text (RFC 5952); an empty list for another length, because it matches the address of no
- * client.
+ * @returns The canonical text (RFC 5952); `undefined` for another length, which is not an address.
  */
-export function ipAddress(bytes: Uint8Array): string[] {
-  if (bytes.length === 4) return [bytes.join(".")];
-  if (bytes.length !== 16) return [];
+export function ipAddressText(bytes: Uint8Array): string | undefined {
+  if (bytes.length === 4) return bytes.join(".");
+  if (bytes.length !== 16) return undefined;
   const groups = Buffer.from(bytes).toString("hex").match(/.{4}/g)!.join(":");
-  return [new URL(`http://[${groups}]`).hostname.slice(1, -1)];
+  // The URL parser shortens the longest run of zero groups.
+  return new URL(`http://[${groups}]`).hostname.slice(1, -1);
 }
 
 function requireWellFormed(tag: number, content: Uint8Array): void {

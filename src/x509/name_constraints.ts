@@ -25,7 +25,6 @@ const URI = /^[a-z][a-z0-9+.-]*:\/\/([a-z0-9_.-]+)(?::\d*)?(?:\/.*)?$/is;
 
 /** A name or a constraint in the form for comparison. */
 interface Comparable {
-  readonly kind: GeneralName["kind"];
   readonly name: GeneralName;
   /** The DNS name, or the host of an address or a URI, in lower case. */
   readonly host: string;
@@ -50,26 +49,25 @@ export function violationOf(
   const permitted = constraints.permitted.map((limit) => comparable(limit, hostOfLimit(limit)));
   const excluded = constraints.excluded.map((limit) => comparable(limit, hostOfLimit(limit)));
   const unusable = [...permitted, ...excluded].find((limit) => !isUsable(limit));
-  if (unusable) return `a name constraint is not supported: ${unusable.kind}`;
+  if (unusable) return `a name constraint is not supported: ${unusable.name.kind}`;
   const names = namesOf(certificate, isLeaf).map((name) => comparable(name, hostOf(name)));
   budget.comparisons -= names.length * (permitted.length + excluded.length);
   if (budget.comparisons < 0) return "the name constraints are too many to be compared";
   for (const name of names) {
-    const ownPermitted = permitted.filter((limit) => isOfKind(name.name, limit.name));
-    const ownExcluded = excluded.filter((limit) => isOfKind(name.name, limit.name));
-    if (ownPermitted.length + ownExcluded.length === 0) continue;
-    if (!isComparable(name)) return `a name cannot be compared with the name constraints: ${name.kind}`;
-    if (ownPermitted.length > 0 && !ownPermitted.some((limit) => lies(name, limit))) {
-      return `a name lies outside of the name constraints: ${name.kind}`;
+    const permittedOfKind = permitted.filter((limit) => isOfKind(name.name, limit.name));
+    const excludedOfKind = excluded.filter((limit) => isOfKind(name.name, limit.name));
+    if (permittedOfKind.length + excludedOfKind.length === 0) continue;
+    if (!isComparable(name)) return `a name cannot be compared with the name constraints: ${name.name.kind}`;
+    if (permittedOfKind.length > 0 && !permittedOfKind.some((limit) => liesWithin(name, limit))) {
+      return `a name lies outside of the name constraints: ${name.name.kind}`;
     }
-    if (ownExcluded.some((limit) => lies(name, limit))) return `a name is excluded: ${name.kind}`;
+    if (excludedOfKind.some((limit) => liesWithin(name, limit))) return `a name is excluded: ${name.name.kind}`;
   }
   return undefined;
 }
 
 function comparable(name: GeneralName, host: string): Comparable {
   return {
-    kind: name.kind,
     name,
     host: lower(host),
     rdns: name.kind === "directory" ? canonicalName(name.name) : [],
@@ -161,7 +159,7 @@ function isComparable({ name, host }: Comparable): boolean {
 }
 
 /** Whether a name lies within a subtree of the same kind. */
-function lies({ name, host, rdns }: Comparable, limit: Comparable): boolean {
+function liesWithin({ name, host, rdns }: Comparable, limit: Comparable): boolean {
   switch (name.kind) {
     case "directory":
       return limit.rdns.every((rdn, index) => rdn === rdns[index]);

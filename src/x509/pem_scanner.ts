@@ -123,7 +123,9 @@ function isBrokenBoundary(line: string): boolean {
   return BROKEN_BOUNDARY.test(start) || BROKEN_KNOWN_BOUNDARY.test(start);
 }
 
-/** The fault of a section: a broken boundary in its body, which is the likely cause of other faults, or the given one. */
+/**
+ * The fault of a section: a broken boundary in its body, which is the likely cause of other faults, or the given one.
+ */
 function faultOf({ line, lines }: OpenSection, other: PemFault): PemFault {
   const index = lines.findIndex((text) => BROKEN_BOUNDARY_IN_BODY.test(text) && !HEADER.test(text));
   return index < 0 ? other : { line: line + 1 + index, reason: NOT_A_BOUNDARY };

@@ -107,12 +107,15 @@ function readEntries(bytes: Uint8Array): Uint32Array {
   return places.subarray(0, count);
 }
 
-/** Moves the cursor to the content of the value at a position, and returns the tag. */
+/**
+ * Moves the cursor to the content of the value at a position, and returns the tag. Reads like `readDer()`, without
+ * objects.
+ */
 function enter(bytes: Uint8Array, at: number, end: number, value: Cursor): number {
-  const short = bytes[at + 1] ?? 0x80;
-  const lengthBytes = short > 0x80 ? short - 0x80 : 0;
-  if (short === 0x80 || lengthBytes > 4) throw new RangeError("a length in an entry has an unknown form");
-  let length = short < 0x80 ? short : 0;
+  const lengthByte = bytes[at + 1] ?? 0x80;
+  const lengthBytes = lengthByte > 0x80 ? lengthByte - 0x80 : 0;
+  if (lengthByte === 0x80 || lengthBytes > 4) throw new RangeError("a length in an entry has an unknown form");
+  let length = lengthByte < 0x80 ? lengthByte : 0;
   for (let index = 0; index < lengthBytes; index++) length = length * 256 + (bytes[at + 2 + index] ?? 0);
   value.start = at + 2 + lengthBytes;
   value.end = value.start + length;

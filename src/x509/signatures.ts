@@ -32,7 +32,7 @@ export function weaknessOf({ publicKey: { kind, bits = 0, curve } }: PathCertifi
   return kind === "ed25519" ? undefined : `its key is of a kind that is not supported: ${curve ?? kind}`;
 }
 
-/** Whether the signature was verified before, so that verifying it again is free. */
+/** Whether the signature was verified before and is remembered. Keeps it among the latest, which are forgotten last. */
 export function isVerified(certificate: PathCertificate, issuer: PathCertificate): boolean {
   const link = linkOf(certificate, issuer);
   if (!verified.delete(link)) return false;

@@ -31,12 +31,14 @@ export class TrustAnchors {
    * @param certificates The authorities.
    */
   constructor(certificates: Iterable<Unparsed>) {
-    this.#entries = [...certificates].filter(({ fingerprint256 }) => {
-      const isNew = !this.#fingerprints.has(fingerprint256);
-      this.#fingerprints.add(fingerprint256);
-      return isNew;
-    }).flatMap((certificate) => readable(() => entryOf(certificate)));
-    this.#bySubject = Map.groupBy(this.#entries, ({ subjectKey }) => subjectKey);
+    const entries: Entry[] = [];
+    for (const certificate of certificates) {
+      if (this.#fingerprints.has(certificate.fingerprint256)) continue;
+      this.#fingerprints.add(certificate.fingerprint256);
+      entries.push(...readable(() => entryOf(certificate)));
+    }
+    this.#entries = entries;
+    this.#bySubject = Map.groupBy(entries, ({ subjectKey }) => subjectKey);
   }
 
   /** The authorities with a subject, in their order. */
@@ -92,21 +94,25 @@ function readable<T>(read: () => T): T[] {
   }
 }
 
+/**
+ * The algorithm of Kahn: removes the certificates that a name outside of all cycles has issued, until none is left.
+ * Certificates that remain are part of a cycle, or issued below one.
+ */
 function hasCycle(entries: readonly Entry[]): boolean {
   const issued = entries.filter(({ subjectKey, issuerKey }) => subjectKey !== issuerKey);
   const byIssuer = Map.groupBy(issued, ({ issuerKey }) => issuerKey);
-  // The number of certificates of each name whose issuer may still be part of a cycle.
-  const open = new Map<string, number>();
-  for (const { subjectKey } of issued) open.set(subjectKey, (open.get(subjectKey) ?? 0) + 1);
-  const closed = [...byIssuer.keys()].filter((name) => !open.has(name));
-  let left = issued.length;
-  for (let name = closed.pop(); name !== undefined; name = closed.pop()) {
+  /** The number of remaining certificates of each name. */
+  const remainingOf = new Map<string, number>();
+  for (const { subjectKey } of issued) remainingOf.set(subjectKey, (remainingOf.get(subjectKey) ?? 0) + 1);
+  const outside = [...byIssuer.keys()].filter((name) => !remainingOf.has(name));
+  let remaining = issued.length;
+  for (let name = outside.pop(); name !== undefined; name = outside.pop()) {
     for (const { subjectKey } of byIssuer.get(name) ?? []) {
-      left--;
-      const count = open.get(subjectKey)! - 1;
-      open.set(subjectKey, count);
-      if (count === 0) closed.push(subjectKey);
+      remaining--;
+      const count = remainingOf.get(subjectKey)! - 1;
+      remainingOf.set(subjectKey, count);
+      if (count === 0) outside.push(subjectKey);
     }
   }
-  return left > 0;
+  return remaining > 0;
 }
