@@ -1,4 +1,5 @@
 import { kindOf, requireOptions, requirePath } from "../arguments.ts";
+import { CERTIFIED_KEY_PARTS } from "../config/certified_key.ts";
 import { findingsOf } from "../config/config_findings.ts";
 import { requirePassphrase } from "../config/settings.ts";
 import { TlsConfig } from "../config/tls_config.ts";
@@ -23,8 +24,8 @@ import { describe, type Report, type ReportCertificate, type ReportFinding } fro
 /** The options of {@linkcode check}. */
 export interface CheckOptions {
   /**
-   * The roots that clients trust, such as those of `nativeRoots()`. With them a missing intermediate is certain; without
-   * them it is a note.
+   * The roots that clients trust, such as those of `nativeRoots()`. With them a missing intermediate is certain;
+   * without them it is a note.
    */
   readonly roots?: Iterable<Certificate> | undefined;
   /** The names that clients ask for: for each one there must be a certificate. */
@@ -41,11 +42,13 @@ export interface CheckOptions {
   readonly at?: Date | undefined;
 }
 
-/** A file that holds a certificate and perhaps its key, a folder as of `certificatesIn()`, or the files of a certificate. */
+/**
+ * A file that holds a certificate and perhaps its key, a folder as of `certificatesIn()`, or the files of a
+ * certificate.
+ */
 export type CheckInput = string | URL | CheckFiles;
 
 const OPTION_NAMES = ["roots", "names", "clientCa", "crl", "at"];
-const FILE_NAMES = ["cert", "key", "passphrase"];
 
 /**
  * Says what clients will not like about certificates, before a server serves them. Makes no connection, and answers the
@@ -150,8 +153,9 @@ class Draft {
   }
 
   async #load(input: CheckInput | readonly CheckInput[]): Promise<LoadedFiles[]> {
+    const inputs: readonly CheckInput[] = Array.isArray(input) ? input : [input];
     const entries: CheckFiles[] = [];
-    for (const each of Array.isArray(input) ? input as readonly CheckInput[] : [input as CheckInput]) {
+    for (const each of inputs) {
       if (typeof each !== "string" && !(each instanceof URL)) {
         requireFiles(each);
         entries.push(each);
@@ -204,7 +208,7 @@ function requireValues(names: readonly string[], roots: Iterable<Certificate> | 
 }
 
 function requireFiles(files: CheckFiles): void {
-  requireOptions("check", files, FILE_NAMES);
+  requireOptions("check", files, CERTIFIED_KEY_PARTS);
   requirePath("check", "cert", files.cert);
   if (files.key !== undefined) requirePath("check", "key", files.key);
   requirePassphrase(files.passphrase);

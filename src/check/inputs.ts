@@ -51,7 +51,8 @@ export async function filesAt(path: string): Promise<CheckFiles[]> {
  * What a path holds.
  *
  * @param path The path.
- * @returns `undefined` for a FIFO, which can be read only once, and for a path whose content cannot be read or recognised.
+ * @returns `undefined` for a FIFO, which can be read only once, and for a path whose content cannot be read or
+ * recognised.
  */
 export async function contentsOf(path: string): Promise<"folder" | "certificate" | "key" | "both" | undefined> {
   try {

@@ -29,7 +29,10 @@ export type CheckCode =
   | "SERVED_VERSION_OLD"
   | "SERVED_VERSION_MISSING";
 
-/** A finding of {@linkcode check}: about certificates, about files, or the code of the error that loading them ends with. */
+/**
+ * A finding of {@linkcode check}: about certificates, about files, or the code of the error that loading them ends
+ * with.
+ */
 export type ReportFinding = Finding<FindingCode | CheckCode | TlsReloadErrorCode>;
 
 /** What a certificate is there for. */

@@ -22,7 +22,7 @@ export interface CertificatesInOptions {
   readonly onError?: ((error: TlsReloadError) => void) | undefined;
 }
 
-/** A pair of files. The list is sorted by their name. */
+/** A certificate and its key in a folder. Pairs are sorted by their name. */
 export interface Pair extends CertifiedKeyFiles {
   readonly name: string;
   readonly cert: string;
@@ -69,9 +69,8 @@ export async function certificatesIn(
   const path = filePath(folder);
   const pairs = await pairsIn(path);
   if (pairs.length === 0) {
-    throw new TlsReloadError("NO_CERTIFICATE", `Cannot find a certificate in "${path}": it holds no pair of files`, {
-      path,
-    });
+    const message = `Cannot find a certificate in "${path}": it holds no pair of files`;
+    throw new TlsReloadError("NO_CERTIFICATE", message, { path });
   }
   const kept = new Map(previous?.certifiedKeys.map((certifiedKey) => [certifiedKey.path, certifiedKey]));
   const errors: unknown[] = [];
@@ -86,7 +85,7 @@ export async function certificatesIn(
 }
 
 /**
- * The pairs of a folder, in the order of their names. Nothing of them is read.
+ * The pairs of a folder, in the order of their names. Does not read the files.
  *
  * @param folder The folder.
  * @returns The pairs; none if there are none.

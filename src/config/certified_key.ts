@@ -19,6 +19,9 @@ export interface CertifiedKeyInit {
   readonly passphrase?: string | undefined;
 }
 
+/** The names of the parts of a {@linkcode CertifiedKey}. */
+export const CERTIFIED_KEY_PARTS: readonly (keyof CertifiedKeyInit)[] = ["cert", "key", "passphrase"];
+
 /** The public facts of a certified key, as {@linkcode CertifiedKey.toJSON} returns them. */
 export interface CertifiedKeyFacts {
   /** The certificates that are sent, the server's own first. */

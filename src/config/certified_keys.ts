@@ -1,12 +1,10 @@
 import { requireOptions } from "../arguments.ts";
 import { normalizeName } from "../x509/server_name.ts";
-import { CertifiedKey, type CertifiedKeyInit, certifiedKeyOf } from "./certified_key.ts";
+import { CERTIFIED_KEY_PARTS, CertifiedKey, type CertifiedKeyInit, certifiedKeyOf } from "./certified_key.ts";
 import { ABLE_CLIENT, chooseKey, type ClientAbilities } from "./key_choice.ts";
 import type { TlsVersion, UnknownName } from "./options.ts";
 import { ServerNameIndex } from "./server_names.ts";
 import { requirePassphrase } from "./settings.ts";
-
-const OPTION_NAMES = ["cert", "key", "passphrase"];
 
 /** The name that a client asks for, and the keys that it can verify, from its ClientHello. */
 export interface KeyRequest extends ClientAbilities {
@@ -86,7 +84,7 @@ export function parseCertifiedKeys(inits: readonly (CertifiedKeyInit | Certified
   }
   return inits.map((init) => {
     if (init instanceof CertifiedKey) return init;
-    requireOptions("a certified key", init, OPTION_NAMES);
+    requireOptions("a certified key", init, CERTIFIED_KEY_PARTS);
     requirePassphrase(init.passphrase);
     return certifiedKeyOf(init);
   });

@@ -35,8 +35,8 @@ const revocations = new WeakMap<ClientAuth, ClientRevocation>();
  *
  * @param options Options that were checked by `requireSettings()`.
  * @returns The client authentication.
- * @throws {TlsReloadError} The errors of `parseCertificates()`, and `CRL_INVALID` for a list that is broken, or that none
- * of the certificates has issued.
+ * @throws {TlsReloadError} The errors of `parseCertificates()`, and `CRL_INVALID` for a list that is broken, or that
+ * none of the certificates has issued.
  */
 export function parseClientAuth(options: ClientAuthOptions<PemInput>): ClientAuth {
   const { mode, requireCrl = false, staleCrl = "refuse" } = options;

@@ -4,7 +4,7 @@ import { location, TlsReloadError } from "../errors.ts";
 import { type CertifiedKey, privateKeyOf } from "./certified_key.ts";
 import { keyKindOf } from "./key_kind.ts";
 
-/** Certified keys that have been provedKeys. They never change, and configurations share them. */
+/** Certified keys that have been proved. They never change, and configurations share them. */
 const provedKeys = new WeakSet<CertifiedKey>();
 /** The bytes that a key signs in its proof. */
 const SAMPLE = Buffer.from("proof");
@@ -14,7 +14,7 @@ export function isProved(certifiedKey: CertifiedKey): boolean {
   return provedKeys.has(certifiedKey);
 }
 
-/** Notes that a certified key has been provedKeys. */
+/** Notes that a certified key has been proved. */
 export function markProved(certifiedKey: CertifiedKey): void {
   provedKeys.add(certifiedKey);
 }
@@ -25,7 +25,7 @@ export function canSign({ leaf }: CertifiedKey): boolean {
 }
 
 /**
- * Proves a certified key by its signature, unless it has been provedKeys. Takes less time than to hand the work to another
+ * Proves a certified key by its signature, unless it has been proved. Takes less time than to hand the work to another
  * thread.
  *
  * @param certifiedKey The certified key.

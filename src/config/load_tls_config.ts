@@ -3,7 +3,7 @@ import { MAX_CRL_BYTES } from "../x509/crl.ts";
 import type { PemInput } from "../x509/pem.ts";
 import { readPemSource } from "../x509/pem_source.ts";
 import { sourcesOf } from "./client_auth.ts";
-import { CertifiedKey } from "./certified_key.ts";
+import { CERTIFIED_KEY_PARTS, CertifiedKey } from "./certified_key.ts";
 import { type Expectation, requireExpectation, requireExpected } from "./expectation.ts";
 import { type CertifiedKeyFiles, loadCertifiedKeys } from "./load_certified_keys.ts";
 import { type ClientAuthOptions, OPTION_HINTS, OPTION_NAMES, type TlsConfigOptions } from "./options.ts";
@@ -24,13 +24,12 @@ export interface LoadOptions extends LoadAllOptions {
 }
 
 const LOAD_OPTION_NAMES = [...OPTION_NAMES, "expect"];
-const KEY_OPTION_NAMES = ["cert", "key", "passphrase"];
 
 /**
  * Reads several certified keys, for servers of several names, or of one name with an RSA and an ECDSA key. A client
  * gets the key whose certificate holds the name that it asks for. A certified key that is unchanged since an earlier
- * load, and still in use, is neither parsed nor proved again; files whose size, inode and times are the same are not even
- * read.
+ * load, and still in use, is neither parsed nor proved again; files whose size, inode and times are the same are not
+ * even read.
  *
  * @param certifiedKeys Their files, the default first; or `CertifiedKey` objects of another configuration.
  * @param options ALPN, versions, cipher suites, groups, the answer to unknown names, and client authentication.
@@ -137,7 +136,7 @@ function requireClientAuthPaths({ ca, crl, intermediates }: ClientAuthOptions<st
 
 function requireFiles(entry: CertifiedKeyFiles | CertifiedKey): void {
   if (entry instanceof CertifiedKey) return;
-  requireOptions("loadTlsConfig", entry, KEY_OPTION_NAMES);
+  requireOptions("loadTlsConfig", entry, CERTIFIED_KEY_PARTS);
   requirePath("loadTlsConfig", "cert", entry.cert);
   requirePath("loadTlsConfig", "key", entry.key);
   requirePassphrase(entry.passphrase);

@@ -83,8 +83,8 @@ export interface TlsConfigOptions<Source> {
      */
     readonly requireCrl?: boolean | undefined;
     /**
-     * Whether the clients of an authority are refused once its list is past its nextUpdate. Serial numbers in such a list
-     * are revoked either way.
+     * Whether the clients of an authority are refused once its list is past its nextUpdate. Serial numbers in such a
+     * list are revoked either way.
      *
      * @default {"refuse"}
      */

@@ -17,7 +17,7 @@ import { requireConfig, type TlsConfig } from "./tls_config.ts";
 const OLDEST = { bun: "1.4.0" };
 /** Far longer than a proof, which takes a few milliseconds. */
 const TIMEOUT_MS = 10_000;
-/** Configurations that have been provedConfigs. They never change, so one proof is enough. */
+/** Configurations that have been proved. They never change, so one proof is enough. */
 const provedConfigs = new WeakSet<TlsConfig>();
 
 /**

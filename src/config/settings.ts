@@ -3,7 +3,9 @@ import { kindOf, requireOptions } from "../arguments.ts";
 import type { ClientAuth, ClientAuthOptions, TlsConfigOptions, TlsVersion, UnknownName } from "./options.ts";
 import { isCipherSuite, isNamedGroup, isTls13Suite } from "./suites_and_groups.ts";
 
-/** The options of a configuration, checked and complete: everything that a server negotiates except its certificates. */
+/**
+ * The options of a configuration, checked and complete: everything that a server negotiates except its certificates.
+ */
 export interface TlsSettings {
   readonly alpnProtocols: readonly string[];
   readonly minVersion: TlsVersion;

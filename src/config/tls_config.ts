@@ -5,7 +5,12 @@ import { unsupported } from "../unsupported.ts";
 import { HIDDEN_CONTEXT, showAs } from "../redaction.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
-import type { CertifiedKey, CertifiedKeyFacts, CertifiedKeyInit } from "./certified_key.ts";
+import {
+  CERTIFIED_KEY_PARTS,
+  type CertifiedKey,
+  type CertifiedKeyFacts,
+  type CertifiedKeyInit,
+} from "./certified_key.ts";
 import { CertifiedKeys, type KeyRequest, parseCertifiedKeys } from "./certified_keys.ts";
 import { type ClientAuthFacts, clientAuthFacts, parseClientAuth, revocationOf } from "./client_auth.ts";
 import { configDigestOf, trustDigestOf } from "./digests.ts";
@@ -114,7 +119,7 @@ export class TlsConfig {
    */
   constructor(init: TlsConfigInit) {
     const hasList = Object.hasOwn(init ?? {}, "certifiedKeys");
-    const keyNames = hasList ? ["certifiedKeys"] : ["cert", "key", "passphrase"];
+    const keyNames = hasList ? ["certifiedKeys"] : CERTIFIED_KEY_PARTS;
     requireOptions("TlsConfig", init, [...keyNames, ...OPTION_NAMES], OPTION_HINTS);
     requireSettings(init);
     const settings = withDefaults(init);
