@@ -1,8 +1,6 @@
-import { createSecureContext, type SecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
 import { kindOf, requireOptions, requireType } from "../arguments.ts";
-import { location, TlsReloadError } from "../errors.ts";
 import { unsupported } from "../unsupported.ts";
-import { HIDDEN_CONTEXT, showAs } from "../redaction.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
 import {
@@ -14,7 +12,6 @@ import {
 import { CertifiedKeys, type KeyRequest, parseCertifiedKeys } from "./certified_keys.ts";
 import { type ClientAuthFacts, clientAuthFacts, parseClientAuth, revocationOf } from "./client_auth.ts";
 import { configDigestOf, trustDigestOf } from "./digests.ts";
-import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import {
   type ClientAuth,
   OPTION_HINTS,
@@ -24,8 +21,9 @@ import {
   type UnknownName,
 } from "./options.ts";
 import { runtimeRevocation } from "./runtime_revocation.ts";
+import { buildContext, contextWith } from "./server_context.ts";
 import { serverOptions } from "./server_options.ts";
-import { requireSettings, type TlsSettings, withDefaults } from "./settings.ts";
+import { requireSettings, withDefaults } from "./settings.ts";
 
 /** The public facts of a configuration, as {@linkcode TlsConfig.toJSON} returns them. */
 export interface TlsConfigFacts {
@@ -200,7 +198,7 @@ export function secureContext(config: TlsConfig): SecureContext {
   const certifiedKey = requireOneKey(config, action, "use attach(), serve() or state.acceptor()");
   if (!revocationOf(config.clientAuth)) return contextOf(config);
   const options = { ...serverOptions(config, certifiedKey), ...runtimeRevocation(config.clientAuth, action) };
-  return showAs(createSecureContext(options), () => HIDDEN_CONTEXT);
+  return contextWith(options);
 }
 
 /**
@@ -231,18 +229,6 @@ export function requireOneKey(config: TlsConfig, action: string, alternative: st
   if (second) throw unsupported(action, `it takes one certified key, not several; ${alternative}`);
   if (config.unknownName === "refuse") throw unsupported(action, `it cannot refuse unknown names; ${alternative}`);
   return certifiedKey!;
-}
-
-/** Builds the context of a configuration with one of its certified keys. */
-function buildContext(settings: TlsSettings, certifiedKey: CertifiedKey): SecureContext {
-  try {
-    return showAs(createSecureContext(serverOptions(settings, certifiedKey)), () => HIDDEN_CONTEXT);
-  } catch (cause) {
-    const { path } = certifiedKey;
-    const reason = isRefusalOfKeyUsage(cause) ? ": the key usage of its certificate lacks digitalSignature" : "";
-    const message = `Cannot use TLS config${location({ path })}: the runtime refuses it${reason}`;
-    throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause, path });
-  }
 }
 
 /** The part of the options that makes a certified key. */
