@@ -47,11 +47,7 @@ export class ReloadAttempts {
   readonly watches = new Set<FileWatch>();
   readonly #state: TlsState;
   readonly #load: Load;
-  readonly #onEnd: EndListener;
-  readonly #onPartialFailure: (error: unknown) => void;
-  readonly #pendingLimitMs: number;
-  readonly #expect: Expectation | undefined;
-  readonly #expectUnused: ExpectUnused | undefined;
+  readonly #options: AttemptOptions;
   readonly #pending = new PendingSwap((config) => this.#swapPending(config));
   readonly #flight = new SingleFlight(() => this.#attempt());
   #replacedLoad: (() => Promise<TlsConfig>) | undefined;
@@ -61,16 +57,12 @@ export class ReloadAttempts {
   /**
    * @param state The state to keep in sync.
    * @param load Loads the configuration.
-   * @param options The limit for pending configurations, and a callback for the end of an attempt.
+   * @param options What a configuration must be, and who is notified.
    */
   constructor(state: TlsState, load: Load, options: AttemptOptions) {
     this.#state = state;
     this.#load = load;
-    this.#pendingLimitMs = options.pendingLimitMs;
-    this.#expect = options.expect;
-    this.#expectUnused = options.expectUnused;
-    this.#onEnd = options.onEnd;
-    this.#onPartialFailure = options.onPartialFailure;
+    this.#options = options;
   }
 
   /** Whether the current configuration is the last one that could be loaded. */
@@ -116,12 +108,12 @@ export class ReloadAttempts {
 
   #end(result: ReloadResult): void {
     const isNews = this.history.add(result, [...this.watches].map(({ readDigest }) => readDigest));
-    this.#onEnd(result, isNews);
+    this.#options.onEnd(result, isNews);
   }
 
   async #resultOf(isForced: boolean): Promise<ReloadResult> {
     const { config, digests } = await loadWhole(this.#replacedLoad ?? (() => this.#loadNow()), [...this.watches]);
-    for (const error of this.partialFailures.takeNews()) this.#onPartialFailure(error);
+    for (const error of this.partialFailures.takeNews()) this.#options.onPartialFailure(error);
     const result = await this.#swap(config, isForced);
     // What could not be loaded is retried, though the files are the same.
     const isWhole = this.partialFailures.isEmpty;
@@ -144,14 +136,20 @@ export class ReloadAttempts {
       this.#pending.clear();
       return { outcome: "unchanged", config: current };
     }
-    if (this.#expect !== undefined) requireExpected(config, this.#expect);
-    const validFrom = isForced ? undefined : requireReplaceable(config, current, this.#pendingLimitMs);
+    const { expect, pendingLimitMs } = this.#options;
+    if (expect !== undefined) requireExpected(config, expect);
+    const validFrom = isForced ? undefined : requireReplaceable(config, current, pendingLimitMs);
     if (validFrom !== undefined) {
       this.#pending.set({ config, validFrom });
       return { outcome: "pending", config, validFrom };
     }
-    const previous = this.#state.swap(config, { expectUnused: this.#expectUnused });
+    const result = this.#makeCurrent(config);
     this.#pending.clear();
+    return result;
+  }
+
+  #makeCurrent(config: TlsConfig): ReloadResult {
+    const previous = this.#state.swap(config, { expectUnused: this.#options.expectUnused });
     return { outcome: "swapped", config, previous, changes: changesOf(previous, config) };
   }
 
@@ -160,10 +158,10 @@ export class ReloadAttempts {
     const current = this.#state.current();
     if (digestOf(config) === digestOf(current)) return;
     try {
-      requireReplaceable(config, current, this.#pendingLimitMs);
-      const previous = this.#state.swap(config, { expectUnused: this.#expectUnused });
+      requireReplaceable(config, current, this.#options.pendingLimitMs);
+      const result = this.#makeCurrent(config);
       this.history.addPendingSwap();
-      this.#onEnd({ outcome: "swapped", config, previous, changes: changesOf(previous, config) }, true);
+      this.#options.onEnd(result, true);
     } catch (error) {
       for (const watch of this.watches) watch.markLoaded(undefined);
       this.#end({ outcome: "rejected", error });

@@ -120,6 +120,7 @@ export class Triggers {
     this.#closers.clear();
     await Promise.all(closing);
   }
+
   #repeat(pauses: IntervalPauses): Disposable {
     const interval = new IntervalTrigger(pauses, () => void this.#attempts.run(false));
     this.#intervals.add(interval);
