@@ -12,33 +12,12 @@ import type { AuthorityUse } from "./authority_use.ts";
 import type { ClientHello } from "./client_hello.ts";
 import type { AllowClient } from "./client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "./client_verification.ts";
-import { createInnerServer, failure, forget, handOver, type Pending } from "./inner_server.ts";
+import { createInnerServer, failure, makeHandshake } from "./inner_server.ts";
 import type { LiveConnections } from "./live_connections.ts";
+import { type HandshakeOptions, type HandshakeOutcome, PendingHandshake } from "./pending_handshake.ts";
 import { readClientHello } from "./read_client_hello.ts";
 import type { RecentServers } from "./recent_servers.ts";
 import type { VerifiedClients } from "./verified_clients.ts";
-
-/** What one handshake is made with. */
-export interface HandshakeOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly handshakeTimeoutMs: number;
-  readonly noDelay: boolean;
-  /** Called with the ClientHello before it is answered. An error that it throws, or a promise, refuses the client. */
-  readonly onClientHello?: ((hello: ClientHello) => void) | undefined;
-}
-
-/** Where a handshake ends. One of the two is called, once, in the same turn as the event of the runtime. */
-export interface HandshakeOutcome {
-  /** The client has entered. */
-  succeed(secure: TLSSocket): void;
-  /**
-   * The handshake has failed or the client was refused; the connection is closed.
-   *
-   * @param error Ours, with the error of the runtime as its cause; or the reason of the signal.
-   * @param secure The encrypted socket, if the runtime has made one.
-   */
-  fail(error: unknown, secure: TLSSocket | undefined): void;
-}
 
 /** The generations that a {@linkcode HandshakeServer} belongs to: those of a state, or of an attached server. */
 export interface Lineage {
@@ -60,13 +39,13 @@ export interface Lineage {
 export interface ServerSetup {
   /** The options of a server, asked for when it is made. */
   options(config: TlsConfig, certifiedKey: CertifiedKey): TlsOptions;
-  /** Called with a server before any connection, so that its listeners are called before those of the handshakes. */
-  prepare(server: Server): void;
+  /** Called with a server that was made, so that its listeners are called before those of the handshakes. */
+  created?(server: Server): void;
   /** Called with a server before each connection. */
-  use(server: Server, certifiedKey: CertifiedKey): void;
+  beforeConnection?(server: Server, certifiedKey: CertifiedKey): void;
 }
 
-const PLAIN_SETUP: ServerSetup = { options: serverOptions, prepare: () => {}, use: () => {} };
+const PLAIN_SETUP: ServerSetup = { options: serverOptions };
 /** A fatal alert in a record of its own (RFC 8446 section 6.2). */
 const UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
 
@@ -109,51 +88,16 @@ export class HandshakeServer {
    * @param outcome Where it ends.
    */
   begin(socket: Duplex, options: HandshakeOptions, outcome: HandshakeOutcome): void {
-    const { signal, handshakeTimeoutMs } = options;
-    let isOpen = true;
-    const end = () => {
-      if (!isOpen) return false;
-      isOpen = false;
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-      socket.removeListener("close", onClose);
-      forget(socket);
-      return true;
+    const pending = new PendingHandshake(socket, options, outcome);
+    pending.admit = (secure) => {
+      if (!this.#isAdmitted(secure, pending) || !pending.end()) return;
+      this.#lineage.connections.add(secure, this);
+      outcome.succeed(secure);
     };
-    const pending: Pending = {
-      refusal: undefined,
-      admit: (secure) => {
-        if (!this.#isAdmitted(secure, pending) || !end()) return;
-        this.#lineage.connections.add(secure, this);
-        outcome.succeed(secure);
-      },
-      fail: (error, secure) => {
-        if (!end()) return;
-        socket.destroy();
-        outcome.fail(error, secure);
-      },
-    };
-    const onAbort = () => pending.fail(signal?.reason);
-    // The event of the runtime, if there is one, comes after the close of the socket and says more.
-    const onClose = () => {
-      const error = pending.refusal ?? failure("HANDSHAKE_FAILED", "the peer closed the connection", socket.errored);
-      setImmediate(() => pending.fail(error));
-    };
-    const onTimeout = () => {
-      pending.refusal = failure("HANDSHAKE_TIMEOUT", `no handshake within ${handshakeTimeoutMs} ms`);
-      // The runtime emits the error together with the encrypted socket.
-      socket.destroy(pending.refusal);
-    };
-    const timer = handshakeTimeoutMs < Infinity ? setTimeout(onTimeout, handshakeTimeoutMs) : undefined;
-
-    socket.on("error", ignore).once("close", onClose);
-    signal?.addEventListener("abort", onAbort);
-    if (signal?.aborted) onAbort();
-    else if (socket.destroyed) onClose();
-    else this.#start(socket, options, pending);
+    if (pending.begin()) this.#start(socket, options, pending);
   }
 
-  #start(socket: Duplex, options: HandshakeOptions, pending: Pending): void {
+  #start(socket: Duplex, options: HandshakeOptions, pending: PendingHandshake): void {
     if (options.noDelay && socket instanceof Socket) socket.setNoDelay(true);
     const { certifiedKeys, unknownName } = this.config;
     const isHelloNeeded = certifiedKeys.length > 1 || unknownName === "refuse" ||
@@ -174,7 +118,7 @@ export class HandshakeServer {
     });
   }
 
-  #answer(socket: Duplex, pending: Pending, hello: ClientHello): void {
+  #answer(socket: Duplex, pending: PendingHandshake, hello: ClientHello): void {
     const challenge = this.#lineage.challenges.find(hello);
     if (challenge) {
       this.#answerChallenge(socket, pending, challenge);
@@ -192,24 +136,24 @@ export class HandshakeServer {
   }
 
   /** RFC 8737 section 3: the handshake is all there is, and nothing is exchanged after it. */
-  #answerChallenge(socket: Duplex, pending: Pending, certifiedKey: CertifiedKey): void {
+  #answerChallenge(socket: Duplex, pending: PendingHandshake, certifiedKey: CertifiedKey): void {
     const answered = failure("CHALLENGE_ANSWERED", "it was an ACME challenge, which has been answered");
     pending.admit = (secure) => void secure.end(() => pending.fail(answered));
-    this.#handOver(socket, pending, () => createChallengeServer(certifiedKey, socket));
+    this.#makeHandshake(socket, pending, () => createChallengeServer(certifiedKey, socket));
   }
 
-  #handOver(socket: Duplex, pending: Pending, server: () => Server): void {
+  #makeHandshake(socket: Duplex, pending: PendingHandshake, server: () => Server): void {
     try {
-      handOver(server(), socket, pending);
+      makeHandshake(server(), socket, pending);
     } catch (cause) {
       pending.fail(failure("HANDSHAKE_FAILED", "the runtime refuses the connection", cause));
     }
   }
 
-  #serve(socket: Duplex, pending: Pending, certifiedKey: CertifiedKey): void {
-    this.#handOver(socket, pending, () => {
+  #serve(socket: Duplex, pending: PendingHandshake, certifiedKey: CertifiedKey): void {
+    this.#makeHandshake(socket, pending, () => {
       const server = socket instanceof Socket ? this.#serverOf(certifiedKey) : this.#createServer(certifiedKey, socket);
-      this.#setup.use(server, certifiedKey);
+      this.#setup.beforeConnection?.(server, certifiedKey);
       return server;
     });
   }
@@ -221,10 +165,11 @@ export class HandshakeServer {
   }
 
   #createServer(certifiedKey: CertifiedKey, duplex?: Duplex): Server {
-    return createInnerServer(this.#setup.options(this.config, certifiedKey), this.#setup.prepare, duplex);
+    const options = this.#setup.options(this.config, certifiedKey);
+    return createInnerServer(options, (server) => this.#setup.created?.(server), duplex);
   }
 
-  #isAdmitted(secure: TLSSocket, pending: Pending): boolean {
+  #isAdmitted(secure: TLSSocket, pending: PendingHandshake): boolean {
     const { allowClient, authorityUse } = this.#lineage;
     const current = () => this.#lineage.current().verification;
     const reason = admissionRefusal(secure, { own: this.verification, current, allowClient, authorityUse });
@@ -239,9 +184,6 @@ export class HandshakeServer {
 /** An `async` function has decided nothing yet when it returns: its client must not enter. */
 function requireNoPromise(returned: unknown): void {
   if (!(returned instanceof Promise)) return;
-  returned.catch(ignore);
+  returned.catch(() => {});
   throw new TypeError("Cannot accept connection: 'onClientHello' must return nothing: a Promise");
 }
-
-/** A peer may end a connection in any way at any time. What follows arrives as `"close"`. */
-function ignore(): void {}

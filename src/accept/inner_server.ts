@@ -21,17 +21,17 @@ const pendings = new WeakMap<Duplex, Pending>();
  * does not. All generations with the same certified key and options share the server.
  *
  * @param options The options of the server.
- * @param prepare Called with the server, to add listeners that run before those of the handshakes.
+ * @param created Called with the server, to add listeners that run before those of the handshakes.
  * @param duplex The only connection of the server, if it is not a `net.Socket`, because no property leads from an
  * encrypted socket to such a `Duplex`.
  * @returns The server.
  */
-export function createInnerServer(options: TlsOptions, prepare: (server: Server) => void, duplex?: Duplex): Server {
+export function createInnerServer(options: TlsOptions, created: (server: Server) => void, duplex?: Duplex): Server {
   const pendingOf = (secure: TLSSocket) => pendings.get((duplex ?? socketUnder(secure))!);
   // Disables the time limit of the server, because Deno keeps each failed socket until that limit. `Pending` has its
   // own.
   const server = hideKey(createServer({ ...options, handshakeTimeout: -1 }));
-  prepare(server);
+  created(server);
   server.on("secureConnection", (secure) => {
     hideKey(secure).on("error", () => closeAfterError(secure));
     const pending = pendingOf(secure);
@@ -46,13 +46,13 @@ export function createInnerServer(options: TlsOptions, prepare: (server: Server)
 }
 
 /**
- * Passes a connection to a server.
+ * Gives a connection to a server, which begins the handshake.
  *
  * @param server The server.
  * @param socket The connection.
  * @param pending Gets the outcome of the handshake.
  */
-export function handOver(server: Server, socket: Duplex, pending: Pending): void {
+export function makeHandshake(server: Server, socket: Duplex, pending: Pending): void {
   pendings.set(socket, pending);
   server.emit("connection", socket);
 }

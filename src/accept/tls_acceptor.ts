@@ -4,8 +4,9 @@ import { kindOf, requireOptions, requireOptionTypes } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
 import type { ClientHello } from "./client_hello.ts";
-import { type HandshakeOptions, HandshakeServer, type Lineage } from "./handshake_server.ts";
+import { HandshakeServer, type Lineage } from "./handshake_server.ts";
 import { createLineage } from "./lineage.ts";
+import type { HandshakeOptions } from "./pending_handshake.ts";
 
 /** The options of {@linkcode TlsAcceptor.accept}. */
 export interface AcceptOptions {

@@ -2,18 +2,18 @@ import type { ServerHttp2Session } from "node:http2";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type Server, type TLSSocket } from "node:tls";
 import type { ClientVerification } from "../accept/client_verification.ts";
-import { type HandshakeOptions, HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
-import { noteSession } from "../accept/gentle_end.ts";
+import { HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
 import { createLineage } from "../accept/lineage.ts";
+import type { HandshakeOptions } from "../accept/pending_handshake.ts";
 import type { Generation } from "../accept/live_connections.ts";
 import type { Follower, TlsSwap } from "../accept/follower.ts";
 import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
-import type { CertifiedKey } from "../config/certified_key.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { handshakeTimeoutOf, hideKey, replaceAcceptingListener, replaceMethod, settingsOf } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";
+import { EnteringConnection } from "./entering_connection.ts";
 import { requireOneServer } from "./fastify_servers.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
 import { reportTlsError } from "./tls_errors.ts";
@@ -48,9 +48,7 @@ export class AcceptingServer implements Attachment, Follower {
   readonly #ticketKeys: TicketKeys;
   readonly #lineage: Lineage;
   #handshakes: HandshakeServer;
-  readonly #givenTicketKeys = new WeakMap<Server, Uint8Array | undefined>();
-  /** The connection that the server is being given: `http2` emits `"session"` meanwhile. */
-  #entering: TLSSocket | undefined;
+  readonly #entering = new EnteringConnection();
   #disposables: Disposable[] = [];
 
   static {
@@ -73,7 +71,7 @@ export class AcceptingServer implements Attachment, Follower {
     this.#disposables = [
       replaceAcceptingListener(server, (socket) => this.#accept(socket)),
       ...REFUSED_METHODS.map((name) => replaceMethod(server, name, () => refuseCall(name))),
-      listenTo(server, "session", (session) => this.#entering && noteSession(this.#entering, session)),
+      listenTo(server, "session", (session) => this.#entering.noteSession(session)),
       addFollower(state, this),
     ];
   }
@@ -119,8 +117,11 @@ export class AcceptingServer implements Attachment, Follower {
         const { pauseOnConnect } = settingsOf(this.#server);
         return { ...this.#inherited.with(config, certifiedKey), pauseOnConnect };
       },
-      prepare: (inner) => this.#passOn(inner),
-      use: (inner, certifiedKey) => this.#prepareConnection(inner, config, certifiedKey),
+      created: (inner) => this.#forwardErrors(inner),
+      beforeConnection: (inner, certifiedKey) => {
+        this.#ticketKeys.giveTo(inner, config, certifiedKey);
+        this.#forwardHandshakeEvents(inner);
+      },
     });
   }
 
@@ -132,23 +133,7 @@ export class AcceptingServer implements Attachment, Follower {
   }
 
   #enter(secure: TLSSocket): void {
-    this.#entering = secure;
-    try {
-      this.#emit("secureConnection", secure);
-    } finally {
-      this.#entering = undefined;
-    }
-  }
-
-  #prepareConnection(inner: Server, config: TlsConfig, certifiedKey: CertifiedKey): void {
-    const given = this.#ticketKeys.giveTo(
-      inner,
-      this.#givenTicketKeys.get(inner),
-      config,
-      certifiedKey,
-    );
-    this.#givenTicketKeys.set(inner, given);
-    this.#passOnHandshakeEvents(inner);
+    this.#entering.give(secure, () => this.#emit("secureConnection", secure));
   }
 
   #refuse(error: TlsReloadError, secure: TLSSocket | undefined): void {
@@ -159,19 +144,19 @@ export class AcceptingServer implements Attachment, Follower {
     reportTlsError(this.onTlsError, error);
   }
 
-  /** Passes on the errors that the inner server emits. */
-  #passOn(inner: Server): void {
+  /** Emits the errors of an inner server on the server of the user. */
+  #forwardErrors(inner: Server): void {
     inner.on("tlsClientError", (error, secure) => this.#emit("tlsClientError", error, this.#claim(secure)));
     // Node emits the error that a listener of "newSession" throws.
     inner.on("error", (error) => this.#emit("error", error));
   }
 
-  #passOnHandshakeEvents(inner: Server): void {
+  #forwardHandshakeEvents(inner: Server): void {
     for (const event of HANDSHAKE_EVENTS) {
       const isWanted = this.#server.listenerCount(event) > 0;
-      const isPassedOn = inner.listenerCount(event) > 0;
-      if (isWanted && !isPassedOn) (inner as NodeJS.EventEmitter).on(event, (...args) => this.#emit(event, ...args));
-      if (!isWanted && isPassedOn) inner.removeAllListeners(event);
+      const isForwarded = inner.listenerCount(event) > 0;
+      if (isWanted && !isForwarded) (inner as NodeJS.EventEmitter).on(event, (...args) => this.#emit(event, ...args));
+      if (!isWanted && isForwarded) inner.removeAllListeners(event);
     }
   }
 

@@ -1,7 +1,6 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { Server, TLSSocket } from "node:tls";
 import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
-import { noteSession } from "../accept/gentle_end.ts";
 import { type CurrentConfig, type Generation, LiveConnections } from "../accept/live_connections.ts";
 import type { Follower, TlsSwap } from "../accept/follower.ts";
 import { addFollower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
@@ -12,6 +11,7 @@ import { TlsReloadError } from "../errors.ts";
 import { hideKey, replaceMethod, settingsOf } from "../node_internals.ts";
 import { requireVersion, unsupported } from "../unsupported.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";
+import { EnteringConnection } from "./entering_connection.ts";
 import { requireOneServer } from "./fastify_servers.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
 import { reportTlsError } from "./tls_errors.ts";
@@ -48,8 +48,7 @@ export class ContextServer implements Attachment, Follower {
   readonly #configAt = new WeakMap<object, CurrentConfig>();
   readonly #emit: Server["emit"];
   #current!: CurrentConfig;
-  /** The connection that the server is being given: `http2` emits `"session"` meanwhile. */
-  #entering: TLSSocket | undefined;
+  readonly #entering = new EnteringConnection();
   #disposables: Disposable[] = [];
 
   static {
@@ -133,31 +132,31 @@ export class ContextServer implements Attachment, Follower {
   readonly #intercept = (event: string, ...args: unknown[]): boolean => {
     const pass = () => Reflect.apply(this.#emit, this.#server, [event, ...args]);
     if (!this.isAttached) return pass();
-    if (event === "connection") {
-      this.#configAt.set(args[0] as object, this.#current);
-      return pass();
-    }
+    if (event === "secureConnection") return this.#enter(args[0] as TLSSocket, pass);
+    if (event === "connection") this.#configAt.set(args[0] as object, this.#current);
     if (event === "tlsClientError") this.#report("HANDSHAKE_FAILED", (args[0] as Error).message, args[0]);
-    if (event === "session" && this.#entering) noteSession(this.#entering, args[0] as ServerHttp2Session);
-    if (event !== "secureConnection") return pass();
-    const secure = args[0] as TLSSocket;
+    if (event === "session") this.#entering.noteSession(args[0] as ServerHttp2Session);
+    return pass();
+  };
+
+  /** Gives a client to the application, or refuses the client. Returns what `emit()` of the server returns. */
+  #enter(secure: TLSSocket, pass: () => boolean): boolean {
     const accepted = this.#configAt.get(secure) ?? this.#current;
     const reason = this.#refusal(hideKey(secure), accepted);
-    if (reason === undefined) {
-      this.#connections.add(secure, accepted);
-      this.#entering = secure;
-      try {
-        return pass();
-      } finally {
-        this.#entering = undefined;
-      }
+    if (reason !== undefined) {
+      this.#refuse(secure, reason);
+      return true;
     }
+    this.#connections.add(secure, accepted);
+    return this.#entering.give(secure, pass);
+  }
+
+  #refuse(secure: TLSSocket, reason: string): void {
     resetConnection(secure);
     const error = this.#report("CLIENT_UNAUTHORIZED", reason);
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.
     setImmediate(() => Reflect.apply(this.#emit, this.#server, ["tlsClientError", error, secure]));
-    return true;
-  };
+  }
 
   #refusal(secure: TLSSocket, { verification: own }: CurrentConfig): string | undefined {
     return admissionRefusal(secure, { ...this.#shared, own, current: () => this.#current.verification });

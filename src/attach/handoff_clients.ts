@@ -2,7 +2,6 @@ import { Server as HttpsServer } from "node:https";
 import type { ServerHttp2Session } from "node:http2";
 import type { Server, TLSSocket } from "node:tls";
 import { admissionRefusal, ClientVerification } from "../accept/client_verification.ts";
-import { noteSession } from "../accept/gentle_end.ts";
 import { LiveConnections } from "../accept/live_connections.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { Shared } from "../accept/tls_state.ts";
@@ -11,6 +10,7 @@ import { VerifiedClients } from "../accept/verified_clients.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { Generation } from "../native/native_server.ts";
 import { hideKey } from "../node_internals.ts";
+import { EnteringConnection } from "./entering_connection.ts";
 
 /**
  * The clients of a server of Bun whose generations hand the socket on.
@@ -27,8 +27,7 @@ export class HandoffClients {
   readonly #verifications = new WeakMap<TlsConfig, ClientVerification>();
   /** Those of `http2` and `tls` servers, which show the certificates of their clients. */
   readonly #connections: LiveConnections;
-  /** The connection that the application is being given: `http2` emits `"session"` meanwhile. */
-  #entering: TLSSocket | undefined;
+  readonly #entering = new EnteringConnection();
 
   /**
    * Makes the clients of a server.
@@ -80,16 +79,11 @@ export class HandoffClients {
   /** Gives a client to the application, and judges it again after each swap. */
   enter(secure: TLSSocket, acceptor: TlsAcceptor, give: () => void): void {
     this.#connections.add(secure, acceptor);
-    this.#entering = secure;
-    try {
-      give();
-    } finally {
-      this.#entering = undefined;
-    }
+    this.#entering.give(secure, give);
   }
 
   /** Notes the session of the connection that the application is being given. */
   noteSession(session: ServerHttp2Session): void {
-    if (this.#entering) noteSession(this.#entering, session);
+    this.#entering.noteSession(session);
   }
 }

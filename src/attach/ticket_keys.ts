@@ -19,6 +19,8 @@ export class TicketKeys {
   readonly #initial: Uint8Array | undefined;
   #generated: Uint8Array | undefined;
   #sessionDigest: string;
+  /** The keys of each inner server. */
+  readonly #given = new WeakMap<Server, Uint8Array | undefined>();
 
   constructor(server: Server, config: TlsConfig) {
     this.#server = server;
@@ -36,27 +38,22 @@ export class TicketKeys {
   }
 
   /**
-   * Sets the keys of a server.
+   * Sets the keys of an inner server, unless it has them.
    *
-   * @param server The server that encrypts tickets.
-   * @param given The keys that were set before.
+   * @param inner The server that encrypts tickets.
    * @param config The configuration of the server.
    * @param certifiedKey The certified key of the server.
-   * @returns The keys of the server now.
    */
-  giveTo(
-    server: Server,
-    given: Uint8Array | undefined,
-    config: TlsConfig,
-    certifiedKey: CertifiedKey,
-  ): Uint8Array | undefined {
+  giveTo(inner: Server, config: TlsConfig, certifiedKey: CertifiedKey): void {
     const own = this.#own();
     const isSet = hasTicketKeys(this.#server) || !isSame(own, this.#initial);
     const shared = isSet ? own : this.#generated;
     // A session of one name must not be resumed under another name, because the client would not see its certificate.
     const keys = shared && config.certifiedKeys.length > 1 ? derived(shared, certifiedKey) : shared;
-    if (keys && !isSame(keys, given)) server.setTicketKeys(keys as Parameters<Server["setTicketKeys"]>[0]);
-    return keys;
+    if (keys && !isSame(keys, this.#given.get(inner))) {
+      inner.setTicketKeys(keys as Parameters<Server["setTicketKeys"]>[0]);
+    }
+    this.#given.set(inner, keys);
   }
 
   #own(): Uint8Array | undefined {

@@ -45,8 +45,6 @@ export class HttpHandshakes {
     if (known) return known;
     const server = new HandshakeServer(acceptor.config, acceptor.generation, this.#lineage, {
       options: (config, certifiedKey) => ({ ALPNProtocols: HTTP_PROTOCOLS, ...serverOptions(config, certifiedKey) }),
-      prepare: () => {},
-      use: () => {},
     });
     this.#servers.set(acceptor, server);
     return server;

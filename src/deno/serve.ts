@@ -21,7 +21,7 @@ const REFUSED_OPTIONS = {
  *
  * | mechanism | where | how |
  * | --- | --- | --- |
- * | `handoff` | Linux, with `--allow-ffi` | the newest `Deno.serve` gets the listening socket, and accepts at its full speed |
+ * | `handoff` | Linux, with `--allow-ffi` | the newest `Deno.serve` gets the listening socket; it runs at its full speed |
  * | `front` | elsewhere | one listener makes the handshakes and relays the bytes to a `Deno.serve` without TLS |
  *
  * The front is also used if the first configuration needs it, or an option does:

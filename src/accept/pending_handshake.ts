@@ -1,0 +1,99 @@
+import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
+import type { TlsReloadError } from "../errors.ts";
+import type { ClientHello } from "./client_hello.ts";
+import { failure, forget, type Pending } from "./inner_server.ts";
+
+/** What one handshake is made with. */
+export interface HandshakeOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly handshakeTimeoutMs: number;
+  readonly noDelay: boolean;
+  /** Called with the ClientHello before it is answered. An error that it throws, or a promise, refuses the client. */
+  readonly onClientHello?: ((hello: ClientHello) => void) | undefined;
+}
+
+/** Where a handshake ends. One of the two is called, once, in the same turn as the event of the runtime. */
+export interface HandshakeOutcome {
+  /** The client has entered. */
+  succeed(secure: TLSSocket): void;
+  /**
+   * The handshake has failed or the client was refused; the connection is closed.
+   *
+   * @param error Ours, with the error of the runtime as its cause; or the reason of the signal.
+   * @param secure The encrypted socket, if the runtime has made one.
+   */
+  fail(error: unknown, secure: TLSSocket | undefined): void;
+}
+
+/**
+ * A handshake that has not ended.
+ *
+ * Invariant: it ends once, by `end()` or by `fail()`. After that no timer and no listener of it is left.
+ */
+export class PendingHandshake implements Pending {
+  refusal: TlsReloadError | undefined;
+  admit: (secure: TLSSocket) => void = () => {};
+  readonly #socket: Duplex;
+  readonly #options: HandshakeOptions;
+  readonly #outcome: HandshakeOutcome;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #hasEnded = false;
+
+  constructor(socket: Duplex, options: HandshakeOptions, outcome: HandshakeOutcome) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#outcome = outcome;
+  }
+
+  /**
+   * Sets the limits of the handshake.
+   *
+   * @returns Whether it may begin: `false` if the signal is aborted or the connection is closed.
+   */
+  begin(): boolean {
+    const { signal, handshakeTimeoutMs } = this.#options;
+    if (handshakeTimeoutMs < Infinity) this.#timer = setTimeout(this.#onTimeout, handshakeTimeoutMs);
+    this.#socket.on("error", ignore).once("close", this.#onClose);
+    signal?.addEventListener("abort", this.#onAbort);
+    if (signal?.aborted) this.#onAbort();
+    else if (this.#socket.destroyed) this.#onClose();
+    else return true;
+    return false;
+  }
+
+  /** Ends the handshake. Returns whether it had not ended before. */
+  end(): boolean {
+    if (this.#hasEnded) return false;
+    this.#hasEnded = true;
+    clearTimeout(this.#timer);
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
+    this.#socket.removeListener("close", this.#onClose);
+    forget(this.#socket);
+    return true;
+  }
+
+  fail(error: unknown, secure?: TLSSocket): void {
+    if (!this.end()) return;
+    this.#socket.destroy();
+    this.#outcome.fail(error, secure);
+  }
+
+  readonly #onAbort = (): void => this.fail(this.#options.signal?.reason);
+
+  /** The event of the runtime, if there is one, comes after the close of the socket and says more. */
+  readonly #onClose = (): void => {
+    const { errored } = this.#socket;
+    const error = this.refusal ?? failure("HANDSHAKE_FAILED", "the peer closed the connection", errored);
+    setImmediate(() => this.fail(error));
+  };
+
+  readonly #onTimeout = (): void => {
+    this.refusal = failure("HANDSHAKE_TIMEOUT", `no handshake within ${this.#options.handshakeTimeoutMs} ms`);
+    // The runtime emits the error together with the encrypted socket.
+    this.#socket.destroy(this.refusal);
+  };
+}
+
+/** A peer may end a connection in any way at any time. What follows arrives as `"close"`. */
+function ignore(): void {}
