@@ -14,15 +14,15 @@ import { hideKey } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";
-import type { BunGeneration } from "./bun_generation.ts";
-import { type BunServerModel, requireServableBy } from "./bun_runtime.ts";
-import { BunServer, type BunSource } from "./bun_server.ts";
+import type { ForwardingServer } from "./forwarding_server.ts";
+import { requireServableBy, type ServerModel } from "./forwarding_runtime.ts";
+import { UserServer, type UserServerSource } from "./user_server.ts";
 import { canChangeContext, ContextServer } from "./context_server.ts";
 import { HandoffClients } from "./handoff_clients.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
 import { reportTlsError } from "./tls_errors.ts";
 
-const bunServers = new WeakMap<Server, BunServer>();
+const userServers = new WeakMap<Server, UserServer>();
 
 /**
  * Why the handoff cannot serve a server, as far as it is known before it was tried.
@@ -42,8 +42,8 @@ export let currentVerification: (server: HandoffServer) => ClientVerification | 
  * A server of Bun that is replaced at each swap by one like it: the listening socket passes from the one to the next.
  * Which clients reach the application is decided by {@linkcode HandoffClients}.
  */
-export class HandoffServer implements Attachment, Follower, BunSource {
-  readonly model: BunServerModel;
+export class HandoffServer implements Attachment, Follower, UserServerSource {
+  readonly model: ServerModel;
   readonly ready: Promise<void>;
   readonly onTlsError: AttachOptions["onTlsError"];
   readonly #state: TlsState;
@@ -51,7 +51,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
   readonly #options: AttachOptions;
   readonly #shared: Shared;
   readonly #clients: HandoffClients;
-  readonly #bunServer: BunServer;
+  readonly #userServer: UserServer;
   /** What it follows by, if the handoff cannot be used. */
   #fallback: ContextServer | undefined;
   #subscription: Disposable | undefined;
@@ -83,12 +83,12 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.model = { server, inherited: new InheritedOptions(server, config), handshakeTimeoutMs, hasAllowClient };
     requireServableBy(this.model, config);
     hideKey(server);
-    this.#bunServer = bunServers.get(server) ?? new BunServer(server, this);
-    bunServers.set(server, this.#bunServer);
-    this.#bunServer.use(this);
+    this.#userServer = userServers.get(server) ?? new UserServer(server, this);
+    userServers.set(server, this.#userServer);
+    this.#userServer.use(this);
     server.on("session", this.#onSession);
     this.#subscription = addFollower(state, this);
-    this.ready = this.#bunServer.takeOver();
+    this.ready = this.#userServer.takeOver();
     this.ready.catch((error) => this.#failed(error));
   }
 
@@ -111,14 +111,14 @@ export class HandoffServer implements Attachment, Follower, BunSource {
 
   get generations(): readonly Generation[] {
     if (this.#fallback) return this.#fallback.generations;
-    return this.#server instanceof HttpsServer ? this.#bunServer.generations : this.#clients.generations;
+    return this.#server instanceof HttpsServer ? this.#userServer.generations : this.#clients.generations;
   }
 
   requireServable(next: TlsConfig): void {
-    if (this.#bunServer.isTakingOver) {
+    if (this.#userServer.isTakingOver) {
       throw unsupported("swap", "the server still serves as it was created; await 'ready' of its attachment first");
     }
-    this.#bunServer.requireServable(next);
+    this.#userServer.requireServable(next);
   }
 
   requireAlpnChallenges(): void {
@@ -126,7 +126,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
   }
 
   follow(): void {
-    this.#bunServer.follow();
+    this.#userServer.follow();
     this.#clients.swapped();
   }
 
@@ -137,7 +137,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     this.#subscription[Symbol.dispose]();
     this.#subscription = undefined;
     this.#server.removeListener("session", this.#onSession);
-    this.#bunServer.release();
+    this.#userServer.release();
   }
 
   get drain(): DrainPolicy {
@@ -148,7 +148,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     return this.#last ?? this.#state.acceptor();
   }
 
-  admit(secure: TLSSocket, { acceptor, knowsClients }: BunGeneration, give: () => void): void {
+  admit(secure: TLSSocket, { acceptor, knowsClients }: ForwardingServer, give: () => void): void {
     const reason = this.#clients.refusal(secure, acceptor.config);
     if (reason !== undefined) this.#refuse(secure, reason);
     else if (knowsClients) this.#clients.enter(secure, acceptor, give);
@@ -184,7 +184,7 @@ export class HandoffServer implements Attachment, Follower, BunSource {
     const error = new TlsReloadError("CLIENT_UNAUTHORIZED", `Cannot accept connection: ${reason}`);
     reportTlsError(this.onTlsError, error);
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.
-    setImmediate(() => this.#bunServer.emit("tlsClientError", error, secure));
+    setImmediate(() => this.#userServer.emit("tlsClientError", error, secure));
   }
 
   #failed(error: unknown): void {

@@ -31,7 +31,8 @@ export class ServerMethods {
   #originals: Methods = {};
 
   constructor(server: Server, shared: SharedMethods) {
-    const { isListening: _, setRef, connections, setTimeout, ...others } = shared;
+    const { listen, close, address, closeAllConnections, closeIdleConnections } = shared;
+    const { setRef, connections, setTimeout } = shared;
     this.#server = server;
     this.#shared = shared;
     const returning = (call: (...args: never[]) => void): Method => (...args) => {
@@ -40,7 +41,11 @@ export class ServerMethods {
     };
     const original = (name: string, ...args: unknown[]) => this.#call(name, ...args);
     this.#replacements = {
-      ...others,
+      listen,
+      close,
+      address,
+      closeAllConnections,
+      closeIdleConnections,
       ref: returning(() => setRef(true)),
       unref: returning(() => setRef(false)),
       getConnections: returning((callback: (error: Error | null, count: number) => void) => {

@@ -8,7 +8,7 @@ import type { ListenAddress, NativeRuntime } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
 import { hideKey, otherOptions } from "../node_internals.ts";
 import { unsupported } from "../unsupported.ts";
-import { type Application, BunGeneration } from "./bun_generation.ts";
+import { type Application, ForwardingServer } from "./forwarding_server.ts";
 import { requireOneServer } from "./fastify_servers.ts";
 import type { InheritedOptions } from "./inherited_options.ts";
 
@@ -22,8 +22,8 @@ const HTTP_SETTINGS = [
   "timeout",
 ] as const;
 
-/** What a {@linkcode BunServerRuntime} makes servers like. */
-export interface BunServerModel {
+/** What a {@linkcode ForwardingRuntime} makes servers like. */
+export interface ServerModel {
   /** The server of the user. */
   readonly server: Server;
   /** What it was created with and keeps. */
@@ -38,25 +38,25 @@ export interface BunServerModel {
  * Starts servers like that of the user, one for each generation. An `https` server has an `https` server for each;
  * those of `tls` and `http2` get encrypted sockets of `tls` servers, which their own listeners serve.
  */
-export class BunServerRuntime implements NativeRuntime<BunGeneration> {
+export class ForwardingRuntime implements NativeRuntime<ForwardingServer> {
   readonly #application: Application;
   /** The servers are made like this one. */
-  model: BunServerModel;
+  model: ServerModel;
   /** The error of the server that could not listen: Bun emits it later. */
   #listenError: Promise<unknown> | undefined;
 
-  constructor(model: BunServerModel, application: Application) {
+  constructor(model: ServerModel, application: Application) {
     this.model = model;
     this.#application = application;
   }
 
-  start(acceptor: TlsAcceptor, { hostname, ...address }: ListenAddress): BunGeneration {
+  start(acceptor: TlsAcceptor, { hostname, ...address }: ListenAddress): ForwardingServer {
     const native = hideKey(this.#create(acceptor.config));
     let reportError: (error: unknown) => void = () => {};
     native.on("error", (error) => reportError(error));
     native.listen({ ...address, ...(hostname !== undefined && { host: hostname }) });
     const { port } = native.address() as AddressInfo ?? {};
-    if (port !== undefined) return new BunGeneration(native, port, acceptor, this.#application);
+    if (port !== undefined) return new ForwardingServer(native, port, acceptor, this.#application);
     this.#listenError = new Promise((resolve) => reportError = resolve);
     throw new ListenError();
   }
@@ -66,7 +66,7 @@ export class BunServerRuntime implements NativeRuntime<BunGeneration> {
     return error instanceof ListenError ? await this.#listenError : error;
   }
 
-  async prove({ port }: BunGeneration, acceptor: TlsAcceptor): Promise<void> {
+  async prove({ port }: ForwardingServer, acceptor: TlsAcceptor): Promise<void> {
     const { clientAuth, maxVersion } = acceptor.config;
     // In TLS 1.2 a server asks for the client's certificate before the handshake is complete.
     if (maxVersion === "TLSv1.2" && clientAuth?.mode === "required") return;
@@ -100,7 +100,7 @@ class ListenError extends Error {}
  * @param model What they are made like.
  * @param config The configuration.
  */
-export function requireServableBy({ server, hasAllowClient }: BunServerModel, config: TlsConfig): void {
+export function requireServableBy({ server, hasAllowClient }: ServerModel, config: TlsConfig): void {
   requireOneServer(server);
   requireOneKey(config, "attach to server", "use state.acceptor() with node:http, or serve() of ./bun");
   if (!(server instanceof HttpsServer)) return;

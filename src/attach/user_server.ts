@@ -6,24 +6,24 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import type { HandoffFollower, HandoffSetting } from "../native/handoff_setting.ts";
 import { handoffSupport } from "../native/handoff_support.ts";
 import type { Generation, ListenAddress } from "../native/native_server.ts";
-import type { Application, BunGeneration } from "./bun_generation.ts";
-import { type AnyGeneration, BunPort } from "./bun_port.ts";
-import { type BunServerModel, BunServerRuntime } from "./bun_runtime.ts";
+import type { Application, ForwardingServer } from "./forwarding_server.ts";
+import { type AnyGeneration, UserPort } from "./user_port.ts";
+import { ForwardingRuntime, type ServerModel } from "./forwarding_runtime.ts";
 import { listenCallOf } from "./listen_address.ts";
 import { ServerMethods } from "./server_methods.ts";
 
 type Emitter = { emit(event: string, ...args: unknown[]): boolean };
 
-/** What a {@linkcode BunServer} serves with: an attachment. */
-export interface BunSource {
+/** What a {@linkcode UserServer} serves with: an attachment. */
+export interface UserServerSource {
   /** The configuration that is to serve. */
   readonly newest: TlsAcceptor;
   /** Which connections of older generations end. */
   readonly drain: DrainPolicy;
   /** What the servers are made like. */
-  readonly model: BunServerModel;
+  readonly model: ServerModel;
   /** Judges a client after its handshake, see {@linkcode Application.admit}. */
-  admit(secure: TLSSocket, generation: BunGeneration, give: () => void): void;
+  admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void;
   /** Reports a handshake that the runtime refuses. */
   reportFailure(error: Error): void;
   /** Reports an error of a configuration. */
@@ -39,23 +39,23 @@ export interface BunSource {
  * connection; each method answers for all of them. The server itself accepts nothing, unless it listened before it was
  * attached, and until its port was taken over.
  */
-export class BunServer implements Application {
+export class UserServer implements Application {
   readonly server: Server;
   readonly #methods: ServerMethods;
-  readonly #runtime: BunServerRuntime;
-  readonly #port: BunPort;
-  #source: BunSource;
+  readonly #runtime: ForwardingRuntime;
+  readonly #port: UserPort;
+  #source: UserServerSource;
   /** Gets the port to each new configuration, while it is served by generations. */
   #follower: HandoffFollower | undefined;
   /** Set while the server begins to listen. */
   #opening: { isCancelled: boolean } | undefined;
   #isTakingOver = false;
 
-  constructor(server: Server, source: BunSource) {
+  constructor(server: Server, source: UserServerSource) {
     this.server = server;
     this.#source = source;
-    this.#runtime = new BunServerRuntime(source.model, this);
-    const port = new BunPort(this.#setting);
+    this.#runtime = new ForwardingRuntime(source.model, this);
+    const port = new UserPort(this.#setting);
     this.#port = port;
     this.#methods = new ServerMethods(server, {
       listen: (...args) => this.#listen(args),
@@ -83,7 +83,7 @@ export class BunServer implements Application {
   }
 
   /** Serves with a source from now on. */
-  use(source: BunSource): void {
+  use(source: UserServerSource): void {
     this.#methods.replace();
     this.#source = source;
     this.#runtime.model = source.model;
@@ -133,7 +133,7 @@ export class BunServer implements Application {
     return (this.server as Emitter).emit(event, ...args);
   }
 
-  admit(secure: TLSSocket, generation: BunGeneration, give: () => void): void {
+  admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void {
     this.#source.admit(secure, generation, give);
   }
 

@@ -1,17 +1,17 @@
 import type { HandoffSetting } from "../native/handoff_setting.ts";
 import { openHandoffOf, takeOver } from "../native/open_handoff.ts";
 import type { Generation, ListenAddress, ServingGenerations } from "../native/native_server.ts";
-import type { BunGeneration } from "./bun_generation.ts";
+import type { ForwardingServer } from "./forwarding_server.ts";
 import type { OwnServer } from "./server_methods.ts";
 
 /** A server of a generation, or that of the user with the connections from before it was attached. */
-export type AnyGeneration = BunGeneration | OwnServer;
+export type AnyGeneration = ForwardingServer | OwnServer;
 
 /**
  * The port of a server, and the generations that serve it. It can be closed and opened again; connections of the port
  * that was closed last continue.
  */
-export class BunPort {
+export class UserPort {
   readonly #setting: HandoffSetting<AnyGeneration>;
   #serving: ServingGenerations<AnyGeneration> | undefined;
   #closed: ServingGenerations<AnyGeneration> | undefined;

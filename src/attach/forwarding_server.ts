@@ -18,7 +18,7 @@ export interface Application {
   /** Emits an event on the server of the user. */
   emit(event: string, ...args: unknown[]): boolean;
   /** Judges a client after its handshake: gives it to the application, or resets the connection. */
-  admit(secure: TLSSocket, generation: BunGeneration, give: () => void): void;
+  admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void;
   /** Reports a handshake that the runtime refuses. */
   reportFailure(error: Error): void;
 }
@@ -37,7 +37,7 @@ type Emitter = { on(event: string, listener: (...args: unknown[]) => void): unkn
  * the application listens for. Connections to the port that the generation started on are those of its proof, and of
  * strangers: the application sees nothing of them.
  */
-export class BunGeneration implements NativeServer {
+export class ForwardingServer implements NativeServer {
   readonly native: Server;
   readonly acceptor: TlsAcceptor;
   readonly port: number;
