@@ -79,8 +79,11 @@ export class Drain<T extends Drainable> {
  * Connections that began to end at the same time.
  *
  * Each has a moment, counted from the first: it is ended gently at its moment, and by force as long after that as the
- * first. Both maps are in the order of the moments. When the event loop has stood still, the moments that are left are
- * postponed, because what was due meanwhile would end in one burst: by as much as the gentle ends take, in all.
+ * first. When the event loop has stood still, the moments that are left are postponed, because what was due meanwhile
+ * would end in one burst: by as much as the gentle ends take, in all.
+ *
+ * Invariant: both maps are in the order of the moments. `#left` has the connections that have not ended, `#untouched`
+ * those of them that have not been ended gently either.
  */
 class Batch<T extends Drainable> {
   readonly #left: Map<T, number>;

@@ -33,9 +33,9 @@ type Emitter = { on(event: string, listener: (...args: unknown[]) => void): unkn
 /**
  * A server of one generation, whose events arrive at the server of the user.
  *
- * Bun asks the server that accepts what is listened for (`upgrade`, `checkContinue`, …), so it listens for exactly what
- * the application listens for. Connections to the port that the generation started on are those of its proof, and of
- * strangers: the application sees nothing of them.
+ * Invariant: it listens for exactly the events that the application listens for, because Bun asks the server that
+ * accepts (`upgrade`, `checkContinue`, …). Connections to the port that the generation started on are those of its
+ * proof, and of strangers: the application sees nothing of them.
  */
 export class ForwardingServer implements NativeServer {
   readonly native: Server;

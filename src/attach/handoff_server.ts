@@ -41,6 +41,8 @@ export let currentVerification: (server: HandoffServer) => ClientVerification | 
 /**
  * A server of Bun that is replaced at each swap by one like it: the listening socket passes from the one to the next.
  * Which clients reach the application is decided by {@linkcode HandoffClients}.
+ *
+ * Invariant: while it is attached, it follows the state by its generations or by `#fallback`, never by both.
  */
 export class HandoffServer implements Attachment, Follower, UserServerSource {
   readonly model: ServerModel;

@@ -20,8 +20,9 @@ type Method = (...args: never[]) => unknown;
 type Methods = Record<string, Method>;
 
 /**
- * Replaces the methods of a server, until it is released, and keeps those that it had. Methods that this kind of server
- * does not have stay missing.
+ * Replaces the methods of a server, until it is released, and keeps those that it had.
+ *
+ * Invariant: a method that this kind of server does not have stays missing. `#originals` never has a replacement.
  */
 export class ServerMethods {
   readonly #server: Server;

@@ -8,8 +8,9 @@ import type { OwnServer } from "./server_methods.ts";
 export type AnyGeneration = ForwardingServer | OwnServer;
 
 /**
- * The port of a server, and the generations that serve it. It can be closed and opened again; connections of the port
- * that was closed last continue.
+ * The port of a server, and the generations that serve it. It can be closed and opened again.
+ *
+ * Invariant: at most one port is open. The connections of the one that was closed last continue.
  */
 export class UserPort {
   readonly #setting: HandoffSetting<AnyGeneration>;

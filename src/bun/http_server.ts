@@ -17,7 +17,11 @@ import type {
   BunWebSocket,
 } from "./types.ts";
 
-/** One `BunServer` over the native servers of all generations. Handlers are called with this object. */
+/**
+ * One `BunServer` over the native servers of all generations. Handlers are called with this object.
+ *
+ * Invariant: there is a native server to ask, the last ones after `stop()`.
+ */
 export class HttpServer implements BunServer {
   #serving!: ServingGenerations<BunGeneration>;
   readonly #hostname: string | undefined;

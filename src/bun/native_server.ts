@@ -20,7 +20,11 @@ export interface BunAddress extends ListenAddress {
   readonly ipv6Only?: boolean | undefined;
 }
 
-/** `Bun.serve` of one generation. */
+/**
+ * `Bun.serve` of one generation.
+ *
+ * Invariant: what it refuses, it refuses until it ends; a drain that has begun goes on.
+ */
 export class BunGeneration implements NativeServer {
   /** The clients that a front relays to this server; empty with the handoff, where clients connect by themselves. */
   readonly peers: Peers = new Map();

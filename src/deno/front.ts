@@ -61,8 +61,9 @@ export async function openHttpFront(
 }
 
 /**
- * The inner server of a front, with the clients that have sent nothing yet: those have no inner connection, and a
- * shutdown closes them.
+ * The inner server of a front, with the clients that have sent nothing yet.
+ *
+ * Invariant: a client is in `#silent` until it has an inner connection or is closed. A shutdown closes these clients.
  */
 class RelayedServer extends InnerServer {
   readonly #silent = new Set<TLSSocket>();

@@ -26,9 +26,10 @@ const MISDIRECTED = 421;
  * The HTTP server behind a front: one `Deno.serve` without TLS on the loopback interface. It is started again when it
  * ends by itself, as it does when no descriptor is free for a connection.
  *
- * Its requests are decrypted, so {@linkcode InnerServer.connect} gives a connection only if the server still listens
- * after the connection was made: then no other process can have taken the port before. Direct connections of other
- * processes are answered with 421 and reach no handler, because {@linkcode InnerServer.peers} does not have their port.
+ * Invariant: at most one `Deno.serve` runs. Its requests are decrypted, so {@linkcode InnerServer.connect} gives a
+ * connection only if the server still listens after the connection was made: then no other process can have taken the
+ * port before. Direct connections of other processes are answered with 421 and reach no handler, because {@linkcode
+ * InnerServer.peers} does not have their port.
  */
 export class InnerServer implements DenoHttpGeneration {
   /** The clients behind the connections to this server. */

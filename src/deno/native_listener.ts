@@ -48,8 +48,10 @@ export interface DenoTlsGeneration extends NativeServer {
 }
 
 /**
- * `Deno.listenTls` of one generation. It accepts from its start, and hands on each connection whose handshake is
- * complete. Connections do not end with their listener; they are remembered, weakly, only where a drain may close them.
+ * `Deno.listenTls` of one generation, which accepts from its start.
+ *
+ * Invariant: a connection goes to the application with its handshake complete, or is closed. Connections do not end
+ * with their listener; they are remembered, weakly, only where a drain may close them.
  */
 class ListenGeneration implements DenoTlsGeneration {
   readonly ended: Promise<void>;

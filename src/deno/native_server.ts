@@ -31,13 +31,17 @@ export interface DenoHttpGeneration extends NativeServer {
   shutdown(): Promise<void>;
 }
 
-/** What a handler asks, because Deno can change no handler later. */
+/** What a server and its handler share, because Deno cannot replace the handler of a server that runs. */
 interface Ending {
   /** Whether the response to a request is the last one of its connection, once connections end. */
   ends: ((info: DenoServeHandlerInfo) => boolean) | undefined;
 }
 
-/** One `Deno.serve`. */
+/**
+ * One `Deno.serve`.
+ *
+ * Invariant: the server is told to end once, by `shutdown()` or by `stop()`, and never after it has ended by itself.
+ */
 export class ServeGeneration implements DenoHttpGeneration {
   readonly ended: Promise<void>;
   readonly exhausted: Promise<void> | undefined;
@@ -51,7 +55,7 @@ export class ServeGeneration implements DenoHttpGeneration {
    * Starts the server.
    *
    * @param start Calls `Deno.serve`, or what does the same.
-   * @param ending What its handler asks, if it does.
+   * @param ending What it shares with its handler, if connections of replaced generations end.
    * @param exhausted When another server must take the place of this one.
    */
   constructor(start: (signal: AbortSignal) => DenoNativeServer, ending?: Ending, exhausted?: Promise<void>) {

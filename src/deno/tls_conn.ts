@@ -7,8 +7,10 @@ import type { DenoNetAddr, DenoTlsConn } from "./types.ts";
 declare const Deno: { readonly errors: { readonly BadResource: new (message: string) => Error } };
 
 /**
- * A `DenoTlsConn` over a TLS socket that `TlsAcceptor` has accepted. Bytes stay in the socket until they are read, so
- * that a slow reader holds up its client.
+ * A `DenoTlsConn` over a TLS socket that `TlsAcceptor` has accepted.
+ *
+ * Invariant: bytes stay in the socket until they are read, so that a slow reader holds up its client. After `close()`,
+ * reads and writes reject with `BadResource`.
  */
 export class TlsConn implements DenoTlsConn {
   readonly remoteAddr: DenoNetAddr;

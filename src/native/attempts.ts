@@ -26,8 +26,10 @@ const OVERTAKEN_LIMIT_MS = 500;
 const RETRY_PAUSES = { firstMs: 100, lastMs: 60_000 };
 
 /**
- * Tries until the newest configuration serves. There is at most one attempt at a time, and one timer for the next. The
- * failure of a configuration is reported once, however often it fails.
+ * Tries until the newest configuration serves.
+ *
+ * Invariant: there is at most one attempt at a time, and one timer for the next. The failure of a configuration is
+ * reported once, however often it fails.
  */
 export class Attempts {
   readonly #attempted: Attempted;

@@ -20,8 +20,10 @@ export interface CountedSockets {
 const BATCH = 32;
 
 /**
- * A walk over the descriptor table that counts connections by their marks. It can stop anywhere and go on later: a
- * connection keeps its descriptor, and no server but the newest accepts, so that no older connection is missed.
+ * A walk over the descriptor table that counts connections by their marks. It can stop anywhere and go on later.
+ *
+ * Invariant: each descriptor below `#next` was looked at once. No older connection is missed, because a connection
+ * keeps its descriptor, and no server but the newest accepts, so that no older connection is missed.
  */
 export class ConnectionCount {
   readonly #kernel: Kernel;

@@ -26,9 +26,10 @@ export interface FrontDriver<Server> {
 
 /**
  * The fallback for native servers: one public TCP listener, open for the server's whole life, in front of one backend
- * for each generation. A connection that is accepted belongs to the newest generation that has proved itself, waits for
- * it while it starts, and stays with it until the connection ends. {@linkcode FrontSuccession} decides which one
- * serves.
+ * for each generation. {@linkcode FrontSuccession} decides which generation serves.
+ *
+ * Invariant: an accepted connection waits while the newest generation starts, then belongs to the one that serves, and
+ * stays with it until the connection ends.
  */
 export class Front<Server> {
   /** How connections reach the newest server. */

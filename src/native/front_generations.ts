@@ -44,8 +44,10 @@ export class FrontGeneration<Server> implements Generation {
 }
 
 /**
- * The generations of a front, oldest first. The last one serves: it gets each new connection. A generation is stopped
- * once and removed, as soon as it neither serves nor holds a connection.
+ * The generations of a front, oldest first.
+ *
+ * Invariant: the last one serves, and gets each new connection. A generation is stopped once and removed, as soon as it
+ * neither serves nor holds a connection.
  */
 export class FrontGenerations<Server> {
   readonly #all = new Set<FrontGeneration<Server>>();

@@ -22,9 +22,11 @@ export interface FrontSuccessionParts<Server> {
 const RETRY_PAUSES = { firstMs: 1_000, lastMs: 60_000 };
 
 /**
- * Makes the newest configuration serve behind a front. One start runs at a time, always of the newest configuration. If
- * it fails, the previous generation serves on, unless it trusts clients that the newest configuration does not: then
- * clients are held until a start succeeds.
+ * Makes the newest configuration serve behind a front.
+ *
+ * Invariant: one start runs at a time, always of the newest configuration. If the start fails, the previous generation
+ * serves on, unless it trusts clients that the newest configuration does not: then clients are held until a start
+ * succeeds.
  */
 export class FrontSuccession<Server> {
   readonly #parts: FrontSuccessionParts<Server>;

@@ -22,7 +22,7 @@ const NEEDED_DESCRIPTORS = 8;
 /**
  * The native servers of all generations, which hand one public socket on.
  *
- * A swap parks the public socket before `swap()` returns: from then on no server accepts with the previous
+ * Invariant: a swap parks the public socket before `swap()` returns: from then on no server accepts with the previous
  * configuration. The newest configuration gets a server, and the socket once that has proved itself; a server that is
  * not of the newest by then is stopped and never gets it. If it fails, the previous server gets the socket back, and
  * the newest configuration is retried beside it, unless that would let in a client on trust that was taken away: then

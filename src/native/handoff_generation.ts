@@ -5,7 +5,11 @@ import { guarded } from "../warnings.ts";
 import type { Listener } from "./listener.ts";
 import type { NativeServer } from "./native_server.ts";
 
-/** One configuration's native server, and the marks that its connections may carry. */
+/**
+ * One configuration's native server, and the marks that its connections may carry.
+ *
+ * Invariant: the set of marks only grows, and its drain begins once.
+ */
 export class HandoffGeneration<Server extends NativeServer> {
   readonly acceptor: TlsAcceptor;
   readonly server: Server;

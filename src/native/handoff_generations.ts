@@ -19,9 +19,9 @@ const COUNT_SHARE = 0.05;
 /**
  * The generations that hold connections, oldest first; the last one has the public socket, while it is not parked.
  *
- * A generation leaves the list when no connection of the process carries a mark of its set, never earlier, unless its
- * drain is over. A generation's set only grows, so that a connection is counted for its generation whenever it was
- * made; marks that two generations have hold both. While nothing was replaced or closed, nothing is looked at.
+ * Invariant: a generation leaves the list when no connection of the process carries a mark of its set, never earlier,
+ * unless its drain is over. A generation's set only grows, so that a connection is counted for its generation whenever
+ * it was made; marks that two generations have hold both. While nothing was replaced or closed, nothing is looked at.
  */
 export class HandoffGenerations<Server extends NativeServer> {
   readonly #tools: HandoffTools;

@@ -19,9 +19,11 @@ export interface HandoffSuccessionSource {
 }
 
 /**
- * Makes the newest configuration serve a port: no server accepts from a swap on, until a server of the newest has
- * proved itself and got the port. A server that is not of the newest by then never gets it. If it fails, the previous
- * server serves on, unless that would let in a client on trust that was taken away.
+ * Makes the newest configuration serve a port.
+ *
+ * Invariant: no server accepts from a swap on, until a server of the newest configuration has proved itself and got the
+ * port. A server that is not of the newest by then never gets the port. If the start fails, the previous server serves
+ * on, unless that would let in a client on trust that was taken away.
  */
 export class HandoffSuccession<Server extends NativeServer> implements Attempted {
   readonly #port: PublicPort<Server>;

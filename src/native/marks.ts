@@ -10,7 +10,9 @@ const OWNERS = 0x4000;
 const MARKS_PER_OWNER = 0x1_0000;
 
 /**
- * The marks that the handoffs of one thread give to their connections. No two generations of the process have the same
+ * The marks that the handoffs of one thread give to their connections.
+ *
+ * Invariant: no two generations of the process have the same
  * mark: the owner is a descriptor number, which the process has once, and a mark in use is not given again.
  */
 export class Marks {

@@ -21,7 +21,7 @@ const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 /**
  * Descriptors that the runtime closes when the thread ends: nothing else would when a worker is terminated.
  *
- * Each one is that of a listener, which the runtime has opened, and which holds something else from then on.
+ * Invariant: each one is the descriptor of a listener that the runtime has opened, and holds another file from then on.
  */
 export class OwnedDescriptors {
   readonly #kernel: Kernel;

@@ -21,8 +21,8 @@ const PARKED_BACKLOG = 4096;
  * The listening socket that clients connect to. It lives as long as its port is served, and passes from server to
  * server.
  *
- * At most one server has it under its listening descriptor, and that descriptor is then its only one, so that
- * everything that ends the server frees the port. While it is parked no server has it, and `#parked` is its only
+ * Invariant: at most one server has it under its listening descriptor, and that descriptor is then its only one, so
+ * that everything that ends the server frees the port. While it is parked no server has it, and `#parked` is its only
  * descriptor. Every descriptor of a server that does not have it holds the dummy, registered as before.
  */
 export class PublicSocket {

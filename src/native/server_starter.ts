@@ -14,8 +14,10 @@ export interface ServerEvents<Server> {
 }
 
 /**
- * Starts native servers and finds their listening descriptors, which must happen in one turn of the event loop. A
- * server that it starts runs until it is discarded, or belongs to the caller.
+ * Starts native servers and finds their listening descriptors, which must happen in one turn of the event loop.
+ *
+ * Invariant: a server is in `#running` from its start until it has ended. A server whose listener is not found is
+ * stopped; every other one belongs to the caller, who discards it or lets it serve.
  */
 export class ServerStarter<Server extends NativeServer> {
   readonly #tools: HandoffTools;
