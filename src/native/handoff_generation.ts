@@ -24,6 +24,7 @@ export class HandoffGeneration<Server extends NativeServer> {
   connections = 0;
   /** Descriptors of connections that it had when they were counted. */
   witnesses: readonly number[] = [];
+  #isDraining = false;
 
   constructor(acceptor: TlsAcceptor, server: Server, listener: Listener, mark: number) {
     this.acceptor = acceptor;
@@ -38,7 +39,8 @@ export class HandoffGeneration<Server extends NativeServer> {
     if (this.server.knowsClients) return;
     const limits = drainLimits(policy, takesTrustAway(this.acceptor.config, newest.config));
     if (!limits) return;
-    if (this.forcedAt === Infinity) guarded(() => this.server.endConnections?.(limits));
+    if (!this.#isDraining) guarded(() => this.server.endConnections?.(limits));
+    this.#isDraining = true;
     this.forcedAt = Math.min(this.forcedAt, performance.now() + limits.forceMs);
   }
 

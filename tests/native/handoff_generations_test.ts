@@ -271,6 +271,21 @@ test("Handoff ends a replaced generation by force when graceMs is over, the serv
   await finished(world);
 });
 
+test("Handoff begins the drain of a generation once, also when connections never end by force", async () => {
+  const world = await opened({ when: "always", graceMs: Infinity });
+  let drains = 0;
+  Object.assign(world.holders[0]!, { endConnections: () => drains++ });
+  const old = world.connect();
+  world.runtime.acceptAll();
+  for (const config of [SECOND, THIRD]) {
+    world.state.swap(config);
+    await world.newestServes();
+  }
+  assertEquals(drains, 1);
+  world.kernel.disconnect(old);
+  await close(world);
+});
+
 test("Handoff ends replaced generations while swaps follow each other soon", async () => {
   const world = await opened();
   let most = 0;
