@@ -109,6 +109,7 @@ export class AuthorityUse {
     return [...byFingerprint.values()].map(({ subject, fingerprint256, notAfter }) => {
       const { live, total = 0, lastUsedMs, lastClient } = this.#uses.get(fingerprint256) ?? {};
       const liveConnections = live?.size ?? 0;
+      const usedMs = liveConnections > 0 ? Date.now() : lastUsedMs;
       return {
         subject,
         fingerprint256,
@@ -116,7 +117,7 @@ export class AuthorityUse {
         isCurrent: current.has(fingerprint256),
         liveConnections,
         totalConnections: total,
-        lastUsed: liveConnections > 0 ? new Date() : lastUsedMs === undefined ? undefined : new Date(lastUsedMs),
+        lastUsed: usedMs === undefined ? undefined : new Date(usedMs),
         lastClient,
       };
     });
@@ -161,8 +162,8 @@ export class AuthorityUse {
   }
 
   #useOf(fingerprint256: string): Use {
-    let use = this.#uses.get(fingerprint256);
-    if (!use) this.#uses.set(fingerprint256, use = { live: new Set(), total: 0, lastUsedMs: 0, lastClient: "" });
+    const use = this.#uses.get(fingerprint256) ?? { live: new Set(), total: 0, lastUsedMs: 0, lastClient: "" };
+    this.#uses.set(fingerprint256, use);
     return use;
   }
 }

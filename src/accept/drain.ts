@@ -152,7 +152,8 @@ class Batch<T extends Drainable> {
 
   #next(): [gentle: Due<T> | undefined, forced: Due<T>] {
     const [gentle] = this.#untouched;
-    const [[connection, atMs]] = this.#left as Iterable<[T, number]> as [[T, number]];
+    const [first] = this.#left;
+    const [connection, atMs] = first!;
     return [
       gentle && { connection: gentle[0], atMs: gentle[1] },
       { connection, atMs: atMs + this.#patienceMs },

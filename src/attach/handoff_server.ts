@@ -68,12 +68,7 @@ export class HandoffServer implements Attachment, Follower, UserServerSource {
   constructor(state: TlsState, server: Server, options: AttachOptions) {
     const config = state.current();
     const { handshakeTimeoutMs } = options;
-    if (options.noDelay === false) {
-      throw unsupported("attach to server", "the handoff always sends small packets at once");
-    }
-    if (server instanceof HttpsServer && handshakeTimeoutMs !== undefined) {
-      throw unsupported("attach to server", "the time limit of an https server of Bun cannot be set");
-    }
+    requirePossible(server, options);
     requireInheritable(server, config);
     this.onTlsError = options.onTlsError;
     this.#state = state;
@@ -193,5 +188,13 @@ export class HandoffServer implements Attachment, Follower, UserServerSource {
     this[Symbol.dispose]();
     // A server that was closed meanwhile needs no certificate.
     if (this.#server.listening) warn(error);
+  }
+}
+
+/** Refuses options that the handoff does not have. */
+function requirePossible(server: Server, { noDelay, handshakeTimeoutMs }: AttachOptions): void {
+  if (noDelay === false) throw unsupported("attach to server", "the handoff always sends small packets at once");
+  if (server instanceof HttpsServer && handshakeTimeoutMs !== undefined) {
+    throw unsupported("attach to server", "the time limit of an https server of Bun cannot be set");
   }
 }

@@ -24,10 +24,8 @@ export async function askForNames(
   names: readonly string[],
   onConnected: (localPort: number) => void,
 ): Promise<void> {
-  const [suites, groups] = [suitesOf("TLSv1.3").values(), namedGroups().values()].map((values) => [...values]) as [
-    number[],
-    number[],
-  ];
+  const suites = [...suitesOf("TLSv1.3").values()];
+  const groups = [...namedGroups().values()];
   await Promise.all(names.map(async (serverName) => {
     const client = connect({ host: "127.0.0.1", port });
     try {

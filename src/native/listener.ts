@@ -60,13 +60,13 @@ export function findListener(kernel: Kernel, port: number, near: number, known: 
   };
   let found = near < 0 ? [] : registered(near, near + NEARBY);
   if (found.length !== 1) found = registered();
-  const [{ descriptor, events } = { descriptor: -1, events: [] }] = found;
-  const [event] = events;
-  if (found.length !== 1 || events.length !== 1 || !event) {
-    const reason = `${found.length} descriptors listen on its port, ${events.length} registrations`;
-    throw new KernelError("find the listener of a server", reason);
+  const [first] = found;
+  const [event, ...others] = first?.events ?? [];
+  if (first && found.length === 1 && event && others.length === 0) {
+    return { descriptor: first.descriptor, cookie: kernel.cookie(first.descriptor), event };
   }
-  return { descriptor, cookie: kernel.cookie(descriptor), event };
+  const reason = `${found.length} descriptors listen on its port, ${first?.events.length ?? 0} registrations`;
+  throw new KernelError("find the listener of a server", reason);
 }
 
 /**

@@ -44,7 +44,7 @@ const TIMEOUT_MS = 5_000;
  * @throws {Error} If anything is not as expected. Then nothing is left open.
  */
 export async function checkHandoff(kernel: Kernel): Promise<HandoffTools> {
-  const opened: number[] = [];
+  const opened = new Set<number>();
   const servers: PlainServer[] = [];
   try {
     const first = startPlain("first");
@@ -53,11 +53,11 @@ export async function checkHandoff(kernel: Kernel): Promise<HandoffTools> {
     if (descriptor < 0 || others.length > 0) throw new Error("the listener of a server cannot be found");
     kernel.learnEventLoop(descriptor);
     const dummy = kernel.openDummy();
-    opened.push(dummy);
+    opened.add(dummy);
     const marks = new Marks(dummy);
     const tools = { kernel, marks, dummy, publicCookies: new Set<bigint>() };
     await handOverOnce(tools, first, servers, opened);
-    opened.splice(opened.indexOf(dummy), 1);
+    opened.delete(dummy);
     return tools;
   } finally {
     for (const descriptor of opened) kernel.close(descriptor);
@@ -69,14 +69,14 @@ async function handOverOnce(
   { kernel, marks, dummy }: HandoffTools,
   first: PlainServer,
   servers: PlainServer[],
-  opened: number[],
+  opened: Set<number>,
 ): Promise<void> {
   const none: ReadonlySet<bigint> = new Set();
   const from = findListener(kernel, first.port, -1, none);
   expectAnswer(await ask(first.port), "first");
 
   const socket = kernel.duplicate(from.descriptor);
-  opened.push(socket);
+  opened.add(socket);
   place(kernel, from, { socket: dummy, expected: from.cookie, otherwise: socket });
   const mark = marks.take();
   kernel.setMark(socket, mark);
@@ -93,7 +93,7 @@ async function handOverOnce(
   place(kernel, to, { socket, expected: to.cookie, otherwise: dummy });
   if (kernel.cookie(to.descriptor) !== from.cookie) throw new Error("the socket was not handed over");
   kernel.close(socket);
-  opened.splice(opened.indexOf(socket), 1);
+  opened.delete(socket);
   expectAnswer(await waiting, "second");
   expectAnswer(await ask(first.port), "second");
   marks.release(mark);
