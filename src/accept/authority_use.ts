@@ -56,7 +56,7 @@ export interface SwapOptions {
   readonly expectUnused?: ExpectUnused | undefined;
 }
 
-/** What is counted for one authority. */
+/** The counts of one authority. */
 interface Use {
   /** The clients of the open connections. */
   readonly live: Set<ClientCertificate>;

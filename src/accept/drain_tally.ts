@@ -1,6 +1,6 @@
 import { guarded } from "../warnings.ts";
 
-/** What drains have done since the state was made. */
+/** The connections that drains have ended since the state was made. */
 export interface DrainStatus {
   /** How many connections are being ended now. */
   readonly ending: number;
@@ -38,7 +38,7 @@ export class DrainTally {
   readonly #listeners = new Set<(progress: DrainProgress) => void>();
   readonly #total: Counts = { gently: 0, forced: 0, untrusted: 0 };
   #ending = 0;
-  /** What the drain that goes on has ended. */
+  /** The connections that the current drain has ended. */
   #ended: Counts = { ...this.#total };
 
   /** The counts, read now. */

@@ -29,7 +29,7 @@ export function sumByGeneration(lists: readonly (readonly Generation[])[]): Gene
     .sort((one, other) => one.generation - other.generation);
 }
 
-/** What decides about connections that have been accepted. */
+/** The policy for connections that have been accepted. */
 export interface LivePolicy {
   readonly drain: DrainPolicy;
   readonly endWithClientCertificate: boolean;
@@ -46,7 +46,7 @@ export interface UsedConfig {
   readonly generation: number;
 }
 
-/** What is current now. */
+/** The configuration that is current now. */
 export interface CurrentConfig extends UsedConfig {
   /** Judges its clients; `undefined` if it does not ask for certificates. */
   readonly verification: ClientVerification | undefined;

@@ -4,7 +4,7 @@ import type { TlsReloadError } from "../errors.ts";
 import type { ClientHello } from "./client_hello.ts";
 import { failure, forget, type Pending } from "./inner_server.ts";
 
-/** What one handshake is made with. */
+/** The options of one handshake. */
 export interface HandshakeOptions {
   readonly signal?: AbortSignal | undefined;
   readonly handshakeTimeoutMs: number;

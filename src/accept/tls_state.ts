@@ -13,14 +13,14 @@ import { type Generation, sumByGeneration } from "./live_connections.ts";
 import { handshakesOf, TlsAcceptor } from "./tls_acceptor.ts";
 import { type StateSettings, stateSettings, type TlsStateOptions } from "./tls_state_options.ts";
 
-/** What a state shares with the servers that follow it. */
+/** The settings, counts and challenges that a state and the servers that follow it share. */
 export interface Shared extends StateSettings {
   readonly authorityUse: AuthorityUse;
   readonly drainTally: DrainTally;
   readonly challenges: AlpnChallenges;
 }
 
-/** What a state shares with the servers that follow it. */
+/** The {@linkcode Shared} of a state. */
 export let sharedBy: (state: TlsState) => Shared;
 
 /** The generations that hold connections, of `acceptor()` and of all servers that follow a state, oldest first. */

@@ -22,11 +22,11 @@ const HTTP_SETTINGS = [
   "timeout",
 ] as const;
 
-/** What a {@linkcode ForwardingRuntime} makes servers like. */
+/** The server that those of a {@linkcode ForwardingRuntime} are made like. */
 export interface ServerModel {
   /** The server of the user. */
   readonly server: Server;
-  /** What it was created with and keeps. */
+  /** The options that it was created with and keeps. */
   readonly inherited: InheritedOptions;
   /** The time limit of handshakes, if it is set. */
   readonly handshakeTimeoutMs: number | undefined;

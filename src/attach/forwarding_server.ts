@@ -7,7 +7,7 @@ import { DrainMoments } from "../native/drain_moments.ts";
 import { closeIdleConnectionsAfter } from "../native/idle_connections.ts";
 import type { NativeServer } from "../native/native_server.ts";
 
-/** What a generation tells the server of the user. */
+/** The server of the user, as its generations see it. */
 export interface Application {
   /** The server of the user. */
   readonly server: Server;

@@ -54,7 +54,7 @@ export class HandoffServer implements Attachment, Follower, UserServerSource {
   readonly #shared: Shared;
   readonly #clients: HandoffClients;
   readonly #userServer: UserServer;
-  /** What it follows by, if the handoff cannot be used. */
+  /** Follows the state if the handoff cannot be used. */
   #fallback: ContextServer | undefined;
   #subscription: Disposable | undefined;
   /** The configuration that goes on serving when the attachment is disposed of. */

@@ -1,6 +1,6 @@
 import type { ListenAddress } from "../native/native_server.ts";
 
-/** What `listen()` of a server was called with. */
+/** The arguments of a call of `listen()`. */
 export interface ListenCall {
   /** Where to listen, with the other options of `listen()`; `undefined` if it is not a TCP port. */
   readonly address: ListenAddress | undefined;

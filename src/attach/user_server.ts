@@ -14,13 +14,13 @@ import { ServerMethods } from "./server_methods.ts";
 
 type Emitter = { emit(event: string, ...args: unknown[]): boolean };
 
-/** What a {@linkcode UserServer} serves with: an attachment. */
+/** The source of a {@linkcode UserServer}: its attachment. */
 export interface UserServerSource {
   /** The configuration that is to serve. */
   readonly newest: TlsAcceptor;
   /** Which connections of older generations end. */
   readonly drain: DrainPolicy;
-  /** What the servers are made like. */
+  /** The server that those of generations are made like. */
   readonly model: ServerModel;
   /** Judges a client after its handshake, see {@linkcode Application.admit}. */
   admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void;

@@ -7,7 +7,7 @@ import type { BunNativeServer, BunWebSocket } from "./types.ts";
 /** RFC 6455 section 7.4.1: the endpoint is going away. */
 const GOING_AWAY = 1001;
 
-/** What is to end. */
+/** A `Bun.serve` whose connections are to end. */
 export interface EndingServer {
   readonly native: BunNativeServer;
   readonly ended: Promise<void>;

@@ -6,7 +6,7 @@ import { publishTo } from "./publish.ts";
 import type { Requests } from "./requests.ts";
 import type { BunHandlers, BunServeOptions, BunServer } from "./types.ts";
 
-/** What {@linkcode GenerationOptions} adapts the handlers to. */
+/** The server and the generations that {@linkcode GenerationOptions} adapts handlers to. */
 export interface GenerationOptionsContext {
   /** The server that handlers are called with: that of all generations. */
   readonly server: BunServer;

@@ -35,7 +35,7 @@ export class BunGeneration implements NativeServer {
   isRefusingRequests = false;
   /** The WebSockets that are open, as far as a drain may close them. */
   readonly webSockets = new Set<BunWebSocket>();
-  /** How its connections are being ended, once they are. */
+  /** Ends its connections, once a drain has begun. */
   drain: BunDrain | undefined;
   /** Closes relayed connections that have sent nothing; set by a front. */
   closeSilentClients: (() => void) | undefined;

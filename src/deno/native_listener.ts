@@ -207,7 +207,7 @@ function closeQuietly(conn: DenoTlsConn | undefined): void {
   try {
     conn?.close();
   } catch {
-    // It was closed before.
+    // The connection was closed before.
   }
 }
 

@@ -190,7 +190,7 @@ function noUnref(): TlsReloadError {
   return unsupported("unref server", 'a server of several names keeps the process running; use mechanism: "front"');
 }
 
-/** What `Deno.serve` does with the error of a handler. */
+/** Answers as `Deno.serve` does when a handler has thrown. */
 function internalServerError(error: unknown): Response {
   console.error(error);
   return new Response("Internal Server Error", { status: 500 });

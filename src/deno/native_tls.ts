@@ -3,7 +3,7 @@ import { namedServing } from "./internals.ts";
 import { listenTlsOptions, requireNative } from "./listen_tls_options.ts";
 import { choosesByName, namedKeysOf } from "./named_keys.ts";
 
-/** What a native listener of Deno serves TLS with. */
+/** The TLS options of a native listener of Deno. */
 export interface NativeTls {
   /** The options of `Deno.listenTls`. */
   readonly options: object;

@@ -2,7 +2,7 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { Retry } from "./retry.ts";
 import { servingError } from "./serving_error.ts";
 
-/** What {@linkcode Attempts} tries. */
+/** The task of {@linkcode Attempts}. */
 export interface Attempted {
   /** The configuration that is to serve. */
   readonly newest: TlsAcceptor;

@@ -2,7 +2,7 @@ import { FIRST_DESCRIPTOR, type Kernel } from "./kernel.ts";
 
 /** The connections that carry a mark. */
 export interface Marked {
-  /** How many. */
+  /** Their number. */
   readonly connections: number;
   /** The descriptor of one of them. */
   readonly witness: number;

@@ -4,7 +4,7 @@ import { takesTrustAway } from "../accept/trust.ts";
 import { Retry } from "./retry.ts";
 import { type Backend, FrontGeneration, type FrontGenerations } from "./front_generations.ts";
 
-/** What a {@linkcode FrontSuccession} works with. */
+/** The parts of a front that a {@linkcode FrontSuccession} works with. */
 export interface FrontSuccessionParts<Server> {
   readonly state: TlsState;
   readonly generations: FrontGenerations<Server>;

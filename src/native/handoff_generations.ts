@@ -60,7 +60,7 @@ export class HandoffGenerations<Server extends NativeServer> {
     this.#look(LOOK_EVERY_MS);
   }
 
-  /** All of them. */
+  /** The generations, oldest first. */
   get list(): readonly HandoffGeneration<Server>[] {
     return this.#list;
   }

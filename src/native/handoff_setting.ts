@@ -3,7 +3,7 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { Follower } from "../accept/follower.ts";
 import type { NativeRuntime, NativeServer } from "./native_server.ts";
 
-/** What a handoff takes beside where to listen. */
+/** The options of a handoff. */
 export interface HandoffOptions {
   /**
    * Called with the error of a configuration that cannot serve. It is retried, with growing pauses, until it serves or
@@ -19,7 +19,7 @@ export interface HandoffFollower extends Pick<Follower, "requireServable" | "req
   follow(): void;
 }
 
-/** What a handoff serves with. */
+/** The state that a handoff serves, and how. */
 export interface HandoffSetting<Server extends NativeServer> {
   /** The state that it follows. After a hot reload, it is of another copy of its class. */
   readonly state: { acceptor(): TlsAcceptor };
@@ -29,6 +29,6 @@ export interface HandoffSetting<Server extends NativeServer> {
   readonly runtime: NativeRuntime<Server>;
   /** Which connections of older generations end. */
   readonly drain: DrainPolicy;
-  /** What to do with generations that do not start. */
+  /** Reports generations that do not start. */
   readonly options: HandoffOptions;
 }

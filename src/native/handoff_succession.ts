@@ -10,7 +10,7 @@ import { servingError } from "./serving_error.ts";
 /** The longest that connections wait for a configuration, if the previous one may serve them. */
 const PARK_LIMIT_MS = 1_000;
 
-/** What a {@linkcode HandoffSuccession} asks about. */
+/** The source of a {@linkcode HandoffSuccession}. */
 export interface HandoffSuccessionSource {
   /** The configuration that is to serve. */
   newest(): TlsAcceptor;

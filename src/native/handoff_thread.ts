@@ -24,7 +24,7 @@ export interface LiveHandoff {
 export interface Thread {
   /** Whether the handoff can be used, once that is being tried. */
   support: Promise<HandoffSupport> | undefined;
-  /** What it was resolved to. */
+  /** The result, once it is known. */
   found?: HandoffSupport;
   /** The handoffs that listen. */
   readonly live: Set<LiveHandoff>;
@@ -33,7 +33,7 @@ export interface Thread {
 /** Changes when the meaning of {@linkcode Thread} does. */
 const THREAD = Symbol.for("@x/tls-reload handoff 1");
 
-/** What the handoffs of this thread share. */
+/** The handoffs of this thread. */
 export function thisThread(): Thread {
   const holder = globalThis as { [THREAD]?: Thread };
   return holder[THREAD] ??= { support: undefined, live: new Set() };

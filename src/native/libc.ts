@@ -50,7 +50,7 @@ const SIGNATURES: Readonly<Record<Synchronous, string>> = {
   socket: "iii:i",
 };
 
-/** What the dynamic linker finds by itself: glibc, then musl. */
+/** The names that the dynamic linker knows: glibc, then musl. */
 const NAMES = ["libc.so.6", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
 /** Where the library is: Deno grants `--allow-ffi=PATH` for a path alone. */
 const PATHS = [

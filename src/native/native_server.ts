@@ -48,7 +48,7 @@ export interface NativeServer {
   unref(): void;
 }
 
-/** What a shim knows about the native servers of its runtime. */
+/** Starts and proves the native servers of a runtime. */
 export interface NativeRuntime<Server extends NativeServer> {
   /**
    * Starts a server with the configuration of an acceptor. Synchronous, because the handoff looks for the listening

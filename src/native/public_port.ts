@@ -8,7 +8,7 @@ import type { ServerStarter } from "./server_starter.ts";
 import { servingError, typedError } from "./serving_error.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 
-/** What a {@linkcode PublicPort} works with. */
+/** The parts of a handoff that a {@linkcode PublicPort} works with. */
 export interface PublicPortParts<Server extends NativeServer> {
   readonly tools: HandoffTools;
   readonly starter: ServerStarter<Server>;

@@ -2,7 +2,7 @@ import type { Kernel, SocketAddress } from "./kernel.ts";
 import { type Listener, ListenerBrokenError, ListenerGoneError, placeSocket } from "./listener.ts";
 import { type Marks, QueuedMarks } from "./marks.ts";
 
-/** What the handoffs of a thread share. */
+/** The kernel and the marks, which all handoffs of a thread share. */
 export interface HandoffTools {
   /** The kernel. */
   readonly kernel: Kernel;

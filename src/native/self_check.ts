@@ -28,7 +28,7 @@ declare const Deno: {
   };
 };
 
-/** The one of the runtime. `@hono/node-server` replaces the global one, and `Bun.serve` rejects what that makes. */
+/** The class of the runtime. `@hono/node-server` replaces the global one, whose responses `Bun.serve` rejects. */
 const NativeResponse = Response;
 
 /** Far above the few milliseconds that the check takes. */

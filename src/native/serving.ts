@@ -6,7 +6,7 @@ import { openHandoff } from "./open_handoff.ts";
 import type { ListenAddress, NativeRuntime, NativeServer, ServingGenerations } from "./native_server.ts";
 import type { ServingOptions } from "./serving_options.ts";
 
-/** What {@linkcode openServing} needs to know. */
+/** The server that {@linkcode openServing} opens. */
 export interface ServingPlan<Server extends NativeServer> {
   /** The state to follow. */
   readonly state: TlsState;

@@ -41,7 +41,7 @@ export interface AttemptOptions {
  */
 export class ReloadAttempts {
   readonly history = new ReloadHistory();
-  /** What the last load could not load, though it loaded the rest. */
+  /** The parts that the last load could not load, though it loaded the rest. */
   readonly partialFailures = new PartialFailures();
   /** The watched files: read before and after each load. */
   readonly watches = new Set<FileWatch>();
@@ -115,7 +115,7 @@ export class ReloadAttempts {
     const { config, digests } = await loadWhole(this.#replacedLoad ?? (() => this.#loadNow()), [...this.watches]);
     for (const error of this.partialFailures.takeNews()) this.#options.onPartialFailure(error);
     const result = await this.#swap(config, isForced);
-    // What could not be loaded is retried, though the files are the same.
+    // Parts that could not be loaded are retried, though the files are the same.
     const isWhole = this.partialFailures.isEmpty;
     for (const [watch, digest] of digests) watch.markLoaded(isWhole ? digest : undefined);
     return result;

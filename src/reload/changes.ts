@@ -1,11 +1,11 @@
 import { keyTypeOf } from "../config/key_kind.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 
-/** What was added and what was removed. */
+/** The added and the removed values. */
 export interface Change {
-  /** What the previous configuration did not have. */
+  /** Values that the previous configuration did not have. */
   readonly added: readonly string[];
-  /** What the new configuration does not have. */
+  /** Values that the new configuration does not have. */
   readonly removed: readonly string[];
 }
 

@@ -44,7 +44,7 @@ export class FileSet {
   }
 }
 
-/** What one reading has found so far. */
+/** The findings of one reading so far. */
 class Reading {
   readonly hash = createHash("sha256");
   readonly missing: string[] = [];

@@ -4,7 +4,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { forEachConcurrently } from "../concurrently.ts";
 
-/** What was found in a folder. */
+/** A folder at one reading. */
 export interface FolderContent {
   /** A digest of the names, inodes, sizes and times of all files. */
   readonly digest: string;

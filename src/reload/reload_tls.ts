@@ -104,7 +104,7 @@ type CertifiedKeySource = CertifiedKey | CertifiedKeyFiles;
 
 /** Where certificates and keys come from. */
 interface Source {
-  /** What is watched. */
+  /** The paths that are watched. */
   readonly paths: readonly (string | URL)[];
   /** Finds what is loaded. */
   files(

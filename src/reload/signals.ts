@@ -15,7 +15,7 @@ const relay = (signal: NodeJS.Signals) => void received.emit(signal);
  * @throws {TlsReloadError} `UNSUPPORTED` in a worker thread, on Windows, or for a signal that cannot be caught.
  */
 export function listenToSignal(signal: NodeJS.Signals, listener: () => void): Disposable {
-  // What is not a name may be a secret in the wrong place.
+  // A value that is not a name may be a secret in the wrong place.
   const name = /^SIG[A-Z0-9]{1,20}$/.test(signal) ? signal : "a signal";
   const refuse = (reason: string, cause?: unknown) => unsupported(`reload on ${name}`, reason, cause);
   if (!isMainThread) throw refuse("only the main thread receives signals; watch the files in workers");
