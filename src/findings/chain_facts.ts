@@ -5,6 +5,11 @@ import { fitsKey, PathCertificate } from "../x509/path_certificate.ts";
 import { signatureFault } from "../x509/signatures.ts";
 import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
 
+/** More than enough: a certificate has one issuer, or a few after an authority was renewed or cross-signed. */
+const MAX_ISSUERS = 8;
+/** The longest path that the verification of clients accepts, see `findPath()`. */
+const MAX_PATH_LENGTH = 10;
+
 /** A certificate in both forms: with the facts for people, and parsed for path validation. */
 export interface Link {
   readonly certificate: Certificate;
@@ -102,11 +107,6 @@ export function inspect({ x509, fingerprint256 }: Certificate): Inspection {
     return { defect: (error as RangeError).message };
   }
 }
-
-/** A certificate has one issuer, or a few after an authority was renewed or cross-signed. */
-const MAX_ISSUERS = 8;
-/** Clients accept no longer path. */
-const MAX_PATH_LENGTH = 10;
 
 /** The possible issuers of a certificate among others. Issuers whose signature it bears come first. */
 function issuersOf({ parsed }: Link, others: readonly Link[]): Link[] {

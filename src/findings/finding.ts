@@ -101,6 +101,11 @@ export type Rule<Facts> = (facts: Facts) => readonly RuleFinding[];
 
 const RANKS: Readonly<Record<Severity, number>> = { error: 2, warning: 1, note: 0 };
 
+/** The rank of a severity: a higher number is worse. */
+export function rankOf(severity: Severity): number {
+  return RANKS[severity];
+}
+
 /**
  * Whether a severity is at or above another one.
  *

@@ -2,7 +2,7 @@ import { AUTHORITY_RULES, type AuthorityFacts } from "./authorities.ts";
 import { CHAIN_RULES } from "./chain.ts";
 import type { ChainFacts } from "./chain_facts.ts";
 import { CRL_RULES, type RevocationFacts } from "./crls.ts";
-import { type Finding, isAtLeast, type Rule, type RuleFinding } from "./finding.ts";
+import { type Finding, rankOf, type Rule, type RuleFinding } from "./finding.ts";
 import { KEY_RULES } from "./keys.ts";
 import { LIFETIME_RULES } from "./lifetimes.ts";
 import { NAME_RULES } from "./names.ts";
@@ -18,9 +18,10 @@ const RULES: readonly Rule<ChainFacts>[] = [...CHAIN_RULES, ...LIFETIME_RULES, .
  */
 export function chainFindings(facts: ChainFacts, source: string | undefined): Finding[] {
   const findings = RULES.flatMap((rule) => rule(facts));
-  const isExplained = findings.some(({ code, severity }) => severity === "error" && code !== "PATH_REFUSED");
-  // A path is refused for a reason, which mostly is a finding of its own.
-  return sorted(isExplained ? findings.filter(({ code }) => code !== "PATH_REFUSED") : findings, source);
+  // Another error is the likely reason why the path is refused, and explains it better.
+  const others = findings.filter(({ code }) => code !== "PATH_REFUSED");
+  const isExplained = others.some(({ severity }) => severity === "error");
+  return sorted(isExplained ? others : findings, source);
 }
 
 /**
@@ -46,7 +47,6 @@ export function authorityFindings(facts: AuthorityFacts, source: string | undefi
 }
 
 function sorted(findings: readonly RuleFinding[], source: string | undefined): Finding[] {
-  const rank = ({ severity }: RuleFinding) =>
-    Number(isAtLeast(severity, "error")) + Number(isAtLeast(severity, "warning"));
-  return findings.toSorted((one, other) => rank(other) - rank(one)).map((finding) => ({ ...finding, source }));
+  const worstFirst = findings.toSorted((one, other) => rankOf(other.severity) - rankOf(one.severity));
+  return worstFirst.map((finding) => ({ ...finding, source }));
 }
