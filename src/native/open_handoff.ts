@@ -6,6 +6,7 @@ import type { HandoffOptions, HandoffSetting } from "./handoff_setting.ts";
 import { handoffSupport } from "./handoff_support.ts";
 import { type LiveHandoff, thisThread } from "./handoff_thread.ts";
 import type { ListenAddress, NativeRuntime, NativeServer, ServingGenerations } from "./native_server.ts";
+import type { HandoffTools } from "./public_socket.ts";
 
 /** Identifies the evaluation of this module: `bun --hot` evaluates it once for each change of the program. */
 const thisEvaluation = {};
@@ -41,8 +42,7 @@ export async function openHandoffOf<Server extends NativeServer>(
   setting: HandoffSetting<Server>,
   address: ListenAddress,
 ): Promise<ServingGenerations<Server>> {
-  const { reason, tools } = await handoffSupport();
-  if (!tools) throw unsupported("hand over", reason);
+  const { tools, mechanismReason } = await requireSupport();
   const key = `${address.hostname ?? ""} ${address.port}`;
   const left = leftByHotReload(key);
   if (left) {
@@ -52,7 +52,7 @@ export async function openHandoffOf<Server extends NativeServer>(
     return handoff;
   }
   const { live } = thisThread();
-  const handoff = await Handoff.open(tools, `handoff: ${reason}`, address, setting);
+  const handoff = await Handoff.open(tools, mechanismReason, address, setting);
   const entry: LiveHandoff = { handoff, key, evaluation: thisEvaluation };
   live.add(entry);
   handoff.closed.then(() => live.delete(entry));
@@ -72,9 +72,14 @@ export async function takeOver<Server extends NativeServer>(
   setting: HandoffSetting<Server>,
   server: Server,
 ): Promise<ServingGenerations<Server>> {
+  const { tools, mechanismReason } = await requireSupport();
+  return await Handoff.takeOver(tools, mechanismReason, server, setting);
+}
+
+async function requireSupport(): Promise<{ readonly tools: HandoffTools; readonly mechanismReason: string }> {
   const { reason, tools } = await handoffSupport();
   if (!tools) throw unsupported("hand over", reason);
-  return await Handoff.takeOver(tools, `handoff: ${reason}`, server, setting);
+  return { tools, mechanismReason: `handoff: ${reason}` };
 }
 
 /** The handoff that an earlier evaluation of the program has left at an address, under `bun --hot`. */
