@@ -37,7 +37,7 @@ export type Severity = "error" | "warning" | "note";
  * | `NOT_STRICT` | warning | clients with `-x509_strict` refuse a certificate of the chain |
  * | `AUTHORITY_UNUSABLE` | error | a client authority cannot issue, so that its clients are refused |
  * | `AUTHORITY_EXPIRED`, `AUTHORITY_NOT_YET_VALID` | error | a client authority is not valid now |
- * | `AUTHORITY_EXPIRING` | warning | a client authority comes to its end |
+ * | `AUTHORITY_EXPIRING` | warning | less than a fifth of the life of a client authority remains, and less than 30 days |
  * | `AUTHORITY_NOT_STRICT` | warning | `-x509_strict` refuses a client authority |
  * | `CRL_STALE` | error | a revocation list is past its nextUpdate, or not valid yet |
  * | `CRL_EXPIRING` | warning | less than a fifth of the time to its nextUpdate remains, and less than 30 days |
