@@ -19,6 +19,7 @@ import { NATIVE_RUNTIMES } from "../support/native_runtimes.ts";
 const certificates = await Promise.all(["first", "second", "third"].map((name) => issueServer(name)));
 const onDeno = process.versions["deno"] !== undefined;
 const onBun = process.versions["bun"] !== undefined;
+const ON_NATIVE = { skip: onBun || onDeno ? false : "Node has no native servers" } as const;
 const IMPORT_MAP = fileURLToPath(new URL("../std/import_map.json", import.meta.url));
 const DEADLINE_MS = 20_000;
 
@@ -195,29 +196,27 @@ for (const [kind, make] of NATIVE_RUNTIMES.entries()) {
   });
 }
 
-if (onBun || onDeno) {
-  test("handoff: two processes share a port by reusePort, and each swaps its own socket", async () => {
-    const one = await start({ reusePort: true });
-    const other = await start({ reusePort: true, port: one.first.port });
-    for (let swap = 1; swap <= 4; swap++) {
-      await Promise.all([one.tell("swap"), other.tell("swap")]);
-      for (let client = 0; client < 16; client++) assertEquals(await ask(one.first.port!), `generation ${swap}`);
-    }
-    await one[Symbol.asyncDispose]();
-    assertEquals(await ask(one.first.port!), "generation 4");
-  });
+test("handoff: two processes share a port by reusePort, and each swaps its own socket", ON_NATIVE, async () => {
+  const one = await start({ reusePort: true });
+  const other = await start({ reusePort: true, port: one.first.port });
+  for (let swap = 1; swap <= 4; swap++) {
+    await Promise.all([one.tell("swap"), other.tell("swap")]);
+    for (let client = 0; client < 16; client++) assertEquals(await ask(one.first.port!), `generation ${swap}`);
+  }
+  await one[Symbol.asyncDispose]();
+  assertEquals(await ask(one.first.port!), "generation 4");
+});
 
-  test("handoff: four workers that share a port swap at once", async () => {
-    const server = await start();
-    const [port = 0] = await server.tell("work", 1, { port: 0, reusePort: true }) as number[];
-    await server.tell("work", 3, { port, reusePort: true });
-    const swapped = await server.tell("workersSwap", 50) as { generation: number; errors: string[] }[];
-    assertEquals(swapped, Array.from({ length: 4 }, () => ({ generation: 50, errors: [] })));
-    for (let client = 0; client < 32; client++) assertEquals(await ask(port), "generation 50");
-    await server.tell("terminate");
-    await until(async () => !await isListening(port), "the port is free");
-  });
-}
+test("handoff: four workers that share a port swap at once", ON_NATIVE, async () => {
+  const server = await start();
+  const [port = 0] = await server.tell("work", 1, { port: 0, reusePort: true }) as number[];
+  await server.tell("work", 3, { port, reusePort: true });
+  const swapped = await server.tell("workersSwap", 50) as { generation: number; errors: string[] }[];
+  assertEquals(swapped, Array.from({ length: 4 }, () => ({ generation: 50, errors: [] })));
+  for (let client = 0; client < 32; client++) assertEquals(await ask(port), "generation 50");
+  await server.tell("terminate");
+  await until(async () => !await isListening(port), "the port is free");
+});
 
 /** Starts a program that its runtime reloads when it is written again. */
 async function reloadable(args: readonly string[], port: number) {
