@@ -29,7 +29,7 @@ export class ServerNameIndex<Key extends Named> {
   constructor(keys: readonly Key[]) {
     for (const key of keys) {
       const { dnsNames, ipAddresses } = leafOf(key);
-      for (const name of new Set(dnsNames.map(normalizeName))) {
+      for (const name of new Set(dnsNames.map(normalizeName).filter(isName))) {
         if (name.startsWith("*.")) add(this.#wildcards, name.slice("*.".length), key);
         else add(this.#exact, name, key);
       }
@@ -86,6 +86,11 @@ export class ServerNameIndex<Key extends Named> {
 
 function leafOf(key: Named): Certificate {
   return key.chain[0]!;
+}
+
+/** A certificate may hold texts that are not names: no client can ask for them. */
+function isName(normalized: string): boolean {
+  return normalized !== "" && normalized !== "*.";
 }
 
 function namesOf(key: Named): string[] {

@@ -48,6 +48,14 @@ test("ServerNameIndex lets a wildcard stand for one whole label, the first", () 
   assertEquals(found("*.b.test"), ["third"]);
 });
 
+test("ServerNameIndex finds no key for texts that are not names, whatever a certificate holds", async () => {
+  const odd = await key("odd", "", "*..", "odd.test");
+  const index = new ServerNameIndex([first, odd]);
+  for (const text of ["", ".", "\x9b a", "localhost"]) assertEquals(index.find(normalizeName(text)), undefined, text);
+  assertEquals(index.find("odd.test"), [odd]);
+  assertEquals([...index.dnsNames()].map(([name]) => name), ["a.test", "odd.test", "*.a.test"]);
+});
+
 test("ServerNameIndex finds addresses, as names and as the local end of a connection", () => {
   const at = (address: string) => index.findAddress(address)?.map(({ name }) => name);
   assertEquals(found("127.0.0.2"), ["first", "twin"]);
