@@ -1,6 +1,6 @@
 /**
- * Says what clients will not like about certificates before a server serves them: a missing intermediate, another
- * host's certificate, a client certificate on a server, an authority that expires.
+ * Finds problems with certificates before clients do: a missing intermediate, another host's certificate, a client
+ * certificate on a server, an authority that expires.
  *
  * ```ts
  * // Deno, Bun, Node

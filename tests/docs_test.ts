@@ -199,7 +199,7 @@ async function printsRoots(program: Running): Promise<void> {
 }
 
 async function printsFindings({ line, ended }: Running): Promise<void> {
-  await line(/^error NAME_NOT_COVERED it is not for www\.example\.com /);
+  await line(/^error NAME_NOT_COVERED does not cover www\.example\.com /);
   assertEquals(await ended(), 0);
 }
 

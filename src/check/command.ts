@@ -30,7 +30,7 @@ const OPTIONS = {
   "json": { type: "boolean" },
   "help": { type: "boolean", short: "h" },
 } as const;
-const HELP = `Says what clients will not like about certificates.
+const HELP = `Finds problems with TLS certificates before clients do.
 
 usage: check [options] FILE_OR_FOLDER...
 
@@ -89,7 +89,7 @@ async function run(args: readonly string[], output: Output): Promise<number> {
     }
     const failOn = severityOf(values["fail-on"]);
     const address = values.connect === undefined ? undefined : addressOf(values.connect);
-    if (positionals.length === 0) throw new TypeError("no file is named");
+    if (positionals.length === 0) throw new TypeError("a file or folder is required");
     const names = values.names?.flatMap((list) => list.split(",")).filter((name) => name !== "") ?? [];
     const inputs = pairsOf(await Promise.all(positionals.map(classify)), await passphraseOf(values["passphrase-file"]));
     const found = await check(inputs, {
@@ -128,7 +128,7 @@ function pairsOf(files: readonly Classified[], passphrase: string | undefined): 
     if (contents === "folder") inputs.push(path);
     else if (contents === "both") inputs.push({ cert: path, key: path, passphrase });
     else if (isOpen && contents !== "certificate") inputs[inputs.length - 1] = { ...last, key: path, passphrase };
-    else if (contents === "key") throw new TypeError(`no certificate stands before the key: ${path}`);
+    else if (contents === "key") throw new TypeError(`a key must follow its certificate: ${path}`);
     else inputs.push({ cert: path });
   }
   return inputs;

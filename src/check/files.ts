@@ -21,7 +21,7 @@ export async function keyFileFindings(path: string): Promise<ReportFinding[]> {
     severity: "warning",
     subject: path,
     message: `every user of this machine can read the private key (mode ${(mode & 0o777).toString(8)})`,
-    hint: "take the permission away: chmod o= FILE",
+    hint: "run chmod o= FILE",
     source: path,
   }];
 }
@@ -38,7 +38,7 @@ export function loadFinding(error: TlsReloadError, path: string): ReportFinding 
     severity: "error",
     subject: error.path ?? path,
     message: error.message,
-    hint: "loadTlsConfig() refuses it for the same reason, and a running server keeps what it has",
+    hint: "fix the file; loadTlsConfig() refuses it too, and a running server keeps its configuration",
     source: path,
   };
 }
@@ -49,8 +49,8 @@ export function encryptedKeyFinding(path: string, keyPath: string): ReportFindin
     code: "KEY_NOT_CHECKED",
     severity: "note",
     subject: keyPath,
-    message: "the private key is encrypted, so that it has not been compared with the certificate",
-    hint: "give its passphrase",
+    message: "the private key is encrypted, so it was not compared with the certificate",
+    hint: "pass its passphrase",
     source: path,
   };
 }

@@ -13,11 +13,11 @@ import type { CertificateFacts } from "../x509/certificate_fields.ts";
  * | `KEY_FILE_READABLE` | warning | every user of the machine can read the private key |
  * | `KEY_NOT_CHECKED` | note | the private key is encrypted, and no passphrase was given |
  * | `SERVER_UNREACHABLE` | error | no handshake with the server succeeds |
- * | `SERVED_OTHER_CERTIFICATE` | error | the server serves another certificate than that of the files |
- * | `SERVED_OTHER_CHAIN` | error | it does not send a certificate of the files, or sends one that is not there (a warning) |
- * | `SERVED_OTHER_NAMES` | error | the certificate that it serves is not for a name that was asked for |
- * | `SERVED_VERSION_OLD` | warning | it accepts TLS 1.1 |
- * | `SERVED_VERSION_MISSING` | warning | it does not accept TLS 1.3 |
+ * | `SERVED_OTHER_CERTIFICATE` | error | the server serves a different certificate |
+ * | `SERVED_OTHER_CHAIN` | error | the server omits a certificate of the files, or sends another one (a warning) |
+ * | `SERVED_OTHER_NAMES` | error | the served certificate does not cover a requested name |
+ * | `SERVED_VERSION_OLD` | warning | the server accepts TLS 1.1 |
+ * | `SERVED_VERSION_MISSING` | warning | the server does not accept TLS 1.3 |
  */
 export type CheckCode =
   | "KEY_FILE_READABLE"

@@ -57,8 +57,8 @@ function chainDifferences(chain: readonly Certificate[], served: readonly Certif
     return [{
       code: "SERVED_OTHER_CERTIFICATE",
       severity: "error",
-      message: `it serves another certificate: "${leaf?.subject}", valid until ${leaf?.notAfter.toISOString()}`,
-      hint: "reload it, and look why it has not reloaded",
+      message: `serves a different certificate: "${leaf?.subject}", valid until ${leaf?.notAfter.toISOString()}`,
+      hint: "reload the server, and check why it did not reload",
     }];
   }
   const [unsent, unknown] = [without(chain, served), without(served, chain)];
@@ -67,16 +67,16 @@ function chainDifferences(chain: readonly Certificate[], served: readonly Certif
     findings.push({
       code: "SERVED_OTHER_CHAIN",
       severity: "error",
-      message: `it does not send ${subjectsOf(unsent)}`,
-      hint: "let it read the whole chain",
+      message: `does not send ${subjectsOf(unsent)}`,
+      hint: "configure the server with the whole chain",
     });
   }
   if (unknown.length > 0) {
     findings.push({
       code: "SERVED_OTHER_CHAIN",
       severity: "warning",
-      message: `it sends what is not in the file: ${subjectsOf(unknown)}`,
-      hint: "reload it, and look why it has not reloaded",
+      message: `sends certificates that are not in the file: ${subjectsOf(unknown)}`,
+      hint: "reload the server, and check why it did not reload",
     });
   }
   return findings;
@@ -87,8 +87,8 @@ function missingNames(leaf: Certificate | undefined, names: readonly string[]): 
   return missing.length === 0 ? [] : [{
     code: "SERVED_OTHER_NAMES",
     severity: "error",
-    message: `what it serves is not for ${missing.join(", ")}`,
-    hint: "look which certificate it has for the name",
+    message: `the served certificate does not cover ${missing.join(", ")}`,
+    hint: "check which certificate the server has for the name",
   }];
 }
 
@@ -98,7 +98,7 @@ function versionFindings(versions: readonly Version[]): ServedFinding[] {
     findings.push({
       code: "SERVED_VERSION_OLD",
       severity: "warning",
-      message: "it accepts TLS 1.1 (RFC 8996)",
+      message: "accepts TLS 1.1, which is deprecated (RFC 8996)",
       hint: "set minVersion to TLSv1.2",
     });
   }
@@ -106,7 +106,7 @@ function versionFindings(versions: readonly Version[]): ServedFinding[] {
     findings.push({
       code: "SERVED_VERSION_MISSING",
       severity: "warning",
-      message: "it does not accept TLS 1.3",
+      message: "does not accept TLS 1.3",
       hint: "set maxVersion to TLSv1.3",
     });
   }
@@ -117,8 +117,8 @@ function unreachable(error: unknown): ServedFinding {
   return {
     code: "SERVER_UNREACHABLE",
     severity: "error",
-    message: `no handshake succeeds: ${messageOf(error)}`,
-    hint: "look whether the server runs there and speaks TLS",
+    message: `the handshake fails: ${messageOf(error)}`,
+    hint: "check that a TLS server listens at this address",
   };
 }
 

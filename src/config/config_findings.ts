@@ -17,7 +17,7 @@ export interface FindingContext {
 }
 
 /**
- * Finds what clients will not like about a configuration.
+ * Finds the problems that clients have with a configuration.
  *
  * @param config The configuration.
  * @param context Names, roots and moment.

@@ -23,8 +23,8 @@ const authorityUnusable: Rule<AuthorityFacts> = ({ authorities }) => {
       code: "AUTHORITY_UNUSABLE",
       severity: "error",
       subject: titleOf(certificate),
-      message: `every client of it is refused: ${fault}`,
-      hint: "give the root of the authority that issues the clients' certificates",
+      message: `its clients are refused: ${fault}`,
+      hint: "use the root certificate of the authority that issues the client certificates",
     }];
   });
 };
@@ -38,11 +38,9 @@ const authorityOutOfValidity: Rule<AuthorityFacts> = ({ authorities, at }) =>
       severity: "error",
       subject: titleOf(certificate),
       message: isExpired
-        ? `it has expired ${spanText(at - notAfter.getTime())} ago: every client of it is refused`
-        : `it becomes valid in ${spanText(notBefore.getTime() - at)}: until then every client of it is refused`,
-      hint: isExpired
-        ? "put the authority that follows it beside it, then remove it"
-        : "keep its predecessor beside it",
+        ? `expired ${spanText(at - notAfter.getTime())} ago; its clients are refused`
+        : `becomes valid in ${spanText(notBefore.getTime() - at)}; its clients are refused until then`,
+      hint: isExpired ? "add the new authority, then remove this one" : "keep the previous authority until then",
     };
   });
 
@@ -51,8 +49,8 @@ const authorityExpiring: Rule<AuthorityFacts> = ({ authorities, at }) =>
     code: "AUTHORITY_EXPIRING",
     severity: "warning",
     subject: titleOf(certificate),
-    message: `it expires in ${spanText(certificate.notAfter.getTime() - at)}, and every client of it is refused then`,
-    hint: "put the authority that follows it beside it, and give the clients new certificates",
+    message: `expires in ${spanText(certificate.notAfter.getTime() - at)}; its clients are refused after that`,
+    hint: "add the new authority, and issue new client certificates",
   }));
 
 const authorityNotStrict: Rule<AuthorityFacts> = ({ authorities }) =>
@@ -64,18 +62,18 @@ const authorityNotStrict: Rule<AuthorityFacts> = ({ authorities }) =>
       code: "AUTHORITY_NOT_STRICT",
       severity: "warning",
       subject: titleOf(certificate),
-      message: `openssl -x509_strict refuses it, as do servers of Python 3.13: ${fault}`,
-      hint: "issue it again in the profile of RFC 5280",
+      message: `Python 3.13 and openssl -x509_strict refuse it: ${fault}`,
+      hint: "reissue it according to RFC 5280",
     }];
   });
 
 /** The reason why the verification of clients cannot use an authority as an anchor, see `findPath()`. */
 function unusabilityOf(authority: PathCertificate, subjects: ReadonlySet<string>): string | undefined {
   const { structure, extensions: { basicConstraints, keyUsage } } = authority;
-  if (structure.version !== 3) return "it is not of version 3";
+  if (structure.version !== 3) return "it is not version 3";
   if (!basicConstraints?.isCa) return "it is not an authority (CA:FALSE)";
-  if (keyUsage && !keyUsage.has("keyCertSign")) return "its keyUsage does not let it sign certificates";
-  if (!authority.isSelfSigned && !subjects.has(authority.issuerKey)) return "its own authority is not given beside it";
+  if (keyUsage && !keyUsage.has("keyCertSign")) return "its keyUsage lacks keyCertSign";
+  if (!authority.isSelfSigned && !subjects.has(authority.issuerKey)) return "the certificate of its issuer is missing";
   return weaknessOf(authority);
 }
 

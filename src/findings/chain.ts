@@ -8,21 +8,20 @@ const intermediateMissing: Rule<ChainFacts> = ({ leaf, path, roots, rooted, unre
   const finding = {
     code: "INTERMEDIATE_MISSING",
     subject: titleOf(leaf),
-    hint: "append the certificate of the issuer; ACME clients call the file with all of them fullchain.pem",
+    hint: "append the issuer's certificate; ACME clients name the file with the whole chain fullchain.pem",
   } as const;
   const issuer = top.certificate.issuer;
   if (roots) {
     if (rooted?.path || roots.bySubject(top.parsed.issuerKey).length > 0) return [];
-    const message =
-      `the chain ends before a root: the certificate of "${issuer}" is missing, so most clients refuse it`;
+    const message = `the certificate of "${issuer}" is missing from the chain; most clients refuse it`;
     return [{ ...finding, severity: "error", message }];
   }
   if (path.length > 1) return [];
   if (unrelated.length > 0) {
-    const message = `none of the other certificates is that of its issuer "${issuer}"`;
+    const message = `the certificate of its issuer "${issuer}" is missing from the chain`;
     return [{ ...finding, severity: "warning", message }];
   }
-  const message = `it stands alone: unless "${issuer}" is a root that clients trust, an intermediate is missing`;
+  const message = `no intermediate follows it; clients refuse it unless "${issuer}" is a root that they trust`;
   return [{ ...finding, severity: "note", message }];
 };
 
@@ -31,13 +30,13 @@ const authorityUnknown: Rule<ChainFacts> = ({ leaf, path, roots, rooted }) => {
   if (!roots || rooted?.path || !top?.parsed.isSelfIssued || roots.bySubject(top.parsed.subjectKey).length > 0) {
     return [];
   }
-  const message = `the chain ends at "${titleOf(top.certificate)}", which is not one of the roots`;
+  const message = `the chain ends at "${titleOf(top.certificate)}", which is not a trusted root`;
   return [{
     code: "AUTHORITY_UNKNOWN",
     severity: "error",
     subject: titleOf(leaf),
     message,
-    hint: "get a certificate of an authority that clients trust, or give clients this one",
+    hint: "use a certificate from a trusted authority, or add this root to the clients",
   }];
 };
 
@@ -53,8 +52,8 @@ const pathRefused: Rule<ChainFacts> = ({ leaf, path, roots, rooted, at }) => {
     code: "PATH_REFUSED",
     severity: "error",
     subject: titleOf(leaf),
-    message: `no path to a root is accepted: ${rooted.reason}`,
-    hint: "issue it again, by an authority that may issue it",
+    message: `no path to a root is valid: ${rooted.reason}`,
+    hint: "reissue it from an authority that is allowed to issue it",
   }];
 };
 
@@ -67,8 +66,8 @@ const signatureWrong: Rule<ChainFacts> = ({ path }) =>
       code: "SIGNATURE_WRONG",
       severity: "error",
       subject: titleOf(certificate),
-      message: `its signature is not that of "${titleOf(issuer.certificate)}", whose name it bears`,
-      hint: "append the certificate of the authority that has issued it; the authority may have a new key",
+      message: `its signature does not match the key of its issuer "${titleOf(issuer.certificate)}"`,
+      hint: "append the issuer's certificate for the key that signed it; the authority may have changed its key",
     }];
   });
 
@@ -79,8 +78,8 @@ const chainDisordered: Rule<ChainFacts> = ({ leaf, chain, path }) => {
     code: "CHAIN_DISORDERED",
     severity: "warning",
     subject: titleOf(leaf),
-    message: "the certificates stand out of order, which clients of TLS 1.2 need not accept",
-    hint: `put each one after what it has issued: ${places.map((place) => place + 1).join(", ")}`,
+    message: "the certificates are out of order; TLS 1.2 clients may refuse the chain",
+    hint: `reorder the certificates: ${places.map((place) => place + 1).join(", ")}`,
   }];
 };
 
@@ -91,8 +90,8 @@ const chainUnrelated: Rule<ChainFacts> = ({ chain, unrelated }) =>
       code: "CHAIN_UNRELATED",
       severity: "warning",
       subject: titleOf(certificate),
-      message: isRepeated ? "it is sent twice" : "it has issued nothing of this chain, and is sent to every client",
-      hint: `remove certificate ${chain.indexOf(certificate) + 1} of the file`,
+      message: isRepeated ? "duplicate certificate" : "not part of the chain, but sent to every client",
+      hint: `remove certificate ${chain.indexOf(certificate) + 1} from the file`,
     };
   });
 
@@ -101,8 +100,8 @@ const rootSent: Rule<ChainFacts> = ({ chain, path }) =>
     code: "ROOT_SENT",
     severity: "note",
     subject: titleOf(certificate),
-    message: "this root is sent to every client, and no client needs it",
-    hint: `remove certificate ${chain.indexOf(certificate) + 1} of the file`,
+    message: "the root is sent to every client, but no client needs it",
+    hint: `remove certificate ${chain.indexOf(certificate) + 1} from the file`,
   }));
 
 const certificateDefective: Rule<ChainFacts> = ({ defects }) =>
@@ -110,8 +109,8 @@ const certificateDefective: Rule<ChainFacts> = ({ defects }) =>
     code: "CERTIFICATE_DEFECTIVE",
     severity: "error",
     subject: titleOf(certificate),
-    message: `clients that read it strictly refuse it: ${reason}`,
-    hint: "issue it again",
+    message: `strict parsers refuse it: ${reason}`,
+    hint: "reissue it without this defect",
   }));
 
 /** The rules about the relations between the certificates of a chain. */

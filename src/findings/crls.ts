@@ -22,9 +22,9 @@ const crlStale: Rule<RevocationFacts> = ({ crls, at }) =>
       severity: "error",
       subject: crl.issuer,
       message: sinceMs > 0
-        ? `its nextUpdate was ${spanText(sinceMs)} ago: who has been revoked since then is not known`
-        : `it becomes valid in ${spanText(crl.thisUpdate.getTime() - at)}`,
-      hint: "fetch the revocation list again, and look why that has not happened",
+        ? `expired ${spanText(sinceMs)} ago (nextUpdate); later revocations are unknown`
+        : `becomes valid in ${spanText(crl.thisUpdate.getTime() - at)}`,
+      hint: "fetch the current revocation list, and check the job that fetches it",
     };
   });
 
@@ -36,8 +36,8 @@ const crlExpiring: Rule<RevocationFacts> = ({ crls, at }) =>
       code: "CRL_EXPIRING",
       severity: "warning",
       subject: crl.issuer,
-      message: `its nextUpdate is in ${spanText(nextUpdate.getTime() - at)}`,
-      hint: "fetch the next one before that, and look why that has not happened",
+      message: `expires in ${spanText(nextUpdate.getTime() - at)} (nextUpdate)`,
+      hint: "fetch the next revocation list, and check the job that fetches it",
     }];
   });
 
@@ -47,13 +47,13 @@ const crlForeign: Rule<RevocationFacts> = ({ authorities, crls }) => {
   return crls.flatMap((crl): RuleFinding[] => {
     const named = issuers.find((issuer) => crl.names(issuer));
     if (issuers.some((issuer) => crl.faultFor(issuer) === undefined)) return [];
-    const reason = named ? crl.faultFor(named) : "none of the authorities has its name";
+    const reason = named ? crl.faultFor(named) : "its issuer is not a client authority";
     return [{
       code: "CRL_FOREIGN",
       severity: "error",
       subject: crl.issuer,
-      message: `it revokes no client of this server: ${reason}`,
-      hint: "give the revocation list of an authority that is given",
+      message: `does not apply to the clients of this server: ${reason}`,
+      hint: "use a revocation list issued by a client authority",
     }];
   });
 };

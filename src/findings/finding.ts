@@ -11,37 +11,37 @@ export type Severity = "error" | "warning" | "note";
  *
  * | code | severity | found when |
  * | --- | --- | --- |
- * | `INTERMEDIATE_MISSING` | error with roots, else warning or note | nothing leads from the certificate to a root |
- * | `AUTHORITY_UNKNOWN` | error | the chain ends at a root that is not among the given ones |
+ * | `INTERMEDIATE_MISSING` | error with roots, else warning or note | the certificate of an issuer is missing from the chain |
+ * | `AUTHORITY_UNKNOWN` | error | the chain ends at a root that is not one of the given roots |
  * | `PATH_REFUSED` | error | every path to a root breaks a rule of RFC 5280 |
- * | `SIGNATURE_WRONG` | error | a certificate names an issuer of the chain that has not signed it |
- * | `CHAIN_DISORDERED` | warning | an issuer stands before what it has issued |
- * | `CHAIN_UNRELATED` | warning | a certificate has issued nothing of the chain, or is repeated |
- * | `ROOT_SENT` | note | a root is sent, which clients have or do not trust |
+ * | `SIGNATURE_WRONG` | error | a signature does not match the key of its issuer in the chain |
+ * | `CHAIN_DISORDERED` | warning | the certificates are out of order |
+ * | `CHAIN_UNRELATED` | warning | a certificate is not part of the chain, or is a duplicate |
+ * | `ROOT_SENT` | note | the chain contains a root, which no client needs |
  * | `CERTIFICATE_DEFECTIVE` | error | an extension is broken, or is critical and not understood |
- * | `EXPIRED` | error | a certificate has expired (a warning, if a path to a root does without it) |
- * | `NOT_YET_VALID` | error | the validity of a certificate has not begun |
- * | `EXPIRING` | warning | less than a fifth of its life remains, and less than 30 days |
- * | `INTERMEDIATE_EXPIRES_FIRST` | warning | an intermediate expires before the server's own certificate |
- * | `LIFETIME_TOO_LONG` | warning | it is valid for longer than browsers let public authorities issue for |
- * | `NO_SAN` | error | it has no subjectAltName with a DNS name or an address |
- * | `NAME_NOT_COVERED` | error | it is not for a name that was asked for |
- * | `WILDCARD_NARROW` | note | `*.example.com` is not for `example.com`, and nothing else is |
+ * | `EXPIRED` | error | a certificate has expired (a warning if another path to a root avoids it) |
+ * | `NOT_YET_VALID` | error | a certificate is not valid yet |
+ * | `EXPIRING` | warning | less than a fifth of the validity remains, and less than 30 days |
+ * | `INTERMEDIATE_EXPIRES_FIRST` | warning | an intermediate expires before the server certificate |
+ * | `LIFETIME_TOO_LONG` | warning | the validity exceeds what browsers accept from public authorities |
+ * | `NO_SAN` | error | the certificate has no subjectAltName with a DNS name or an address |
+ * | `NAME_NOT_COVERED` | error | the certificate does not cover a requested name |
+ * | `WILDCARD_NARROW` | note | `*.example.com` does not cover `example.com`, and no other name does |
  * | `WILDCARD_UNUSABLE` | warning | a wildcard has a form that clients ignore |
  * | `EKU_WITHOUT_SERVER_AUTH` | error | the extendedKeyUsage lacks serverAuth |
- * | `LEAF_IS_AUTHORITY` | error | the server's own certificate is that of an authority (`CA:TRUE`) |
+ * | `LEAF_IS_AUTHORITY` | error | the server certificate is an authority certificate (`CA:TRUE`) |
  * | `KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE` | error | the keyUsage lacks digitalSignature |
  * | `RSA_TOO_SHORT` | error | an RSA key has less than 2048 bits |
- * | `CURVE_WEAK` | error | a key is on another curve than P-256, P-384 and P-521 |
+ * | `CURVE_WEAK` | error | the curve of a key is not P-256, P-384 or P-521 |
  * | `SIGNATURE_WEAK` | error | a certificate is signed with SHA-1 or MD5 |
  * | `NOT_STRICT` | warning | clients with `-x509_strict` refuse a certificate of the chain |
- * | `AUTHORITY_UNUSABLE` | error | a client authority cannot issue, so that its clients are refused |
+ * | `AUTHORITY_UNUSABLE` | error | the server cannot use a client authority, and refuses its clients |
  * | `AUTHORITY_EXPIRED`, `AUTHORITY_NOT_YET_VALID` | error | a client authority is not valid now |
- * | `AUTHORITY_EXPIRING` | warning | less than a fifth of the life of a client authority remains, and less than 30 days |
+ * | `AUTHORITY_EXPIRING` | warning | less than a fifth of the validity of a client authority remains, and less than 30 days |
  * | `AUTHORITY_NOT_STRICT` | warning | `-x509_strict` refuses a client authority |
  * | `CRL_STALE` | error | a revocation list is past its nextUpdate, or not valid yet |
  * | `CRL_EXPIRING` | warning | less than a fifth of the time to its nextUpdate remains, and less than 30 days |
- * | `CRL_FOREIGN` | error | no client authority has issued a revocation list |
+ * | `CRL_FOREIGN` | error | a revocation list is not issued by a client authority |
  */
 export type FindingCode =
   | "INTERMEDIATE_MISSING"
@@ -77,7 +77,7 @@ export type FindingCode =
   | "CRL_EXPIRING"
   | "CRL_FOREIGN";
 
-/** Something about a configuration that some clients will not like. */
+/** A problem that some clients have with a configuration. */
 export interface Finding<Code extends string = FindingCode> {
   /** What was found. Match on this and never on the message. */
   readonly code: Code;

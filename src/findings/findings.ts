@@ -10,7 +10,7 @@ import { NAME_RULES } from "./names.ts";
 const RULES: readonly Rule<ChainFacts>[] = [...CHAIN_RULES, ...LIFETIME_RULES, ...NAME_RULES, ...KEY_RULES];
 
 /**
- * Finds what clients will not like about a chain.
+ * Finds the problems that clients have with a chain.
  *
  * @param facts The chain.
  * @param source The file that it was read from.

@@ -15,8 +15,8 @@ const keyUsageWithoutDigitalSignature: Rule<ChainFacts> = ({ leaf, path: [first]
     code: "KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE",
     severity: "error",
     subject: titleOf(leaf),
-    message: "its key usage lacks digitalSignature: clients built on BoringSSL (Chrome, Edge, Android, Bun) refuse it",
-    hint: "issue it again with keyUsage = digitalSignature; for RSA, keyEncipherment may stand beside it",
+    message: "its key usage lacks digitalSignature; BoringSSL clients (Chrome, Edge, Android, Bun) refuse it",
+    hint: "reissue it with keyUsage = digitalSignature; RSA certificates may also have keyEncipherment",
   }];
 };
 
@@ -28,11 +28,9 @@ const ekuWithoutServerAuth: Rule<ChainFacts> = ({ leaf, path }) =>
     severity: "error",
     subject: titleOf(certificate),
     message: parsed.extensions.extendedKeyUsage!.includes(KeyPurpose.clientAuth)
-      ? "its extended key usage is that of a client, not of a server: it lacks serverAuth"
+      ? "its extended key usage has clientAuth but lacks serverAuth"
       : "its extended key usage lacks serverAuth",
-    hint: `issue it again with extendedKeyUsage = serverAuth${
-      certificate === leaf ? "" : ", or without the extension"
-    }`,
+    hint: `reissue it with extendedKeyUsage = serverAuth${certificate === leaf ? "" : ", or without extendedKeyUsage"}`,
   }));
 
 const leafIsAuthority: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
@@ -41,8 +39,8 @@ const leafIsAuthority: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
     code: "LEAF_IS_AUTHORITY",
     severity: "error",
     subject: titleOf(leaf),
-    message: "it is the certificate of an authority (CA:TRUE): Firefox and clients built on rustls refuse it",
-    hint: "issue a server certificate with basicConstraints = CA:FALSE; openssl req -x509 sets CA:TRUE by default",
+    message: "it is an authority certificate (CA:TRUE); Firefox and rustls clients refuse it",
+    hint: "reissue it with basicConstraints = CA:FALSE; openssl req -x509 sets CA:TRUE by default",
   }];
 };
 
@@ -52,8 +50,8 @@ const rsaTooShort: Rule<ChainFacts> = ({ path }) =>
       code: "RSA_TOO_SHORT",
       severity: "error",
       subject: titleOf(certificate),
-      message: `its RSA key has ${parsed.publicKey.bits} bits: clients ask for at least 2048`,
-      hint: "issue it again with a key on P-256, or of RSA with 2048 bits",
+      message: `its RSA key has ${parsed.publicKey.bits} bits; clients require at least 2048`,
+      hint: "reissue it with a P-256 key, or an RSA key of 2048 bits",
     }));
 
 const curveWeak: Rule<ChainFacts> = ({ path }) =>
@@ -62,8 +60,8 @@ const curveWeak: Rule<ChainFacts> = ({ path }) =>
       code: "CURVE_WEAK",
       severity: "error",
       subject: titleOf(certificate),
-      message: `its key is on the curve ${parsed.publicKey.curve}, which clients do not offer`,
-      hint: "issue it again with a key on P-256",
+      message: `its key is on the curve ${parsed.publicKey.curve}, which clients do not support`,
+      hint: "reissue it with a P-256 key",
     }));
 
 /** The signature of a root on itself says nothing, and no client looks at it. */
@@ -72,8 +70,8 @@ const signatureWeak: Rule<ChainFacts> = ({ path }) =>
     code: "SIGNATURE_WEAK",
     severity: "error",
     subject: titleOf(certificate),
-    message: `it is signed with ${parsed.signatureAlgorithm.hash === "md5" ? "MD5" : "SHA-1"}, which can be forged`,
-    hint: "issue it again, signed with SHA-256",
+    message: `its signature uses ${parsed.signatureAlgorithm.hash === "md5" ? "MD5" : "SHA-1"}, which can be forged`,
+    hint: "reissue it with a SHA-256 signature",
   }));
 
 const notStrict: Rule<ChainFacts> = ({ path }) =>
@@ -83,8 +81,8 @@ const notStrict: Rule<ChainFacts> = ({ path }) =>
       code: "NOT_STRICT",
       severity: "warning",
       subject: titleOf(certificate),
-      message: `strict clients refuse it, such as Python 3.13 and openssl -x509_strict: ${fault}`,
-      hint: "issue it again in the profile of RFC 5280",
+      message: `Python 3.13 and openssl -x509_strict refuse it: ${fault}`,
+      hint: "reissue it according to RFC 5280",
     }];
   });
 

@@ -25,8 +25,8 @@ const expired: Rule<ChainFacts> = ({ path, rooted, at }) =>
     code: "EXPIRED",
     severity: severityOf(link, path, rooted?.path !== undefined),
     subject: titleOf(link.certificate),
-    message: `it has expired ${spanText(at - link.certificate.notAfter.getTime())} ago`,
-    hint: link === path[0] ? "renew it" : "take the chain that the authority gives out today",
+    message: `expired ${spanText(at - link.certificate.notAfter.getTime())} ago`,
+    hint: link === path[0] ? "renew it" : "download the current chain of the authority",
   }));
 
 const notYetValid: Rule<ChainFacts> = ({ path, rooted, at }) =>
@@ -34,8 +34,8 @@ const notYetValid: Rule<ChainFacts> = ({ path, rooted, at }) =>
     code: "NOT_YET_VALID",
     severity: severityOf(link, path, rooted?.path !== undefined),
     subject: titleOf(link.certificate),
-    message: `it becomes valid in ${spanText(link.certificate.notBefore.getTime() - at)}`,
-    hint: "wait, or look at the clock of this machine and of the authority",
+    message: `becomes valid in ${spanText(link.certificate.notBefore.getTime() - at)}`,
+    hint: "wait, or check the clocks of this machine and of the authority",
   }));
 
 const expiring: Rule<ChainFacts> = ({ path, at }) =>
@@ -43,10 +43,10 @@ const expiring: Rule<ChainFacts> = ({ path, at }) =>
     code: "EXPIRING",
     severity: "warning",
     subject: titleOf(certificate),
-    message: `it expires in ${spanText(certificate.notAfter.getTime() - at)}`,
+    message: `expires in ${spanText(certificate.notAfter.getTime() - at)}`,
     hint: certificate === path[0]!.certificate
-      ? "renew it, and look why it has not been renewed"
-      : "take the chain that the authority gives out today",
+      ? "renew it, and check the job that renews it"
+      : "download the current chain of the authority",
   }));
 
 const intermediateExpiresFirst: Rule<ChainFacts> = ({ leaf, path, at }) =>
@@ -56,10 +56,10 @@ const intermediateExpiresFirst: Rule<ChainFacts> = ({ leaf, path, at }) =>
     code: "INTERMEDIATE_EXPIRES_FIRST",
     severity: "warning",
     subject: titleOf(certificate),
-    message: `it expires ${
+    message: `expires ${
       spanText(leaf.notAfter.getTime() - certificate.notAfter.getTime())
-    } before the certificate that it has issued`,
-    hint: "renew the certificate before that, from another intermediate",
+    } before the server certificate`,
+    hint: "renew the server certificate before then, from another intermediate",
   }));
 
 const lifetimeTooLong: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
@@ -72,10 +72,8 @@ const lifetimeTooLong: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
     code: "LIFETIME_TOO_LONG",
     severity: "warning",
     subject: titleOf(leaf),
-    message: `it is valid for ${spanText(lengthMs)}: browsers refuse more than ${
-      limit[1]
-    } days from a public authority`,
-    hint: "issue it for a shorter time; for an authority of your own only Apple has a limit, 825 days",
+    message: `it is valid for ${spanText(lengthMs)}; browsers accept ${limit[1]} days at most from a public authority`,
+    hint: "reissue it for a shorter time; for private authorities, Apple alone has a limit (825 days)",
   }];
 };
 

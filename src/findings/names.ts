@@ -9,8 +9,8 @@ const noSan: Rule<ChainFacts> = ({ leaf }) => {
     code: "NO_SAN",
     severity: "error",
     subject: titleOf(leaf),
-    message: "it has no subjectAltName with a DNS name or an address: clients ignore the common name",
-    hint: "issue it again with subjectAltName = DNS:name",
+    message: "it has no subjectAltName with a DNS name or an address; clients ignore the common name",
+    hint: "reissue it with subjectAltName = DNS:NAME",
   }];
 };
 
@@ -19,11 +19,11 @@ const nameNotCovered: Rule<ChainFacts> = ({ leaf, names }) =>
     code: "NAME_NOT_COVERED",
     severity: "error",
     subject: titleOf(leaf),
-    message: `it is not for ${name}`,
+    message: `does not cover ${name}`,
     hint: wildcardAbove(leaf.dnsNames, name) ??
-      `it is for ${
+      `use a certificate that covers it; this one covers ${
         [...leaf.dnsNames, ...leaf.ipAddresses].join(", ") || "no name"
-      }; is this another host's certificate?`,
+      }`,
   }));
 
 const wildcardNarrow: Rule<ChainFacts> = ({ leaf }) =>
@@ -33,8 +33,8 @@ const wildcardNarrow: Rule<ChainFacts> = ({ leaf }) =>
     code: "WILDCARD_NARROW",
     severity: "note",
     subject: titleOf(leaf),
-    message: `${name} is neither for ${name.slice("*.".length)} nor for ${name.replace("*", "a.b")}`,
-    hint: `add ${name.slice("*.".length)} if clients ask for it`,
+    message: `${name} covers neither ${name.slice("*.".length)} nor ${name.replace("*", "a.b")}`,
+    hint: `add ${name.slice("*.".length)} if clients use it`,
   }));
 
 const wildcardUnusable: Rule<ChainFacts> = ({ leaf }) =>
@@ -42,8 +42,8 @@ const wildcardUnusable: Rule<ChainFacts> = ({ leaf }) =>
     code: "WILDCARD_UNUSABLE",
     severity: "warning",
     subject: titleOf(leaf),
-    message: `clients ignore ${name}: a wildcard is the whole first label, with two labels after it`,
-    hint: "issue it again with a name such as *.example.com",
+    message: `clients ignore ${name}: a wildcard must be the whole first label, with two or more labels after it`,
+    hint: "reissue it with a name such as *.example.com",
   }));
 
 /** RFC 6125 section 6.4.3; browsers ignore wildcards for a whole top-level domain. */
@@ -57,7 +57,7 @@ function wildcardAbove(dnsNames: readonly string[], name: string): string | unde
   const wildcard = dnsNames.map(normalizeName).find((each) =>
     each.startsWith("*.") && `.${wanted}`.endsWith(each.slice("*".length))
   );
-  return wildcard && `${wildcard} stands for one label: add ${wanted} to the names`;
+  return wildcard && `${wildcard} covers one label only; reissue it with the name ${wanted}`;
 }
 
 /**

@@ -10,16 +10,22 @@ type Demand = readonly [isBroken: (certificate: PathCertificate) => boolean | un
  * flag as well is not here, such as a key identifier that is critical.
  */
 const DEMANDS: readonly Demand[] = [
-  [({ structure, extensions }) => structure.version !== 3 && extensions.list.length > 0, "it is not of version 3"],
-  [(each) => isPathLimited(each) && !isCa(each), "it has a path length, but is not an authority"],
-  [(each) => isPathLimited(each) && lacks(each, "keyCertSign"), "it has a path length without keyCertSign"],
+  [
+    ({ structure, extensions }) => structure.version !== 3 && extensions.list.length > 0,
+    "it has extensions but is not version 3",
+  ],
+  [(each) => isPathLimited(each) && !isCa(each), "it has a path length but is not an authority"],
+  [
+    (each) => isPathLimited(each) && lacks(each, "keyCertSign"),
+    "it has a path length but its keyUsage lacks keyCertSign",
+  ],
   [(each) => isCa(each) && !each.extensions.isCritical("basicConstraints"), "its basicConstraints is not critical"],
-  [(each) => isCa(each) && !each.extensions.keyUsage, "it is an authority without keyUsage"],
+  [(each) => isCa(each) && !each.extensions.keyUsage, "it is an authority but has no keyUsage"],
   [
     (each) => !isCa(each) && each.extensions.keyUsage?.has("keyCertSign"),
-    "it has keyCertSign, but is not an authority",
+    "its keyUsage has keyCertSign but it is not an authority",
   ],
-  [({ issuerKey }) => issuerKey === "", "its issuer has no name"],
+  [({ issuerKey }) => issuerKey === "", "its issuer is empty"],
   [
     ({ subjectKey, extensions: { basicConstraints, subjectAltNames } }) =>
       subjectKey === "" && (basicConstraints?.isCa || subjectAltNames === undefined),
@@ -28,7 +34,7 @@ const DEMANDS: readonly Demand[] = [
   [
     ({ subjectKey, extensions }) =>
       subjectKey === "" && extensions.subjectAltNames && !extensions.isCritical("subjectAltName"),
-    "its subject is empty, but its subjectAltName is not critical",
+    "its subject is empty but its subjectAltName is not critical",
   ],
   [({ extensions }) => extensions.subjectAltNames?.length === 0, "its subjectAltName is empty"],
   [

@@ -109,7 +109,7 @@ test("the command prints one line a certificate with a bar of its life, and find
     assertMatch(lines[1]!, /^ {2}█{18}░{2} 79 days left {3}\d{4}-\d\d-\d\d {2}server www\.example\.com P-256$/);
     assertMatch(lines[2]!, /^ {2}█{19}░ \d+ days left +\d{4}-\d\d-\d\d {2}intermediate CN=intermediate P-256$/);
     assertMatch(lines[3]!, /^ {2}error {3}CN=www\.example\.com: its key usage .* KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE$/);
-    assertMatch(lines[4]!, /^ {10}→ issue it again/);
+    assertMatch(lines[4]!, /^ {10}→ reissue it/);
     assertEquals(lines.slice(5), ["", "1 error, 0 warnings, 0 notes in 2 certificates", ""]);
   });
 });
@@ -142,7 +142,7 @@ test("names in certificates and of files cannot steer the terminal", async () =>
     const name = hostile.replace("\r", ""); // which no argument may hold
     const json = (await run([cert, key, "--names", name, "--json"])).stdout;
     assertEquals(json.match(/[^\n\P{C}]/gu), null);
-    assertEquals(JSON.parse(json).findings[0].message, `it is not for ${name}`);
+    assertEquals(JSON.parse(json).findings[0].message, `does not cover ${name}`);
   });
   assertEquals(printable(hostile), "a\\u{202e}\\u{d}\\u{1b}[2J\\u{9b}31m\\u{200b}\\u{e0041}");
 });
