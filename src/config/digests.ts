@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type CertifiedKey, certifiedKeyDigestOf } from "./certified_key.ts";
 import type { TlsSettings } from "./settings.ts";
 
-/** The part of a `TlsConfig` that digests are made of. */
+/** The part of a `TlsConfig` that digests are made of. `tls_config.ts` imports this file, which cannot import it back. */
 interface ServedConfig extends TlsSettings {
   readonly certifiedKeys: readonly CertifiedKey[];
 }

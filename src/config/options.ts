@@ -1,3 +1,15 @@
+/**
+ * The options of a configuration, and the types that they pass through:
+ *
+ * | type | what it holds | made by |
+ * | --- | --- | --- |
+ * | `TlsConfigOptions<Source>` | options as the user writes them; `Source` is a path or PEM | the user |
+ * | `TlsConfigInit` | these options with PEM and certified keys | the user, `loadTlsConfig()` |
+ * | `TlsSettings` | options checked and complete, without certified keys | `withDefaults()`, `parseClientAuth()` |
+ * | `TlsConfig` | settings with certified keys that can serve; is a `TlsSettings` | its constructor |
+ * | `ServedConfig` | the part of a `TlsConfig` that digests are made of; private to `digests.ts` | |
+ * | `TlsConfigFacts` | the public facts of a `TlsConfig` as plain JSON | `toJSON()` |
+ */
 import type { Certificate } from "../x509/certificate.ts";
 import type { CrlFacts } from "../x509/crl.ts";
 import type { PemInput } from "../x509/pem.ts";
@@ -106,7 +118,10 @@ export type TlsConfigInit =
   & TlsConfigOptions<PemInput>
   & (CertifiedKeyInit | { readonly certifiedKeys: readonly (CertifiedKeyInit | CertifiedKey)[] });
 
-/** The client authentication of a configuration. */
+/**
+ * The client authentication of a configuration. It shows only facts of the revocation lists: `crlsOf()` and
+ * `revocationOf()` in `client_auth.ts` return the lists and the check of clients against them.
+ */
 export interface ClientAuth {
   /** Whether the server refuses clients without a certificate. */
   readonly mode: ClientAuthMode;

@@ -1,3 +1,11 @@
+/**
+ * Private keys pass through four steps, which this file puts in order:
+ *
+ * 1. find: `findKey()` here takes the only key section of a PEM or DER input;
+ * 2. decrypt: `encrypted_key.ts`, only if the section is encrypted;
+ * 3. normalize: `normalizeKey()` of `pkcs8.ts` checks the key and writes plain PKCS#8 that every runtime reads;
+ * 4. create: `createKeyObject()` here makes the object of the runtime.
+ */
 import { Buffer } from "node:buffer";
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { decryptKey, decryptKeyInBackground } from "./encrypted_key.ts";
