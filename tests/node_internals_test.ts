@@ -9,19 +9,15 @@ import process from "node:process";
 import test from "node:test";
 import { connect, createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
 import {
-  acceptsByListener,
   callbacksOf,
   handshakeTimeoutOf,
   hasTicketKeys,
-  hideKey,
   keptOptions,
   otherOptions,
-  replaceAcceptingListener,
-  replaceMethod,
-  responseOn,
   settingsOf,
-  socketUnder,
-} from "../src/node_internals.ts";
+} from "../src/node_internals/kept_options.ts";
+import { acceptsByListener, replaceAcceptingListener, replaceMethod } from "../src/node_internals/listeners.ts";
+import { hideKey, responseOn, socketUnder } from "../src/node_internals/sockets.ts";
 import { issueServer } from "./support/certificates.ts";
 import { portOf } from "./support/peers.ts";
 

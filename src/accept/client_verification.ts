@@ -2,7 +2,7 @@ import { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { revocationOf } from "../config/client_auth.ts";
 import type { ClientAuth } from "../config/options.ts";
-import { socketUnder } from "../node_internals.ts";
+import { socketUnder } from "../node_internals/sockets.ts";
 import { findPath, leafFault } from "../x509/certification_path.ts";
 import { PathCertificate } from "../x509/path_certificate.ts";
 import type { Revocation } from "../x509/revocation.ts";

@@ -1,6 +1,6 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { TLSSocket } from "node:tls";
-import { responseOn } from "../node_internals.ts";
+import { responseOn } from "../node_internals/sockets.ts";
 
 /** The sessions of HTTP/2 servers that this module knows, by their connection. */
 const sessions = new WeakMap<TLSSocket, ServerHttp2Session>();

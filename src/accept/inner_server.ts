@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import { createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
 import { TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
-import { hideKey, socketUnder } from "../node_internals.ts";
+import { hideKey, socketUnder } from "../node_internals/sockets.ts";
 import { authorizationReason } from "./authorization_reason.ts";
 
 /** One handshake in progress. */

@@ -5,7 +5,7 @@ import { Server } from "node:tls";
 import { TlsState } from "../accept/tls_state.ts";
 import { kindOf, requireOptions, requireOptionTypes } from "../arguments.ts";
 import { requireMs } from "../durations.ts";
-import { acceptsByListener } from "../node_internals.ts";
+import { acceptsByListener } from "../node_internals/listeners.ts";
 import { unsupported } from "../unsupported.ts";
 import { AcceptingServer } from "./accepting_server.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";

@@ -9,7 +9,7 @@ import { takesTrustAway } from "../accept/trust.ts";
 import { VerifiedClients } from "../accept/verified_clients.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { Generation } from "../native/native_server.ts";
-import { hideKey } from "../node_internals.ts";
+import { hideKey } from "../node_internals/sockets.ts";
 import { EnteringConnection } from "./entering_connection.ts";
 
 /**

@@ -10,7 +10,7 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { handoffExclusion } from "../native/handoff_support.ts";
 import type { Generation } from "../native/native_server.ts";
-import { hideKey } from "../node_internals.ts";
+import { hideKey } from "../node_internals/sockets.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
 import type { Attachment, AttachOptions } from "./attachment.ts";

@@ -3,7 +3,7 @@ import type { CertifiedKey } from "../config/certified_key.ts";
 import { crlPemsOf } from "../config/client_auth.ts";
 import { serverOptions } from "../config/server_options.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { callbacksOf, keptOptions, settingsOf } from "../node_internals.ts";
+import { callbacksOf, keptOptions, settingsOf } from "../node_internals/kept_options.ts";
 import { unsupported } from "../unsupported.ts";
 
 /**

@@ -3,7 +3,7 @@ import type { Server } from "node:tls";
 import { sessionDigestOf } from "../config/digests.ts";
 import type { CertifiedKey } from "../config/certified_key.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { hasTicketKeys } from "../node_internals.ts";
+import { hasTicketKeys } from "../node_internals/kept_options.ts";
 
 const TICKET_KEYS_BYTES = 48;
 

@@ -3,7 +3,7 @@ import { type Duplex, duplexPair } from "node:stream";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import { TlsReloadError } from "../errors.ts";
 import { LongTask } from "../long_task.ts";
-import { hideKey } from "../node_internals.ts";
+import { hideKey } from "../node_internals/sockets.ts";
 import { requireVersion } from "../unsupported.ts";
 import type { CertifiedKey } from "./certified_key.ts";
 import { keyTypeOf } from "./key_kind.ts";

@@ -1,0 +1,66 @@
+/**
+ * The private listener by which a server accepts connections, and methods of one server that are replaced. Verified on
+ * Node 22.23 and 24.21, Deno 2.9.6 and Bun 1.4.5. If a runtime changes the listener, `tests/node_internals_test.ts` fails
+ * and names it.
+ */
+import type { Duplex } from "node:stream";
+import type { Server } from "node:tls";
+
+/** The name of the function by which a `tls.Server` of Node and Deno accepts connections. */
+const ACCEPTING_LISTENER = "tlsConnectionListener";
+
+/**
+ * Whether a server accepts connections by a listener that can be replaced. Servers of Bun do not.
+ *
+ * @param server The server.
+ */
+export function acceptsByListener(server: Server): boolean {
+  return acceptingListenerOf(server) !== undefined;
+}
+
+/**
+ * Replaces the listener by which a server accepts connections. Keeps the listeners of the user, and their order.
+ *
+ * @param server A server of `node:tls`, `node:https` or `node:http2`.
+ * @param accept Accepts a connection.
+ * @returns Restores the listener of the runtime when disposed of.
+ */
+export function replaceAcceptingListener(server: Server, accept: (socket: Duplex) => void): Disposable {
+  const runtimeListener = acceptingListenerOf(server);
+  replaceListener(server, runtimeListener, accept);
+  return { [Symbol.dispose]: () => replaceListener(server, accept, runtimeListener) };
+}
+
+function acceptingListenerOf(server: Server): unknown {
+  return server.rawListeners("connection").find(({ name }) => name === ACCEPTING_LISTENER);
+}
+
+function replaceListener(server: Server, previous: unknown, next: unknown): void {
+  type Listener = (...args: unknown[]) => void;
+  const listeners = server.rawListeners("connection") as Listener[];
+  const index = listeners.indexOf(previous as Listener);
+  if (index < 0) return;
+  const later = listeners.slice(index + 1);
+  for (const listener of [previous as Listener, ...later]) server.removeListener("connection", listener);
+  for (const listener of [next as Listener, ...later]) server.on("connection", listener);
+}
+
+/**
+ * Replaces a method of one server.
+ *
+ * @param server The server.
+ * @param name The method.
+ * @param method The replacement.
+ * @returns Restores the method when disposed of, unless other code has replaced it since.
+ */
+export function replaceMethod<Name extends keyof Server>(server: Server, name: Name, method: Server[Name]): Disposable {
+  const previous = Object.getOwnPropertyDescriptor(server, name);
+  Object.defineProperty(server, name, { value: method, configurable: true, enumerable: false, writable: true });
+  return {
+    [Symbol.dispose]: () => {
+      if (server[name] !== method) return;
+      if (previous) Object.defineProperty(server, name, previous);
+      else delete server[name];
+    },
+  };
+}
