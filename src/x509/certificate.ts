@@ -55,14 +55,13 @@ export class Certificate implements CertificateFacts {
    * read it: Deno cannot read unique identifiers (RFC 5280 section 4.1.2.8).
    */
   constructor(der: Uint8Array) {
-    let fields: CertificateFields | undefined;
+    let fields: CertificateFields;
     let x509: X509Certificate;
     try {
       fields = readCertificateFields(der);
       x509 = readX509(der);
     } catch (cause) {
-      const message = `Cannot read certificate: ${reasonOf(fields, cause)}`;
-      throw new TlsReloadError("CERTIFICATE_INVALID", message, { cause });
+      throw invalidCertificate("certificate", der, { cause });
     }
     this.subject = fields.subject;
     this.issuer = fields.issuer;
@@ -137,12 +136,21 @@ export function readX509(der: Uint8Array): X509Certificate {
   return new X509Certificate(der.length > MAX_DER_BYTES ? encodePem({ label: "CERTIFICATE", der }) : der);
 }
 
-function reasonOf(fields: CertificateFields | undefined, cause: unknown): string {
+function invalidCertificate(name: string, der: Uint8Array, options: TlsReloadErrorOptions): TlsReloadError {
+  const message = `Cannot read ${name}: ${reasonOf(der, options.cause)}`;
+  return new TlsReloadError("CERTIFICATE_INVALID", message, options);
+}
+
+function reasonOf(der: Uint8Array, cause: unknown): string {
   if (cause instanceof InvalidField) return cause.message;
-  if (!fields) return "it is not an X.509 certificate";
-  return fields.hasUniqueId
-    ? "this runtime does not read an issuerUniqueID or subjectUniqueID (RFC 5280 section 4.1.2.8)"
-    : "this runtime does not read it";
+  try {
+    const { hasUniqueId } = readCertificateFields(der);
+    return hasUniqueId
+      ? "this runtime does not read an issuerUniqueID or subjectUniqueID (RFC 5280 section 4.1.2.8)"
+      : "this runtime does not read it";
+  } catch {
+    return "it is not an X.509 certificate";
+  }
 }
 
 const shared = new WeakCache<Certificate>();
@@ -183,9 +191,8 @@ export function parseCertificates(input: PemInput): Certificate[] {
     try {
       certificates.push(certificates.length === 0 ? new Certificate(der) : sharedCertificate(der));
     } catch (error) {
-      const { message, cause } = error as Error;
       const name = `certificate ${certificates.length + 1}${location(where)}`;
-      throw new TlsReloadError("CERTIFICATE_INVALID", message.replace("certificate", name), { ...where, cause });
+      throw invalidCertificate(name, der, { ...where, cause: (error as TlsReloadError).cause });
     }
   }
   if (certificates.length === 0) throw noCertificate(sections, pathOf(input));
