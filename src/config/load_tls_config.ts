@@ -102,7 +102,7 @@ async function loadAll(
 ): Promise<TlsConfig> {
   requireOptions("loadTlsConfig", options, LOAD_OPTION_NAMES, OPTION_HINTS);
   const { clientAuth, expect, ...rest } = options;
-  requireSettings(rest);
+  requireSettings(options);
   if (expect !== undefined) requireExpectation(expect);
   if (clientAuth) requireClientAuthPaths(clientAuth);
   for (const entry of entries) requireFiles(entry);

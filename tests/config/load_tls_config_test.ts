@@ -260,6 +260,12 @@ test("loadTlsConfig() reads a file that holds both once, so that a renewal canno
     }
   }));
 
+test("loadTlsConfig() refuses a wrong option before it reads a file", async () => {
+  const missing = "missing.pem";
+  const clientAuth = { ca: missing, mode: "always" as "required" };
+  await assertRejects(() => loadTlsConfig(missing, missing, { clientAuth }), TypeError, "'clientAuth.mode' must be");
+});
+
 test("loadTlsConfig() reports a wrong option as a TypeError", () =>
   withFiles(async (files) => {
     const { cert, key } = await writeChain(files);
