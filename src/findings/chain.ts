@@ -8,7 +8,7 @@ const intermediateMissing: Rule<ChainFacts> = ({ leaf, path, roots, rooted, unre
   const finding = {
     code: "INTERMEDIATE_MISSING",
     subject: titleOf(leaf),
-    hint: "append the issuer's certificate; ACME clients name the file with the whole chain fullchain.pem",
+    hint: "append the issuer's certificate, or serve the full chain (fullchain.pem of ACME clients)",
   } as const;
   const issuer = top.certificate.issuer;
   if (roots) {
@@ -109,7 +109,7 @@ const certificateDefective: Rule<ChainFacts> = ({ defects }) =>
     code: "CERTIFICATE_DEFECTIVE",
     severity: "error",
     subject: titleOf(certificate),
-    message: `strict parsers refuse it: ${reason}`,
+    message: `some clients refuse it: ${reason}`,
     hint: "reissue it without this defect",
   }));
 

@@ -39,7 +39,7 @@ const leafIsAuthority: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
     code: "LEAF_IS_AUTHORITY",
     severity: "error",
     subject: titleOf(leaf),
-    message: "it is an authority certificate (CA:TRUE); Firefox and rustls clients refuse it",
+    message: "authority certificate (CA:TRUE); Firefox and rustls clients refuse it",
     hint: "reissue it with basicConstraints = CA:FALSE; openssl req -x509 sets CA:TRUE by default",
   }];
 };

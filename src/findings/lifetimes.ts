@@ -65,14 +65,16 @@ const intermediateExpiresFirst: Rule<ChainFacts> = ({ leaf, path, at }) =>
 const lifetimeTooLong: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
   if (first?.parsed.isSelfIssued) return []; // by no public authority
   const limit = LIMITS.find(([from]) => leaf.notBefore.getTime() >= from);
-  // Both ends count (RFC 5280 section 4.1.2.5).
+  // Both ends count (RFC 5280 section 4.1.2.5), and a part of a day counts as a day (Baseline Requirements 6.3.2).
   const lengthMs = leaf.notAfter.getTime() - leaf.notBefore.getTime() + 1000;
   if (!limit || lengthMs <= limit[1] * DAY_MS) return [];
   return [{
     code: "LIFETIME_TOO_LONG",
     severity: "warning",
     subject: titleOf(leaf),
-    message: `it is valid for ${spanText(lengthMs)}; browsers accept ${limit[1]} days at most from a public authority`,
+    message: `valid for ${Math.ceil(lengthMs / DAY_MS)} days; browsers accept ${
+      limit[1]
+    } days at most from a public authority`,
     hint: "reissue it for a shorter time; for private authorities, Apple alone has a limit (825 days)",
   }];
 };

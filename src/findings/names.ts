@@ -9,7 +9,7 @@ const noSan: Rule<ChainFacts> = ({ leaf }) => {
     code: "NO_SAN",
     severity: "error",
     subject: titleOf(leaf),
-    message: "it has no subjectAltName with a DNS name or an address; clients ignore the common name",
+    message: "no subjectAltName with a DNS name or an address; clients ignore the common name",
     hint: "reissue it with subjectAltName = DNS:NAME",
   }];
 };
