@@ -22,6 +22,21 @@ const HEAVY_FILES = [
   "tests/e2e/rotation_test.ts",
   "tests/native/handoff_process_test.ts",
 ];
+/** Tests that wait for timers and other processes most of the time, so that two of them take the place of one. */
+const WAITING_FILES = [
+  "tests/accept/drain_test.ts",
+  "tests/bun/serve_test.ts",
+  "tests/e2e/acme_test.ts",
+  "tests/e2e/hostile_peers_test.ts",
+  "tests/native/handoff_generations_test.ts",
+  "tests/reload/file_watch_test.ts",
+  "tests/reload/follow_engines_test.ts",
+  "tests/reload/follow_stand_ins_test.ts",
+  "tests/reload/follow_test.ts",
+  "tests/reload/pending_test.ts",
+  "tests/reload/reloader_test.ts",
+  "tests/x509/pem_source_test.ts",
+];
 /** The rooms whose files take longest are started first, so that no core idles at the end. */
 const LONG_ROOMS = ["tests/e2e/", "tests/attach/", "tests/native/", "tests/reload/"];
 /** A firewall that drops packets to JSR would make each attempt wait longer. */
@@ -95,6 +110,11 @@ async function examplesForDeno(): Promise<string[]> {
   );
 }
 
+function weightOf(file: string): number {
+  if (HEAVY_FILES.includes(file)) return 2;
+  return WAITING_FILES.includes(file) ? 0.5 : 1;
+}
+
 /** The examples in the doc comments of the source, beside the files that they read. */
 async function docJob(folder: string): Promise<TestJob> {
   const issued = await issueServer("localhost");
@@ -146,7 +166,7 @@ async function testAll(folder: string): Promise<{ results: JobResult[]; errors: 
         command: [runtime.path, ...runtime.testArgs, ...extraArgs, `./${file}`],
         cwd: ROOT,
         env: { TLS_RELOAD_RUNTIME: runtime.name, NODE_COMPILE_CACHE: COMPILE_CACHE },
-        weight: HEAVY_FILES.includes(file) ? 2 : 1,
+        weight: weightOf(file),
       };
     })
   );

@@ -11,7 +11,7 @@ export interface TestJob {
   readonly command: readonly [program: string, ...args: string[]];
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** How many of the slots it takes: more than 1 if its measurements would suffer beside others. */
+  /** How many of the slots it takes: more than 1 if its measurements would suffer beside others, less if it waits. */
   readonly weight: number;
 }
 
