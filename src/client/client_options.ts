@@ -1,6 +1,6 @@
 import { Buffer } from "node:buffer";
 import { createSecureContext, type SecureContext } from "node:tls";
-import { TlsState } from "../accept/tls_state.ts";
+import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { kindOf, requireOptions } from "../arguments.ts";
 import { type CertifiedKey, keyPemOf } from "../config/certified_key.ts";
 import { HIDDEN_CONTEXT, HIDDEN_KEY, showAs } from "../redaction.ts";
@@ -69,9 +69,7 @@ export interface TlsClientOptions {
  * ```
  */
 export function clientOptions(state: TlsState, trust: ClientTrust = {}): TlsClientOptions {
-  if (!(state instanceof TlsState)) {
-    throw new TypeError(`Cannot make client options: 'state' must be a TlsState: ${kindOf(state)}`);
-  }
+  requireState("make client options", state);
   requireOptions("clientOptions", trust, ["ca"], { roots: "ca", caCerts: "ca" });
   const ca = trust.ca === undefined ? undefined : pemOf(trust.ca);
   const identity = () => state.current().certifiedKeys[0]!;
