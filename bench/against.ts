@@ -1,8 +1,9 @@
 // Rotates the certificates of any server that a command starts, beside one of ours: see docs/bench.md
 import process from "node:process";
+import { freePort } from "../tests/support/ports.ts";
 import { rotateAll } from "./rotation.ts";
 import { type Bench, put } from "./support/bench.ts";
-import { freePort, listening, type Running, spawnChild, stopChild } from "./support/child.ts";
+import { listening, type Running, spawnChild, stopChild } from "./support/child.ts";
 import type { Table } from "./support/report.ts";
 import { server, type Subject } from "./support/subject.ts";
 

@@ -11,7 +11,8 @@ import { type TestFiles, withFiles } from "./support/files.ts";
 import { HttpConnection } from "./support/http.ts";
 import { identityServer } from "./support/identity_server.ts";
 import { configOf, dial, visit } from "./support/peers.ts";
-import { freePort, type Program, startProgram } from "./support/programs.ts";
+import { freePort } from "./support/ports.ts";
+import { type Program, startProgram } from "./support/programs.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, ROOT), "utf8");

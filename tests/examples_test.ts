@@ -12,7 +12,8 @@ import { type TestFiles, withFiles } from "./support/files.ts";
 import { HttpConnection } from "./support/http.ts";
 import { identityServer } from "./support/identity_server.ts";
 import { configOf, dial, dialTcp, visit } from "./support/peers.ts";
-import { freePort, type Program, startProgram } from "./support/programs.ts";
+import { freePort } from "./support/ports.ts";
+import { type Program, startProgram } from "./support/programs.ts";
 
 const { deno, bun, node } = process.versions;
 const ONLY_DENO = !deno && "an example for Deno";

@@ -6,7 +6,8 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { type Bench, put } from "./bench.ts";
-import { freePort, LineChild, listening, type Running, spawnChild, stopChild } from "./child.ts";
+import { freePort } from "../../tests/support/ports.ts";
+import { LineChild, listening, type Running, spawnChild, stopChild } from "./child.ts";
 
 /** Starts a peer, alone or in front of a server without TLS, whose port is given. */
 export type StartPeer = (bench: Bench, folder: string, innerPort?: number) => Promise<Running>;

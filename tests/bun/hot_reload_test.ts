@@ -1,7 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -9,19 +8,10 @@ import test from "node:test";
 import { fileURLToPath } from "node:url";
 import { issuePair } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
-import { portOf } from "../support/peers.ts";
-import { ON_LINUX } from "../support/ports.ts";
+import { freePort, ON_LINUX } from "../support/ports.ts";
 
 const ON_BUN = process.versions["bun"] ? ON_LINUX : { skip: "needs Bun" };
 const PROGRAM = new URL("hot_program.ts", import.meta.url);
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const port = portOf(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 test("serve() keeps its port and its connections when bun --hot evaluates the program again", ON_BUN, async () => {
   const folder = await mkdtemp(join(fileURLToPath(new URL(".", import.meta.url)), ".hot-"));

@@ -10,7 +10,7 @@ import { issueServer } from "../support/certificates.ts";
 import { withFiles } from "../support/files.ts";
 import { HttpConnection } from "../support/http.ts";
 import { portOf } from "../support/peers.ts";
-import { freePort } from "../support/programs.ts";
+import { freePort } from "../support/ports.ts";
 
 const MIGRATING = readFileSync(new URL("../../MIGRATING.md", import.meta.url), "utf8");
 const TEMPORARY = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path .;`).join(" ");

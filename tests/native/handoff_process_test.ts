@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { once } from "node:events";
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect as connectTcp, createServer } from "node:net";
+import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -15,6 +15,7 @@ import { type HandoffChildOptions, startHandoffChild } from "../support/handoff_
 import { HttpConnection } from "../support/http.ts";
 import { opened, test } from "../support/closing_tests.ts";
 import { NATIVE_RUNTIMES } from "../support/native_runtimes.ts";
+import { freePort } from "../support/ports.ts";
 
 const certificates = await Promise.all(["first", "second", "third"].map((name) => issueServer(name)));
 const onDeno = process.versions["deno"] !== undefined;
@@ -252,15 +253,6 @@ async function reloadable(args: readonly string[], port: number) {
   };
   opened.add(reloaded);
   return reloaded;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 if (onBun) {

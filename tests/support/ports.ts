@@ -1,4 +1,7 @@
+import { randomInt } from "node:crypto";
+import { once } from "node:events";
 import { readdir, readFile, readlink } from "node:fs/promises";
+import { createServer } from "node:net";
 import process from "node:process";
 
 /** Such a test reads /proc to find ports that nobody was told of. */
@@ -33,4 +36,19 @@ export async function connectedFrom(to: number): Promise<number[]> {
   const ports = (await sockets()).filter(({ state, remotePort }) => state === ESTABLISHED && remotePort === to)
     .map(({ port }) => port);
   return [...new Set(ports)];
+}
+
+/**
+ * A port that is free at this moment, for a program whose port is fixed in its text. It is none of those that systems
+ * give to outgoing connections, each of which can block its port before the program listens, and a minute longer.
+ */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(20_000, 32_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(() => true, () => false);
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }

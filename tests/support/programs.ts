@@ -1,7 +1,4 @@
 import { spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -90,19 +87,4 @@ export function startProgram(file: string, options: ProgramOptions = {}): Progra
       await end;
     },
   };
-}
-
-/**
- * A port that is free at this moment, for a program whose port is fixed in its text. It is none of those that systems
- * give to outgoing connections, each of which can block its port before the program listens, and a minute longer.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(20_000, 32_000);
-    const server = createServer().listen(port, "127.0.0.1");
-    const isFree = await once(server, "listening").then(() => true, () => false);
-    if (!isFree) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
 }
