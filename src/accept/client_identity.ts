@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { kindOf } from "../arguments.ts";
 import { readCertificateFields } from "../x509/certificate_fields.ts";
@@ -65,7 +66,8 @@ export function clientOf(secure: TLSSocket): ClientCertificate | undefined {
 /**
  * Returns the identity of the client of a connection, in the same way on every runtime.
  *
- * @param socket A connection of `acceptor().accept()`, or of a server that is attached by `attach()`.
+ * @param socket A connection of `acceptor().accept()`, or of a server that is attached by `attach()`, such as
+ * `request.socket`.
  * @returns The identity; `undefined` if the client sent no certificate, or none was requested.
  * @throws {TlsReloadError} `UNSUPPORTED` for other connections: `Bun.serve` and `https` servers of Bun do not show
  * their clients. Use `state.acceptor()` there.
@@ -83,7 +85,7 @@ export function clientOf(secure: TLSSocket): ClientCertificate | undefined {
  * }
  * ```
  */
-export function clientIdentity(socket: TLSSocket): ClientIdentity | undefined {
+export function clientIdentity(socket: Socket): ClientIdentity | undefined {
   if (typeof socket !== "object" || socket === null) {
     throw new TypeError(`Cannot tell the identity of a client: 'socket' must be a TLSSocket: ${kindOf(socket)}`);
   }

@@ -121,7 +121,7 @@ test("clientIdentity() throws UNSUPPORTED for a connection without an acceptor",
   assertEquals((await visit(portOf(listener))).greeting, "UNSUPPORTED");
   listener.close();
   for (const socket of [undefined, null, "socket"]) {
-    assertThrows(() => clientIdentity(socket as unknown as TLSSocket), TypeError);
+    assertThrows(() => clientIdentity(socket as unknown as Socket), TypeError);
   }
 });
 
