@@ -109,7 +109,8 @@ export function requireOptionTypes(
 export function requirePath(where: string, name: string, path: unknown): void {
   if (path instanceof URL) return;
   if (typeof path !== "string") {
-    throw new TypeError(`Cannot call ${where}: '${name}' must be a path or a URL: ${kindOf(path)}`);
+    const hint = path instanceof Uint8Array ? ", not a path: use TlsConfig" : "";
+    throw new TypeError(`Cannot call ${where}: '${name}' must be a path or a URL: ${kindOf(path)}${hint}`);
   }
   if (!isPath(path)) {
     throw new TypeError(`Cannot call ${where}: '${name}' is PEM text, not a path: use TlsConfig`);
@@ -138,6 +139,20 @@ export function kindOf(value: unknown): string {
   const name = value.constructor?.name;
   if (name === "Object") return "an object"; // of another realm
   return typeof name === "string" && /^[\w$]{1,40}$/.test(name) ? `a ${name}` : "an instance of a class";
+}
+
+/**
+ * Names the kind of a value that should be an object of one of this module's classes, and the usual mistake.
+ *
+ * @param value The value.
+ * @param className The name of the class.
+ * @returns Such as `a Promise, which must be awaited`.
+ */
+export function kindInPlaceOf(value: unknown, className: "TlsConfig" | "TlsState"): string {
+  const kind = kindOf(value);
+  if (value instanceof Promise) return `${kind}, which must be awaited`;
+  if (kind === `a ${className}`) return `${kind} of another copy of this module`;
+  return kind;
 }
 
 /** A number for a message. Of another value only its kind is named, because it may be a secret in the wrong place. */

@@ -85,7 +85,7 @@ test("requirePath() accepts paths and URLs and refuses the rest without repeatin
   for (
     const [value, kind] of [
       [undefined, "undefined"],
-      [new TextEncoder().encode(PEM), "a Uint8Array"],
+      [new TextEncoder().encode(PEM), "a Uint8Array, not a path: use TlsConfig"],
       [3, "a number"],
       ["", "an empty string"],
     ]

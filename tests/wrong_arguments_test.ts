@@ -16,7 +16,7 @@ import {
 } from "../mod.ts";
 import { serve as serveBun, tlsOptions } from "../src/bun.ts";
 import { listenTls, listenTlsOptions, serve as serveDeno } from "../src/deno.ts";
-import { attach, secureContext } from "../src/node.ts";
+import { attach, clientOptions, secureContext } from "../src/node.ts";
 import { Reloader } from "../src/reload.ts";
 import { statusHandler } from "../src/status.ts";
 import { issueServer } from "./support/certificates.ts";
@@ -193,6 +193,22 @@ const DENO_CALLS: typeof CALLS = {
     () => listenTls(state, {} as Any),
     "Cannot call listenTls: 'port' must be a number: undefined",
   ],
+  "clientOptions() with what reloadTls() returns": [
+    () => clientOptions({ state } as Any),
+    "Cannot make client options: 'state' must be a TlsState: an object; pass its 'state'",
+  ],
+  "clientOptions() with the state of what was not awaited": [
+    () => clientOptions((load() as Any).state),
+    "Cannot make client options: 'state' must be a TlsState: undefined; is reloadTls() awaited?",
+  ],
+  "clientOptions() with a promise": [
+    () => clientOptions(Promise.resolve(state) as Any),
+    "Cannot make client options: 'state' must be a TlsState: a Promise, which must be awaited",
+  ],
+  "Reloader with the state of another copy of this module": [
+    () => new Reloader(new (class TlsState {})() as Any, load),
+    "Cannot make Reloader: 'state' must be a TlsState: a TlsState of another copy of this module",
+  ],
   "listenTls() with swapped arguments": [
     () => listenTls({ port: 0 } as Any, state as Any),
     "Cannot listen: 'state' must be a TlsState: an object",
@@ -207,7 +223,7 @@ const DENO_CALLS: typeof CALLS = {
   ],
   "serve() of ./deno with a certificate": [
     () => serveDeno(state, { port: 0, cert } as Any, fetch),
-    "Unknown option 'cert' of serve: use TlsConfig",
+    "Unknown option 'cert' of serve: use the options of reloadTls() or TlsConfig",
   ],
   "serve() of ./deno with a wrong callback": [
     () => serveDeno(state, { port: 0, onTlsError: "x" } as Any, fetch),

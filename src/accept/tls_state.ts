@@ -1,4 +1,4 @@
-import { kindOf, requireType } from "../arguments.ts";
+import { kindInPlaceOf, requireType } from "../arguments.ts";
 import { bareOptions, type TlsServerOptions } from "../config/server_options.ts";
 import type { CertifiedKeyInit } from "../config/certified_key.ts";
 import { requireConfig, requireOneKey, type TlsConfig } from "../config/tls_config.ts";
@@ -224,7 +224,10 @@ export class TlsState {
  * @throws {TypeError} If it is none.
  */
 export function requireState(action: string, state: unknown): void {
-  if (!(state instanceof TlsState)) {
-    throw new TypeError(`Cannot ${action}: 'state' must be a TlsState: ${kindOf(state)}`);
-  }
+  if (state instanceof TlsState) return;
+  const holder = state as { readonly state?: unknown } | null | undefined;
+  const hint = holder?.state instanceof TlsState ? "; pass its 'state'" : "";
+  // The result of reloadTls() that is not awaited has no state.
+  const kind = state === undefined ? "undefined; is reloadTls() awaited?" : kindInPlaceOf(state, "TlsState");
+  throw new TypeError(`Cannot ${action}: 'state' must be a TlsState: ${kind}${hint}`);
 }

@@ -2,7 +2,7 @@ import { Server as HttpServer } from "node:http";
 import { Server as HttpsServer } from "node:https";
 import { Server as NetServer } from "node:net";
 import { Server } from "node:tls";
-import { TlsState } from "../accept/tls_state.ts";
+import { requireState, TlsState } from "../accept/tls_state.ts";
 import { kindOf, requireOptions, requireOptionTypes } from "../arguments.ts";
 import { requireMs } from "../durations.ts";
 import { acceptsByListener } from "../node_internals/listeners.ts";
@@ -109,10 +109,10 @@ function follow(state: TlsState, server: Server, options: AttachOptions): Attach
 const isTlsServer = (server: unknown): server is Server => server instanceof Server || server instanceof HttpsServer;
 
 function requireArguments(state: unknown, server: unknown, options: AttachOptions): asserts server is Server {
-  const swapped = state instanceof Server && server instanceof TlsState ? "; the arguments are swapped" : "";
-  if (!(state instanceof TlsState)) {
-    throw new TypeError(`Cannot attach to server: 'state' must be a TlsState: ${kindOf(state)}${swapped}`);
+  if (isTlsServer(state) && server instanceof TlsState) {
+    throw new TypeError("Cannot attach to server: 'state' must be a TlsState: a Server; the arguments are swapped");
   }
+  requireState("attach to server", state);
   if (!isTlsServer(server)) {
     const kind = server instanceof NetServer || server instanceof HttpServer ? "a server without TLS" : kindOf(server);
     throw new TypeError(

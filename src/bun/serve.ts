@@ -8,7 +8,7 @@ import type { BunServeOptions, BunServer, BunWebSocket } from "./types.ts";
 
 /** Options of `Bun.serve` that the state decides, or that this module does. */
 const REFUSED_OPTIONS = {
-  tls: "TlsConfig",
+  tls: "the options of reloadTls() or TlsConfig",
   unix: "port, because only TCP sockets can be handed over",
   id: "no id: each generation has its own",
   drainTimeoutMs: "drain of TlsState",

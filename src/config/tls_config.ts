@@ -1,5 +1,5 @@
 import type { SecureContext } from "node:tls";
-import { kindOf, requireOptions, requireType } from "../arguments.ts";
+import { kindInPlaceOf, requireOptions, requireType } from "../arguments.ts";
 import { unsupported } from "../unsupported.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
@@ -210,8 +210,8 @@ export function secureContext(config: TlsConfig): SecureContext {
  */
 export function requireConfig(action: string, config: unknown): void {
   if (config instanceof TlsConfig) return;
-  const hint = config instanceof Promise ? ", which must be awaited" : "";
-  throw new TypeError(`Cannot ${action}: the configuration must be a TlsConfig: ${kindOf(config)}${hint}`);
+  const kind = kindInPlaceOf(config, "TlsConfig");
+  throw new TypeError(`Cannot ${action}: the configuration must be a TlsConfig: ${kind}`);
 }
 
 /**

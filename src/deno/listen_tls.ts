@@ -17,9 +17,9 @@ const OPTION_NAMES = [
   "onTlsError",
 ];
 const OPTION_HINTS = {
-  cert: "TlsConfig",
-  key: "TlsConfig",
-  alpnProtocols: "TlsConfig",
+  cert: "the options of reloadTls() or TlsConfig",
+  key: "the options of reloadTls() or TlsConfig",
+  alpnProtocols: "the options of reloadTls() or TlsConfig",
   drainTimeoutMs: "drain of TlsState",
 };
 

@@ -8,8 +8,8 @@ import type { DenoHttpServer, DenoServeHandler, DenoServeOptions } from "./types
 
 /** Options of `Deno.serve` that the state decides, and that of a listener whose server would not have TLS. */
 const REFUSED_OPTIONS = {
-  cert: "TlsConfig",
-  key: "TlsConfig",
+  cert: "the options of reloadTls() or TlsConfig",
+  key: "the options of reloadTls() or TlsConfig",
   path: "port, because Deno.serve has no TLS on unix sockets",
   handler: "the third argument",
   drainTimeoutMs: "drain of TlsState",

@@ -94,7 +94,8 @@ export function readSignatureAlgorithm(algorithm: DerValue): SignatureAlgorithm 
   const [oid, parameters] = readChildren(algorithm);
   const id = readOid(oid);
   if (id === KeyAlgorithm.rsaPss) return { id, scheme: "rsa-pss", ...readPssParameters(parameters) };
-  return { id, scheme: undefined, hash: undefined, saltLength: undefined, ...SCHEMES[id] };
+  const { scheme, hash } = SCHEMES[id] ?? {};
+  return { id, scheme, hash, saltLength: undefined };
 }
 
 /** RFC 8017 appendix A.2.3: each field has a default, SHA-1 for the digests. */

@@ -7,9 +7,9 @@ import { location, TlsReloadError, type TlsReloadErrorOptions } from "../errors.
 import { showAs } from "../redaction.ts";
 import { WeakCache } from "../weak_cache.ts";
 import {
+  contentOf,
   encodePem,
   isCertificateLabel,
-  labelsOf,
   pathOf,
   type PemInput,
   type PemSection,
@@ -195,7 +195,7 @@ export function parseCertificates(input: PemInput): Certificate[] {
       throw invalidCertificate(name, der, { ...where, cause: (error as TlsReloadError).cause });
     }
   }
-  if (certificates.length === 0) throw noCertificate(sections, pathOf(input));
+  if (certificates.length === 0) throw noCertificate(input, sections);
   return certificates;
 }
 
@@ -207,9 +207,10 @@ function wrongLabel(label: string, where: TlsReloadErrorOptions): TlsReloadError
   return new TlsReloadError("PEM_INVALID", `Cannot read certificate${location(where)}: ${reason}`, where);
 }
 
-function noCertificate(sections: readonly PemSection[], path: string | undefined): TlsReloadError {
+function noCertificate(input: PemInput, sections: readonly PemSection[]): TlsReloadError {
+  const path = pathOf(input);
   const command = sections.map(({ label }) => CONVERSIONS[label]).find((each) => each !== undefined);
   const hint = command ? `; convert it with: openssl ${command}` : "";
-  const message = `Cannot find a certificate${location({ path })}: it holds ${labelsOf(sections)}${hint}`;
+  const message = `Cannot find a certificate${location({ path })}: it holds ${contentOf(input, sections)}${hint}`;
   return new TlsReloadError("NO_CERTIFICATE", message, { path });
 }

@@ -4,7 +4,7 @@ import { type CrlStructure, readCrlStructure } from "./crl_structure.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { InvalidField } from "./invalid_field.ts";
 import { PathCertificate } from "./path_certificate.ts";
-import { encodePem, labelsOf, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
+import { contentOf, encodePem, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
 import { signedDataFault, weaknessOf } from "./signatures.ts";
 
@@ -195,7 +195,7 @@ export function parseCrls(input: PemInput): CertificateRevocationList[] {
   }
   if (lists.length > 0) return lists;
   const path = pathOf(input);
-  const message = `Cannot find a revocation list${location({ path })}: it holds ${labelsOf(sections)}`;
+  const message = `Cannot find a revocation list${location({ path })}: it holds ${contentOf(input, sections)}`;
   throw new TlsReloadError("CRL_INVALID", message, { path });
 }
 

@@ -28,6 +28,8 @@ export interface PemFile {
 export type PemInput = string | Uint8Array | PemFile;
 
 const BASE64_LINE_LENGTH = 64;
+/** A path of a file that may hold PEM, which a caller may take for its content. */
+const PATH = /^\S{1,1000}\.(?:pem|crt|cer|cert|crl|key)$/;
 /** The labels of a certificate (RFC 7468 section 5.1). OpenSSL reads both. */
 const CERTIFICATE_LABELS: ReadonlySet<string> = new Set(["CERTIFICATE", "X509 CERTIFICATE"]);
 
@@ -145,8 +147,15 @@ export function inputContent(input: PemInput): string | Uint8Array {
   throw new TypeError(`Cannot read PEM: the input must be text, its bytes, or a file that was read: ${kindOf(input)}`);
 }
 
-/** Lists the labels of sections for a message, each once. */
-export function labelsOf(sections: readonly PemSection[]): string {
+/**
+ * Says for a message what was found in place of what was looked for.
+ *
+ * @param input The input.
+ * @param sections Its sections.
+ * @returns The labels, each once; without sections, whether the input is the path of a file.
+ */
+export function contentOf(input: PemInput, sections: readonly PemSection[]): string {
   const labels = [...new Set(sections.map(({ label }) => quoteLabel(label)))];
-  return labels.length === 0 ? "no PEM" : labels.slice(0, 5).join(", ") + (labels.length > 5 ? ", …" : "");
+  if (labels.length > 0) return labels.slice(0, 5).join(", ") + (labels.length > 5 ? ", …" : "");
+  return typeof input === "string" && PATH.test(input) ? "no PEM but a path; loadTlsConfig() reads files" : "no PEM";
 }

@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { type BigIntStats, closeSync, constants, fstatSync, open, read, type Stats } from "node:fs";
 import { stat } from "node:fs/promises";
+import { isAbsolute, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { requirePath } from "../arguments.ts";
@@ -142,7 +143,10 @@ export async function readToEnd(path: string, reader: Reader, maxBytes: number, 
 /** The error for a file that cannot be read. */
 export function readFailure(path: string, cause: unknown): TlsReloadError {
   if (cause instanceof TlsReloadError) return cause;
-  if (isMissing(cause)) return failure("FILE_NOT_FOUND", path, "no such file", cause);
+  if (isMissing(cause)) {
+    const place = isAbsolute(path) ? "" : ` at "${resolve(path)}"`;
+    return failure("FILE_NOT_FOUND", path, `no such file${place}`, cause);
+  }
   return failure("FILE_UNREADABLE", path, readFailureReason(path, cause), cause);
 }
 

@@ -13,8 +13,8 @@ import { requireType } from "../arguments.ts";
 import { location, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
 import { hasPublicKey, isEncryptedPkcs8, normalizeKey, UnusableKey } from "./pkcs8.ts";
 import {
+  contentOf,
   encodePem,
-  labelsOf,
   pathOf,
   type PemFile,
   type PemInput,
@@ -102,7 +102,7 @@ function findKey(input: PemInput): KeySection {
   const sections = readSections(input);
   const [section, second] = sections.filter(({ label }) => label.endsWith("PRIVATE KEY"));
   if (!section) {
-    const message = `Cannot find a private key${location({ path })}: it holds ${labelsOf(sections)}`;
+    const message = `Cannot find a private key${location({ path })}: it holds ${contentOf(input, sections)}`;
     throw new TlsReloadError("NO_PRIVATE_KEY", message, { path });
   }
   const where = placeOf(input, section);

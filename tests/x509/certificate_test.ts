@@ -288,6 +288,8 @@ test("parseCertificates() names the sections of a file without a certificate", a
   const file = { path: "key.pem", bytes: Buffer.from(key) };
   await assertRefused(() => parseCertificates(file), "NO_CERTIFICATE", { path: "key.pem", message });
   await assertRefused(() => parseCertificates(""), "NO_CERTIFICATE", { message: /: it holds no PEM$/ });
+  const confused = { message: /: it holds no PEM but a path; loadTlsConfig\(\) reads files$/ };
+  await assertRefused(() => parseCertificates("live/fullchain.pem"), "NO_CERTIFICATE", confused);
   const many = ["A", "A", "B", "C", "D", "E", "F"].map((label) => encodePem({ label, der: new Uint8Array(1) })).join(
     "",
   );

@@ -4,11 +4,12 @@ import { spawnSync } from "node:child_process";
 import { closeSync, constants, existsSync, openSync, renameSync } from "node:fs";
 import { chmod, mkdir, symlink, truncate } from "node:fs/promises";
 import { createServer } from "node:net";
+import { resolve } from "node:path";
 import process from "node:process";
 import test from "node:test";
 import { pathToFileURL } from "node:url";
 import { readPemFile } from "../../src/x509/pem_file.ts";
-import { loadTlsConfig, parsePem } from "../../mod.ts";
+import { loadTlsConfig, parsePem, TlsReloadError } from "../../mod.ts";
 import { readPemSource } from "../../src/x509/pem_source.ts";
 import { issueServer } from "../support/certificates.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
@@ -55,6 +56,8 @@ test("readPemFile() refuses a path without a file", () =>
     const file = await files.write("file", "");
     await assertRefused(() => readPemFile(`${file}/x`), "FILE_NOT_FOUND", { path: `${file}/x` });
     await assertRefused(() => readPemFile(""), "FILE_NOT_FOUND", { path: "" });
+    const relative = `Cannot read "missing.pem": no such file at "${resolve("missing.pem")}"`;
+    assertEquals((await assertRejects(() => readPemFile("missing.pem"), TlsReloadError)).message, relative);
   }));
 
 test("readPemFile() refuses files of more than 1 MiB", () =>
@@ -216,7 +219,7 @@ test("readPemFile() and loadTlsConfig() refuse PEM in place of a path, and do no
       const error = await assertRejects(attempt, TypeError);
       assertMatch(
         error.message,
-        /^Cannot call \w+: '[\w.]+' (is PEM text, not a path: use TlsConfig|must be a path or a URL: a \w+)$/,
+        /^Cannot call \w+: '[\w.]+' (is PEM text, not a path: use TlsConfig|must be a path or a URL: a \w+(, not a path: use TlsConfig)?)$/,
       );
       assertEquals(error.cause, undefined);
       assertHidesSecrets(error);
@@ -227,7 +230,10 @@ test("readPemFile() and loadTlsConfig() refuse PEM in place of a path, and do no
 test("readPemFile() refuses other types with a TypeError", async () => {
   for (const path of [undefined, null, 5, {}, { path: "a.pem", bytes: new Uint8Array() }, Buffer.from("a.pem")]) {
     const error = await assertRejects(() => readPemFile(path as unknown as string), TypeError);
-    assertMatch(error.message, /^Cannot call readPemFile: 'path' must be a path or a URL: (undefined|null|an? \w+)$/);
+    assertMatch(
+      error.message,
+      /^Cannot call readPemFile: 'path' must be a path or a URL: (undefined|null|an? \w+(, not a path: use TlsConfig)?)$/,
+    );
   }
 });
 
