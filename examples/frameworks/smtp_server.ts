@@ -25,9 +25,11 @@ submissions.listen(Number(process.env["PORT"] ?? 465), () => {
 
 // STARTTLS: smtp-server makes the handshakes itself, and cannot leave them to the state. So neither `clientAuth` nor
 // `drain` of the state nor several certificates work here. Clients with certificates belong on the port above.
-const starttls = new SMTPServer({ ...options, ...state.tls });
+// The versions are always set, because the default of smtp-server is TLS 1.0.
+const starttlsOptions = () => ({ minVersion: "TLSv1.2", maxVersion: "TLSv1.3", ...state.tls }) as const;
+const starttls = new SMTPServer({ ...options, ...starttlsOptions() });
 starttls.on("error", console.warn);
-state.subscribe(() => starttls.updateSecureContext(state.tls));
+state.subscribe(() => starttls.updateSecureContext(starttlsOptions()));
 const transfers = starttls.listen(Number(process.env["STARTTLS_PORT"] ?? 587), () => {
   console.log(`smtp://localhost:${(transfers.address() as AddressInfo).port}/`);
 });

@@ -1,12 +1,17 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { readdir, readFile } from "node:fs/promises";
 import process from "node:process";
 import test from "node:test";
+import { issueServer } from "../support/certificates.ts";
+import { withFiles } from "../support/files.ts";
+import { openssl } from "../support/openssl.ts";
 import { rotateProgram, SWAPS } from "../support/program_rotation.ts";
+import { startProgram } from "../support/programs.ts";
 import { RECIPES, rowOf, type RuntimeName } from "../support/recipes.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const NO_SIGNALS = process.platform === "win32" && "Windows has no SIGHUP";
+const NO_OLD_TLS = process.versions["deno"] !== undefined && "Deno has no TLS 1.1";
 
 /** What the documents call this runtime. */
 function namesOfRuntime(): readonly RuntimeName[] {
@@ -30,6 +35,29 @@ for (const { file, runsOn, clients } of RECIPES) {
     }
   });
 }
+
+test(
+  "smtp_server.ts refuses TLS 1.1 with implicit TLS and after STARTTLS",
+  { skip: NO_OLD_TLS },
+  () =>
+    withFiles(async (files) => {
+      const { cert, key } = await issueServer("mail");
+      const args = [await files.write("fullchain.pem", cert), await files.write("privkey.pem", key)];
+      const env = { ...ANY_PORT, NODE_OPTIONS: "--tls-cipher-list=DEFAULT@SECLEVEL=0" }; // at which OpenSSL allows TLS 1.0
+      const program = startProgram("examples/frameworks/smtp_server.ts", { args, env });
+      try {
+        for (const [scheme, flags] of [["smtps", []], ["smtp", ["-starttls", "smtp"]]] as const) {
+          const [, port] = await program.line(new RegExp(`^${scheme}://localhost:(\\d+)/$`));
+          const connect = (version: string) =>
+            openssl(["s_client", ...flags, "-connect", `localhost:${port}`, version, "-cipher", "DEFAULT@SECLEVEL=0"]);
+          connect("-tls1_2");
+          assertThrows(() => connect("-tls1_1"), Error, "alert protocol version");
+        }
+      } finally {
+        await program[Symbol.asyncDispose]();
+      }
+    }),
+);
 
 test("examples/frameworks/ holds the recipes, and nothing else", async () => {
   const files = await readdir(new URL("examples/frameworks/", ROOT));
