@@ -90,19 +90,22 @@ test(
     }),
 );
 
-test("the declarations of Deno in src/ match the types of Deno", ON_DENO, () =>
-  withChecks("Deno", async (folder) => {
-    const { compilerOptions } = await readConfig();
-    await writeFile(join(folder, "deno.json"), JSON.stringify({ compilerOptions }));
-    assertEquals(
-      await complaints(process.execPath, ["check", "--quiet", "mod.ts", "src", "types/deno.ts"], folder),
-      "",
-    );
-  }));
+test(
+  "the declarations of Deno in src/ match the types of Deno, with the compiler options of a new project",
+  ON_DENO,
+  () =>
+    withChecks("Deno", async (folder) => {
+      await writeFile(join(folder, "deno.json"), "{}");
+      assertEquals(
+        await complaints(process.execPath, ["check", "--quiet", "mod.ts", "src", "types/deno.ts"], folder),
+        "",
+      );
+    }),
+);
 
 /** The compiler options of a new project: those of `@tsconfig/node22`, and of `bun init`. */
 const PROJECTS = {
-  Node: { module: "nodenext", target: "es2022", lib: ["es2023"], types: ["node"] },
+  Node: { module: "node16", target: "es2022", lib: ["es2023"], types: ["node"] },
   Bun: {
     module: "preserve",
     moduleResolution: "bundler",
