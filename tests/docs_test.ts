@@ -148,7 +148,17 @@ const CHECKS: Readonly<Record<string, readonly (readonly [heading: string, check
       await server[Symbol.asyncDispose]();
     }
   }]],
-  "docs/client-certificates.md": [["Client certificates", letsInClientsOf("hello CN=somebody")]],
+  "docs/client-certificates.md": [
+    ["Client certificates", letsInClientsOf("hello CN=somebody")],
+    ["Client certificates", async ({ ports: [port = 0], line }) => {
+      await listening(port);
+      assertEquals((await visit(port)).greeting, undefined);
+      await line(/^Cannot accept connection: the client sent no certificate$/);
+      const connection = await HttpConnection.open(port, { cert: client.cert, key: client.key });
+      assertEquals((await connection.ask("/")).text, "hello CN=somebody\n");
+      connection.close();
+    }],
+  ],
   "docs/check.md": [
     ["Check", printsFindings],
     ["At load and at reload", async ({ line, ended }) => {
