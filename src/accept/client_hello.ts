@@ -126,6 +126,11 @@ function readServerName(extension: Reader | undefined): string | undefined {
   if (type !== HOST_NAME || name.length === 0 || name.length > MAX_NAME_BYTES || name.includes("\0")) {
     throw new RangeError("the server name is malformed");
   }
+  return comparableName(name);
+}
+
+/** A name that a client sent, in lower case and without a trailing dot. */
+export function comparableName(name: string): string {
   return name.toLowerCase().replace(/\.$/, "");
 }
 

@@ -9,7 +9,7 @@ import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { type AlpnChallenges, createChallengeServer } from "./alpn_challenges.ts";
 import type { AuthorityUse } from "./authority_use.ts";
-import type { ClientHello } from "./client_hello.ts";
+import { type ClientHello, comparableName } from "./client_hello.ts";
 import type { AllowClient } from "./client_identity.ts";
 import { admissionRefusal, ClientVerification, resetConnection } from "./client_verification.ts";
 import { createInnerServer, failure, makeHandshake } from "./inner_server.ts";
@@ -90,7 +90,14 @@ export class HandshakeServer {
   begin(socket: Duplex, options: HandshakeOptions, outcome: HandshakeOutcome): void {
     const pending = new PendingHandshake(socket, options, outcome);
     pending.admit = (secure) => {
-      if (!this.#isAdmitted(secure, pending) || !pending.end()) return;
+      const refusal = this.#refusalOf(secure, pending.hello);
+      if (refusal) {
+        resetConnection(secure);
+        // After the reset, because listeners destroy the socket, and the connection would end without a reset.
+        setImmediate(() => pending.fail(refusal, secure));
+        return;
+      }
+      if (!pending.end()) return;
       this.#lineage.connections.add(secure, this);
       outcome.succeed(secure);
     };
@@ -108,6 +115,7 @@ export class HandshakeServer {
     }
     readClientHello(socket).then((hello) => {
       if (socket.destroyed) return;
+      pending.hello = hello;
       requireNoPromise(options.onClientHello?.(hello));
       this.#answer(socket, pending, hello);
     }).catch((error) => {
@@ -169,21 +177,31 @@ export class HandshakeServer {
     return createInnerServer(options, (server) => this.#setup.created?.(server), duplex);
   }
 
-  #isAdmitted(secure: TLSSocket, pending: PendingHandshake): boolean {
+  #refusalOf(secure: TLSSocket, hello: ClientHello | undefined): TlsReloadError | undefined {
+    if (hello && !isAskedBy(hello, secure)) {
+      return failure("HANDSHAKE_FAILED", "the handshake has another name or protocol than the ClientHello asked for");
+    }
     const { allowClient, authorityUse } = this.#lineage;
     const current = () => this.#lineage.current().verification;
     const reason = admissionRefusal(secure, { own: this.verification, current, allowClient, authorityUse });
-    if (reason === undefined) return true;
-    resetConnection(secure);
-    // After the reset, because listeners destroy the socket, and the connection would end without a reset.
-    setImmediate(() => pending.fail(failure("CLIENT_UNAUTHORIZED", reason), secure));
-    return false;
+    return reason === undefined ? undefined : failure("CLIENT_UNAUTHORIZED", reason);
   }
+}
+
+/**
+ * Whether a connection has the name and the protocol that the client asked for at first. After a HelloRetryRequest, a
+ * client sends a second ClientHello, which only the runtime reads. OpenSSL does not compare it with the first, and rustls
+ * only its name, although both must ask for the same (RFC 8446 section 4.1.2).
+ */
+function isAskedBy({ serverName, alpnProtocols }: ClientHello, { servername, alpnProtocol }: TLSSocket): boolean {
+  const hasName = !servername || comparableName(servername) === serverName;
+  return hasName && (!alpnProtocol || alpnProtocols.includes(alpnProtocol));
 }
 
 /** An `async` function has decided nothing yet when it returns: its client must not enter. */
 function requireNoPromise(returned: unknown): void {
-  if (!(returned instanceof Promise)) return;
-  returned.catch(() => {});
+  // Not every promise is a `Promise` of this realm.
+  if (typeof Object(returned).then !== "function") return;
+  Promise.resolve(returned).catch(() => {});
   throw new TypeError("Cannot accept connection: 'onClientHello' must return nothing: a Promise");
 }

@@ -33,6 +33,8 @@ export interface HandshakeOutcome {
  */
 export class PendingHandshake implements Pending {
   refusal: TlsReloadError | undefined;
+  /** The first hello of the client, if it was read. */
+  hello: ClientHello | undefined;
   admit: (secure: TLSSocket) => void = () => {};
   readonly #socket: Duplex;
   readonly #options: HandshakeOptions;

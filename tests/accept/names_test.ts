@@ -10,6 +10,7 @@ import { type ClientHello, TlsConfig, type TlsConfigOptions, TlsReloadError, Tls
 import { issue, type Issued, type IssueOptions } from "../support/certificates.ts";
 import { captureHello, inRecords, opensslClient } from "../support/client_hellos.ts";
 import { clientHello, dialTcp, echoServer, OpensslClient, portOf, visit } from "../support/peers.ts";
+import { type Asked, visitAskingTwice } from "../support/retrying_client.ts";
 import { runtimeName } from "../support/runtimes.ts";
 import { type Ask, namedClients } from "../support/tls_clients.ts";
 
@@ -164,6 +165,21 @@ for (const [kind, start] of SERVERS) {
     }
   });
 
+  test(`${kind} refuses a client whose second hello asks for something else`, async () => {
+    const options = { unknownName: "refuse", ecdhCurve: "P-256", alpnProtocols: ["one", "two"] } as const;
+    const server = disposed(await start(new TlsState(configOf([defaultEc, namedEc], options))));
+    const first = { name: "n.test", alpn: "one" };
+    const visitTwice = (asked: Asked, again: Asked) =>
+      visitAskingTwice(server.port, asked, again).catch(() => "refused");
+    assertEquals(await visitTwice(first, first), "generation 0\n");
+    // BoringSSL answers the first hello, whatever the second one asks for.
+    const refused = runtimeName().startsWith("bun") ? "generation 0\n" : "refused";
+    assertEquals(await visitTwice(first, { ...first, name: "d.test" }), refused);
+    assertEquals(await visitTwice(first, { ...first, name: "unknown.test" }), refused);
+    assertEquals(await visitTwice({ alpn: "one" }, first), refused);
+    assertEquals(await visitTwice(first, { ...first, alpn: "two" }), refused);
+  });
+
   for (const version of ["-tls1_2", "-tls1_3"]) {
     test(`${kind} resumes no session under another name (openssl s_client ${version})`, async () => {
       const server = disposed(await start(new TlsState(configOf([defaultEc, namedRsa, wildcard]))));
@@ -251,8 +267,9 @@ test("TlsAcceptor.accept() passes the hello to onClientHello, which can refuse t
     }), TlsReloadError);
   assertEquals([error.code, error.cause], ["HANDSHAKE_FAILED", reason]);
   // Nobody waits for a promise, so the client must not enter before it decides.
-  for (const late of [() => Promise.resolve(), () => Promise.reject(reason)]) {
-    const { code, cause } = await assertRejects(() => run(late), TlsReloadError);
+  const thenable = { then: (_resolve: unknown, reject: (error: Error) => void) => reject(reason) };
+  for (const late of [Promise.resolve(), Promise.reject(reason), thenable]) {
+    const { code, cause } = await assertRejects(() => run(() => late as never), TlsReloadError);
     assertEquals([code, cause instanceof TypeError], ["HANDSHAKE_FAILED", true]);
   }
 });

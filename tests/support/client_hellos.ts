@@ -81,7 +81,8 @@ export function inRecords(hello: Uint8Array, payloadBytes: number): Buffer {
   return Buffer.concat(records);
 }
 
-const vector = (lengthBytes: number, ...parts: Uint8Array[]) => {
+/** A vector (RFC 8446 section 3.4), with the length before it. */
+export const vector = (lengthBytes: number, ...parts: Uint8Array[]) => {
   const content = Buffer.concat(parts);
   const length = Buffer.alloc(lengthBytes);
   length.writeUIntBE(content.length, 0, lengthBytes);
