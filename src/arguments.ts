@@ -4,6 +4,8 @@ import { nearestName } from "./nearest_name.ts";
 const MAX_NAME_LENGTH = 40;
 /** The longest path that any system supports. */
 const MAX_PATH_LENGTH = 4096;
+/** Five dashes are part of a path only in an A-label, such as `xn-----8kcbxdsd0agf`. */
+const PEM_PART = /(?:^|[^a-z0-9])-----|-----(?:BEGIN|END)|[\r\n]|\bBEGIN [A-Z ]*(?:KEY|CERTIFICATE)/;
 /** The begin of base64 of a certificate or a key in DER, or of PEM. */
 const BASE64 = /^(?:MI|MC|MG|MF|MH|LS0tLS1CRUdJTi)[A-Za-z0-9+/=]{40,}$/;
 
@@ -125,8 +127,7 @@ export function requirePath(where: string, name: string, path: unknown): void {
  * @returns `false` for PEM, base64 of certificates and keys, several lines, and a text that is longer than any path.
  */
 export function isPath(text: string): boolean {
-  return text.length <= MAX_PATH_LENGTH && !/-----|[\r\n]|\bBEGIN [A-Z ]*(?:KEY|CERTIFICATE)/.test(text) &&
-    !BASE64.test(text);
+  return text.length <= MAX_PATH_LENGTH && !PEM_PART.test(text) && !BASE64.test(text);
 }
 
 /** Names the kind of a value for a message, without its content. */

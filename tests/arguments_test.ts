@@ -74,14 +74,19 @@ test("requireOptions() does not quote a key that cannot be a name", () => {
 test("requirePath() accepts paths and URLs and refuses the rest without repeating it", () => {
   requirePath("f", "certPath", "a.pem");
   requirePath("f", "certPath", new URL("file:///a.pem"));
+  // An A-label of a name with a hyphen.
+  requirePath("f", "certPath", "live/xn-----8kcbxdsd0agf.xn--p1ai/fullchain.pem");
   assertEquals(
     messageOf(() => requirePath("f", "keyPath", PEM)),
     "Cannot call f: 'keyPath' is PEM text, not a path: use TlsConfig",
   );
-  assertEquals(
-    messageOf(() => requirePath("f", "keyPath", PEM.replaceAll("\n", " "))),
-    "Cannot call f: 'keyPath' is PEM text, not a path: use TlsConfig",
-  );
+  const parts = ["-----BEGIN MC4CAQ", "KEY-----MC4CAQ", "wVwBCIEIA-----END ", "wVwBCIEIA= -----", "----------"];
+  for (const text of [PEM.replaceAll("\n", " "), PEM.replaceAll("\n", ""), ...parts]) {
+    assertEquals(
+      messageOf(() => requirePath("f", "keyPath", text)),
+      "Cannot call f: 'keyPath' is PEM text, not a path: use TlsConfig",
+    );
+  }
   for (
     const [value, kind] of [
       [undefined, "undefined"],

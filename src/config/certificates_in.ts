@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { requireOptions, requireOptionTypes, requirePath } from "../arguments.ts";
+import { isPath, requireOptions, requireOptionTypes, requirePath } from "../arguments.ts";
 import { TlsReloadError } from "../errors.ts";
 import { isMissing, readFailureReason } from "../file_errors.ts";
 import { LongTask } from "../long_task.ts";
@@ -34,7 +34,7 @@ const DEFAULT_NAME = "default";
 /**
  * Reads all certificates of a folder with their keys: `name.pem` with both, `name.crt` with `name.key`, and folders of
  * certbot, `name/fullchain.pem` with `name/privkey.pem`. Sorts them by name, `default` first. Ignores names that begin
- * with a dot.
+ * with a dot, or that no path of this module can have, such as names with line breaks.
  *
  * A pair that cannot be loaded does not stop the others. It is reported, and its certified key of the previous
  * configuration is kept. A pair is removed once both of its files are removed.
@@ -92,7 +92,7 @@ export async function certificatesIn(
  * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE`.
  */
 export async function pairsIn(folder: string): Promise<Pair[]> {
-  const entries = (await namesIn(folder)).filter((entry) => !entry.startsWith("."));
+  const entries = (await namesIn(folder)).filter((entry) => !entry.startsWith(".") && isPath(join(folder, entry)));
   // A certificate and its key are two entries of one pair, which has one sort key. Strings are sorted without a
   // comparator, which would block the event loop for thousands of pairs.
   const pairs = new Map<string, Pair>();

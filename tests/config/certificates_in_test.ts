@@ -38,6 +38,19 @@ test("certificatesIn() reads all pairs in the order of names, the default first"
   });
 });
 
+test("certificatesIn() reads the others beside entries whose name is not a path", async () => {
+  await withFiles(async (files) => {
+    const folder = await writeAll(files);
+    for (const name of ["-----BEGIN PRIVATE KEY-----", "xn-----8kcbxdsd0agf.xn--p1ai"]) {
+      await mkdir(files.path(name));
+      await files.write(`${name}/fullchain.pem`, issued("a").cert);
+      await files.write(`${name}/privkey.pem`, issued("a").key);
+    }
+    const config = await loadTlsConfig(await certificatesIn(folder));
+    assertEquals(subjects(config), ["CN=default", "CN=a", "CN=b", "CN=c", "CN=a"]);
+  });
+});
+
 test("certificatesIn() keeps the previous certified key of a bad pair, reports it, and changes the others", async () => {
   await withFiles(async (files) => {
     const folder = await writeAll(files);
