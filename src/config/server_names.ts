@@ -88,9 +88,9 @@ function leafOf(key: Named): Certificate {
   return key.chain[0]!;
 }
 
-/** A certificate may hold texts that are not names: no client can ask for them. */
+/** A certificate may hold texts that are not names: no client can ask for them, and the runtimes would differ. */
 function isName(normalized: string): boolean {
-  return normalized !== "" && normalized !== "*.";
+  return /^(?:\*\.)?[^*\0]+$/.test(normalized);
 }
 
 function namesOf(key: Named): string[] {

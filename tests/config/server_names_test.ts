@@ -49,9 +49,10 @@ test("ServerNameIndex lets a wildcard stand for one whole label, the first", () 
 });
 
 test("ServerNameIndex finds no key for texts that are not names, whatever a certificate holds", async () => {
-  const odd = await key("odd", "", "*..", "odd.test");
+  const odd = await key("odd", "", "*..", "*", "x.*.test", "f*.test", "*.*.test", "odd\0.test", "odd.test");
   const index = new ServerNameIndex([first, odd]);
-  for (const text of ["", ".", "\x9b a", "localhost"]) assertEquals(index.find(normalizeName(text)), undefined, text);
+  const texts = ["", ".", "\x9b a", "localhost", "*", "x.*.test", "x.y.test", "f*.test", "*.*.test", "odd\0.test"];
+  for (const text of texts) assertEquals(index.find(normalizeName(text)), undefined, text);
   assertEquals(index.find("odd.test"), [odd]);
   assertEquals([...index.dnsNames()].map(([name]) => name), ["a.test", "odd.test", "*.a.test"]);
 });
