@@ -1,10 +1,13 @@
 import { createHash, type KeyObject } from "node:crypto";
 import { location, TlsReloadError } from "../errors.ts";
 import { WeakCache } from "../weak_cache.ts";
-import { type Certificate, parseCertificates } from "../x509/certificate.ts";
+import { readPublicKey } from "../x509/algorithms.ts";
+import { type Certificate, derOf, parseCertificates } from "../x509/certificate.ts";
 import type { CertificateFacts } from "../x509/certificate_fields.ts";
+import { CertificateStructure } from "../x509/certificate_structure.ts";
 import { inputContent, pathOf, type PemFile, type PemInput } from "../x509/pem.ts";
-import { createKeyObject, decryptKeyFile, readPrivateKey } from "../x509/private_key.ts";
+import { withPublicKey } from "../x509/pkcs8.ts";
+import { decryptKeyFile, encodeKey, readPrivateKey } from "../x509/private_key.ts";
 
 /** The parts of a {@linkcode CertifiedKey}: PEM in memory. */
 export interface CertifiedKeyInit {
@@ -30,10 +33,12 @@ export interface CertifiedKeyFacts {
 
 /** The private key of a certified key as plain PKCS#8 PEM. */
 export let keyPemOf: (certifiedKey: CertifiedKey) => string;
-/** The private key of a certified key as an object of the runtime. */
-export let privateKeyOf: (certifiedKey: CertifiedKey) => KeyObject;
 /** SHA-256 of chain and key, to compare two certified keys. Never shown. */
 export let certifiedKeyDigestOf: (certifiedKey: CertifiedKey) => string;
+/** Whether it has been proved that a key signs for its certificate. */
+export let isProved: (certifiedKey: CertifiedKey) => boolean;
+/** Notes that a key signs for its certificate. */
+export let markProved: (certifiedKey: CertifiedKey) => void;
 
 /**
  * A certificate chain and its private key.
@@ -47,14 +52,14 @@ export class CertifiedKey {
   /** The file that the chain was read from; `undefined` if it was not read from a file. */
   readonly path: string | undefined;
   readonly #keyPem: string;
-  /** Weak, because only the proof uses the object, soon after the key is read. */
-  readonly #keyObject: WeakRef<KeyObject>;
+  #isProved: boolean;
   #digest: string | undefined;
 
   static {
     keyPemOf = (certifiedKey) => certifiedKey.#keyPem;
-    privateKeyOf = (certifiedKey) => certifiedKey.#keyObject.deref() ?? createKeyObject(certifiedKey.#keyPem);
     certifiedKeyDigestOf = (certifiedKey) => certifiedKey.#digest ??= certifiedKey.#digestOfAll();
+    isProved = (certifiedKey) => certifiedKey.#isProved;
+    markProved = (certifiedKey) => void (certifiedKey.#isProved = true);
   }
 
   /**
@@ -67,10 +72,12 @@ export class CertifiedKey {
   constructor({ cert, key, passphrase }: CertifiedKeyInit) {
     this.path = pathOf(cert);
     this.chain = Object.freeze(parseCertificates(cert));
-    const { keyObject, pem } = readPrivateKey(key, passphrase);
+    const { keyObject, der } = readPrivateKey(key, passphrase);
     requireMatch(this.chain, keyObject, this.path, pathOf(key));
-    this.#keyPem = pem;
-    this.#keyObject = new WeakRef(keyObject);
+    const { publicKey } = new CertificateStructure(derOf(this.leaf));
+    this.#keyPem = encodeKey(withPublicKey(der, publicKey));
+    // From an EC or Ed25519 key the runtime derives the public key that was compared. An RSA key only claims it.
+    this.#isProved = readPublicKey({ publicKey }).kind !== "rsa";
     Object.freeze(this);
   }
 

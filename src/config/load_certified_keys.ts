@@ -6,7 +6,7 @@ import type { PemFile } from "../x509/pem.ts";
 import { filePath } from "../x509/pem_file.ts";
 import { PemSource } from "../x509/pem_source.ts";
 import { CertifiedKey, certifiedKeyOf, decryptedCertifiedKeyOf } from "./certified_key.ts";
-import { canSign, proveBySignature } from "./key_proof.ts";
+import { proveBySignature } from "./key_proof.ts";
 
 /** The files of a certified key. */
 export interface CertifiedKeyFiles {
@@ -46,7 +46,7 @@ export async function loadCertifiedKeys<Entry extends CertifiedKeyFiles | Certif
   await forEachConcurrently(entries, READERS, async (entry, index) => {
     try {
       const certifiedKey = entry instanceof CertifiedKey ? entry : await loadCertifiedKey(entry, task);
-      if (entries.length > 1 && canSign(certifiedKey)) proveBySignature(certifiedKey);
+      if (entries.length > 1) proveBySignature(certifiedKey);
       certifiedKeys[index] = certifiedKey;
     } catch (error) {
       certifiedKeys[index] = recover(error, entry);

@@ -5,9 +5,9 @@ import { TlsReloadError } from "../errors.ts";
 import { LongTask } from "../long_task.ts";
 import { hideKey } from "../node_internals/sockets.ts";
 import { requireVersion } from "../unsupported.ts";
-import type { CertifiedKey } from "./certified_key.ts";
+import { type CertifiedKey, isProved, markProved } from "./certified_key.ts";
 import { keyTypeOf } from "./key_kind.ts";
-import { canSign, isProved, markProved, proveBySignature, signSample, unusable } from "./key_proof.ts";
+import { proveBySignature, unusable } from "./key_proof.ts";
 import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import { requireOptionsHonored } from "./option_proof.ts";
 import { serverOptions } from "./server_options.ts";
@@ -25,8 +25,9 @@ const provedConfigs = new WeakSet<TlsConfig>();
  * client receives, because runtimes accept configurations with which every handshake fails. Then offers the server the
  * versions, cipher suites and groups that the configuration forbids, because runtimes ignore some options silently.
  *
- * Of several certified keys, the default and one of each other kind of key make a handshake. Each other key signs a
- * sample that its certificate must verify. Configurations and keys that have been proved are not proved again.
+ * Of several certified keys, the default and one of each other kind of key make a handshake. Each other RSA key signs a
+ * sample that its certificate must verify; from EC and Ed25519 keys the runtime has derived the public key of their
+ * certificate. Configurations and keys that have been proved are not proved again.
  *
  * @param config The configuration to prove.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE`, with the error of the handshake as its cause; `UNSUPPORTED` if the
@@ -50,22 +51,19 @@ export async function proveTlsConfig(config: TlsConfig): Promise<void> {
 }
 
 async function proveOthers(config: TlsConfig): Promise<void> {
-  const { certifiedKeys } = config;
   // Runtimes refuse RSA keys that are too short, so each size is a kind of its own.
   const kinds = new Set([keyTypeOf(config.leaf)]);
-  const unproved = certifiedKeys.filter((certifiedKey) => !isProved(certifiedKey));
   const task = new LongTask();
-  // Proved keys come last. One of them still makes a handshake if no other key of its kind does: the settings may be
-  // new.
-  for (const certifiedKey of [...unproved, ...certifiedKeys.filter(isProved)]) {
+  for (const certifiedKey of config.certifiedKeys) {
     const kind = keyTypeOf(certifiedKey.leaf);
     const isNewKind = !kinds.has(kind);
     if (!isNewKind && isProved(certifiedKey)) continue;
     await task.pause();
-    if (!isNewKind && canSign(certifiedKey)) {
+    if (!isNewKind) {
       proveBySignature(certifiedKey);
       continue;
     }
+    // Also if the key has been proved, because the settings may be new.
     await proveByHandshake(config, certifiedKey).catch((cause) => {
       throw unusable(certifiedKey, cause);
     });
@@ -77,7 +75,7 @@ async function proveByHandshake(config: TlsConfig, certifiedKey: CertifiedKey): 
   const served = await leafServedInMemory(config, certifiedKey).catch((error) => {
     // The client has received the certificate and refuses it; other clients do not.
     if (!isRefusalOfKeyUsage(error)) throw error;
-    signSample(certifiedKey);
+    proveBySignature(certifiedKey);
     return certifiedKey.leaf.fingerprint256;
   });
   if (served !== certifiedKey.leaf.fingerprint256) throw new Error(`served another certificate: ${served}`);

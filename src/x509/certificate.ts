@@ -39,8 +39,11 @@ export class Certificate implements CertificateFacts {
   readonly #notBefore: number;
   readonly #notAfter: number;
   readonly #pem: string;
-  /** Weak, because on Node the object takes several times the memory of the PEM, outside of the heap. */
-  #x509: WeakRef<X509Certificate>;
+  /**
+   * Weak, because on Node the object takes several times the memory of the PEM, outside of the heap. Forgotten once it
+   * is read, because V8 keeps what a `WeakRef` refers to until it collects the old generation.
+   */
+  #x509: WeakRef<X509Certificate> | undefined;
 
   static {
     // Getters return a new Date at each reading, because a Date can be changed. Inspectors do not print getters.
@@ -94,11 +97,9 @@ export class Certificate implements CertificateFacts {
 
   /** The certificate as an object of the runtime, which is not kept and may be another one at the next reading. */
   get x509(): X509Certificate {
-    const known = this.#x509.deref();
-    if (known) return known;
-    const x509 = readX509(derOf(this));
-    this.#x509 = new WeakRef(x509);
-    return x509;
+    const known = this.#x509?.deref();
+    this.#x509 = undefined;
+    return known ?? readX509(derOf(this));
   }
 
   /**

@@ -60,6 +60,8 @@ export function isEncryptedPkcs8(der: Uint8Array): boolean {
  * Converts a private key to the one form that every runtime reads: PKCS#8 of version 1, without public key and
  * attributes. The content decides about the form of the key, not the PEM label.
  *
+ * Without the public key, every runtime derives it from the secret. OpenSSL believes a public key that is in the file.
+ *
  * Refuses keys that crash a runtime: Node 22 crashes when it uses an EC key whose scalar is longer than its curve.
  *
  * @param der A key in PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) or SEC1 (RFC 5915). Bytes after the key are ignored.
@@ -80,14 +82,20 @@ export function normalizeKey(der: Uint8Array): Uint8Array {
 }
 
 /**
- * Whether a key holds its public key, or does not need to: only the form of EC keys has a place for it.
+ * Adds the public key to an EC key, because Deno serves only with EC keys that hold it. Other keys have no place for it.
  *
  * @param der A key in the form of {@linkcode normalizeKey}.
+ * @param publicKey Its SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
+ * @returns The key in PKCS#8.
  */
-export function hasPublicKey(der: Uint8Array): boolean {
+export function withPublicKey(der: Uint8Array, publicKey: DerValue): Uint8Array {
   const [, algorithm, key] = readChildren(readDerValue(der));
-  if (readOid(readChildren(algorithm)[0]) !== KeyAlgorithm.ec) return true;
-  return readChildren(readDerValue(contentOf(key, DerTag.octetString))).some(({ tag }) => tag === EcTag.publicKey);
+  const [id, curve] = readChildren(algorithm);
+  if (readOid(id) !== KeyAlgorithm.ec) return der;
+  const point = encodeDer(EcTag.publicKey, readChildren(publicKey)[1]!.encoded);
+  const { content } = readDerValue(contentOf(key, DerTag.octetString));
+  const encoded = encodeDer(DerTag.sequence, Buffer.concat([content, point]));
+  return encodePkcs8([id!.encoded, curve!.encoded], encoded);
 }
 
 function normalizePkcs8(algorithm: DerValue, key: DerValue): Uint8Array {
@@ -120,13 +128,9 @@ function encodeEc([version, scalar, ...optional]: readonly DerValue[], parameter
   }
   const own = optional.filter(({ tag }) => tag === EcTag.parameters).map(({ content }) => readDerValue(content));
   const curve = readCurve(parameters ? [parameters, ...own] : own);
-  const publicKeys = optional.filter(({ tag }) => tag === EcTag.publicKey);
-  const paddedScalar = readScalar(scalar, curve.order);
-  for (const { content } of publicKeys) contentOf(readDerValue(content), DerTag.bitString);
   const content = [
     encodeDer(DerTag.integer, Buffer.of(1)),
-    encodeDer(DerTag.octetString, paddedScalar),
-    ...publicKeys.map(({ encoded }) => encoded),
+    encodeDer(DerTag.octetString, readScalar(scalar, curve.order)),
   ];
   return encodePkcs8([EC_OID, curve.encoded], encodeDer(DerTag.sequence, Buffer.concat(content)));
 }

@@ -11,7 +11,7 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import { decryptKey, decryptKeyInBackground } from "./encrypted_key.ts";
 import { requireType } from "../arguments.ts";
 import { location, TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
-import { hasPublicKey, isEncryptedPkcs8, normalizeKey, UnusableKey } from "./pkcs8.ts";
+import { isEncryptedPkcs8, normalizeKey, UnusableKey } from "./pkcs8.ts";
 import {
   contentOf,
   encodePem,
@@ -71,11 +71,11 @@ export function parsePrivateKey(input: PemInput, passphrase?: string): KeyObject
 export interface PrivateKey {
   /** The object of the runtime. */
   readonly keyObject: KeyObject;
-  /** Plain PKCS#8 that every runtime reads. */
-  readonly pem: string;
+  /** The form of {@linkcode normalizeKey}. */
+  readonly der: Uint8Array;
 }
 
-/** Like {@linkcode parsePrivateKey}, with the key in PEM as well. */
+/** Like {@linkcode parsePrivateKey}, with the key in DER as well. */
 export function readPrivateKey(input: PemInput, passphrase?: string): PrivateKey {
   const found = findKey(input);
   return readKey(found, isEncrypted(found.section) ? decrypt(found, passphrase) : found.section.der);
@@ -154,23 +154,20 @@ function undecryptable({ refuse }: KeySection, cause: unknown): TlsReloadError {
 function readKey({ refuse }: KeySection, plain: Uint8Array): PrivateKey {
   try {
     const der = normalizeKey(plain);
-    const pem = encodeKey(der);
-    const keyObject = createKeyObject(pem);
-    // Deno serves with an EC key only if the public key is in it.
-    if (hasPublicKey(der)) return { keyObject, pem };
-    return { keyObject, pem: encodeKey(keyObject.export({ type: "pkcs8", format: "der" })) };
+    return { keyObject: createKeyObject(encodeKey(der)), der };
   } catch (cause) {
     if (cause instanceof UnusableKey) throw refuse("KEY_UNSUPPORTED", cause.message);
     throw refuse("KEY_UNSUPPORTED", "it is damaged, or not a private key", cause);
   }
 }
 
-function encodeKey(der: Uint8Array): string {
+/** Writes a key in PKCS#8 as PEM. */
+export function encodeKey(der: Uint8Array): string {
   return encodePem({ label: "PRIVATE KEY", der });
 }
 
 /**
- * Reads a key in the form of {@linkcode PrivateKey.pem}. Retries once, because Node 22 to 26 leaves the error of a
+ * Reads a key in PKCS#8 as PEM. Retries once, because Node 22 to 26 leaves the error of a
  * failed handshake in the error queue of OpenSSL, and throws it when the next key is read.
  */
 export function createKeyObject(pem: string): KeyObject {
