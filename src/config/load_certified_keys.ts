@@ -19,7 +19,7 @@ export interface CertifiedKeyFiles {
 }
 
 /** The number of certified keys that are read at once, enough to keep the disk busy. */
-const READERS = 8;
+const READERS = 32;
 /** The last certified keys of files, by the path of their chain. */
 const loaded = new WeakCache<CertifiedKey>();
 /** Identifies the files that a certified key was read from, and their content. */
