@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { ServerHttp2Session } from "node:http2";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type Server, type TLSSocket } from "node:tls";
@@ -48,6 +49,11 @@ export class AcceptingServer implements Attachment, Follower {
   readonly #handshakeOptions: HandshakeOptions;
   readonly #inherited: InheritedOptions;
   readonly #ticketKeys: TicketKeys;
+  /**
+   * Restricts the sessions of verified clients to this server, because another one has not verified them. Workers of
+   * `node:cluster` share their ticket keys. OpenSSL makes a full handshake for a session of another context.
+   */
+  readonly #sessionIdContext = randomBytes(16).toString("hex");
   readonly #lineage: Lineage;
   #handshakes: HandshakeServer;
   readonly #entering = new EnteringConnection();
@@ -117,7 +123,8 @@ export class AcceptingServer implements Attachment, Follower {
     return new HandshakeServer(config, generation, this.#lineage, {
       options: (config, certifiedKey) => {
         const { pauseOnConnect } = settingsOf(this.#server);
-        return { ...this.#inherited.with(config, certifiedKey), pauseOnConnect };
+        const ownSessions = config.clientAuth && { sessionIdContext: this.#sessionIdContext };
+        return { ...this.#inherited.with(config, certifiedKey), ...ownSessions, pauseOnConnect };
       },
       created: (inner) => this.#forwardErrors(inner),
       beforeConnection: (inner, certifiedKey) => {

@@ -39,7 +39,7 @@ const attachments = new WeakMap<Server, Attachment>();
  * the error of the runtime, `keylog`, `newSession`, `resumeSession`, `OCSPRequest`. Errors of our own are emitted only
  * where a client is refused (`CLIENT_UNAUTHORIZED`) or too slow (`HANDSHAKE_TIMEOUT`). On Node, session tickets stay
  * valid over swaps that keep client authentication, ALPN and versions; ticket keys that are set on the server always
- * hold.
+ * hold. With client authentication, no other server resumes its sessions, so `sessionIdContext` is set for each server.
  *
  * On Bun on Linux, the listening socket passes at each swap to a server that is made like the one given; its events
  * arrive at the one given, whose methods speak for all of them. It listens a moment after `listen()` was called, with

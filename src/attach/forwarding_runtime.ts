@@ -55,7 +55,8 @@ export class ForwardingRuntime implements NativeRuntime<ForwardingServer> {
     const native = hideKey(this.#create(acceptor.config));
     let reportError: (error: unknown) => void = () => {};
     native.on("error", (error) => reportError(error));
-    native.listen({ ...address, ...(hostname !== undefined && { host: hostname }) });
+    // Without `exclusive`, a worker of `node:cluster` asks its primary process for the socket, and waits for it.
+    native.listen({ ...address, exclusive: true, ...(hostname !== undefined && { host: hostname }) });
     const { port } = native.address() as AddressInfo ?? {};
     if (port !== undefined) return new ForwardingServer(native, port, acceptor, this.#application);
     this.#listenError = new Promise((resolve) => reportError = resolve);

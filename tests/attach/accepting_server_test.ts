@@ -1,10 +1,11 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
+import { constants } from "node:crypto";
 import { once } from "node:events";
 import { createServer as createHttpsServer } from "node:https";
 import process from "node:process";
 import test from "node:test";
-import { connect, createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
+import { connect, type ConnectionOptions, createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
 import { type TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { attach, type AttachOptions } from "../../src/node.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
@@ -37,6 +38,17 @@ async function start(state: TlsState, options: TlsOptions = {}, attachOptions: A
     return new Promise<void>((resolve) => server.close(() => resolve()));
   };
   return { server, attachment, port: portOf(server), stop };
+}
+
+/** Connects until it is greeted or refused, and gives its session. */
+async function meet(port: number, options: ConnectionOptions) {
+  const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false, ...options });
+  const session = once(socket, "session").catch(() => []);
+  const isGreeted = await once(socket, "data").then(() => true, () => false);
+  const isReused = socket.isSessionReused();
+  const [saved] = isReused || !isGreeted ? [] : await session;
+  socket.destroy();
+  return { isGreeted, isReused, session: saved as Buffer | undefined };
 }
 
 /** What a server may be created with that does not follow a swap, and the words of the refusal. */
@@ -202,6 +214,35 @@ for (const version of ["-tls1_2", "-tls1_3"]) {
       await stop();
     }
   });
+}
+
+for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+  test(
+    `servers that share ticket keys or sessions resume no session of a client that another one has verified (${version})`,
+    { skip: NOT_NODE },
+    async () => {
+      const ticketKeys = Buffer.alloc(48, 9);
+      const sessions = new Map<string, Buffer>();
+      const startMember = async () => {
+        const member = await start(new TlsState(trusting(ca)), { ticketKeys });
+        member.server.on("newSession", (id, data, done) => (sessions.set(id.toString("hex"), data), done()));
+        member.server.on("resumeSession", (id, done) => done(null, sessions.get(id.toString("hex")) ?? null));
+        return member;
+      };
+      const [one, two] = [await startMember(), await startMember()];
+      for (const secureOptions of version === "TLSv1.2" ? [0, constants.SSL_OP_NO_TICKET] : [0]) {
+        const options = { maxVersion: version, secureOptions, cert: client.cert, key: client.key };
+        const { session } = await meet(one.port, options);
+        const outcomes = [];
+        for (const { port } of [two, one]) outcomes.push(await meet(port, { ...options, session }));
+        assertEquals(outcomes.map(({ isGreeted, isReused }) => ({ isGreeted, isReused })), [
+          { isGreeted: true, isReused: false },
+          { isGreeted: true, isReused: true },
+        ], `secureOptions ${secureOptions}`);
+      }
+      await Promise.all([one.stop(), two.stop()]);
+    },
+  );
 }
 
 test(
