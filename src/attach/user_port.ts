@@ -1,5 +1,5 @@
-import type { HandoffSetting } from "../native/handoff_setting.ts";
-import { openHandoffOf, takeOver } from "../native/open_handoff.ts";
+import type { HandoffOptions } from "../native/handoff.ts";
+import { openHandoffWith, takeOver } from "../native/open_handoff.ts";
 import type { Generation, ListenAddress, ServingGenerations } from "../native/native_server.ts";
 import type { ForwardingServer } from "./forwarding_server.ts";
 import type { OwnServer } from "./server_methods.ts";
@@ -13,13 +13,13 @@ export type AnyGeneration = ForwardingServer | OwnServer;
  * Invariant: at most one port is open. The connections of the one that was closed last continue.
  */
 export class UserPort {
-  readonly #setting: HandoffSetting<AnyGeneration>;
+  readonly #options: HandoffOptions<AnyGeneration>;
   #serving: ServingGenerations<AnyGeneration> | undefined;
   #closed: ServingGenerations<AnyGeneration> | undefined;
   #isRef = true;
 
-  constructor(setting: HandoffSetting<AnyGeneration>) {
-    this.#setting = setting;
+  constructor(options: HandoffOptions<AnyGeneration>) {
+    this.#options = options;
   }
 
   /** Whether it is served by generations. */
@@ -51,12 +51,12 @@ export class UserPort {
 
   /** Listens. Rejects if the configuration cannot serve, or with the error of the system. */
   async open(address: ListenAddress): Promise<void> {
-    this.#serve(await openHandoffOf(this.#setting, address));
+    this.#serve(await openHandoffWith(this.#options, address));
   }
 
   /** Takes the port of a server that listens. Rejects if it cannot; that server serves on. */
   async takeOver(own: OwnServer): Promise<void> {
-    this.#serve(await takeOver(this.#setting, own));
+    this.#serve(await takeOver(this.#options, own));
   }
 
   /** Stops listening and closes idle connections. Resolves when the last connection has ended. */

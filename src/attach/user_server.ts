@@ -3,7 +3,7 @@ import type { Server, TLSSocket } from "node:tls";
 import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import type { HandoffFollower, HandoffSetting } from "../native/handoff_setting.ts";
+import type { HandoffFollower, HandoffOptions } from "../native/handoff.ts";
 import { handoffSupport } from "../native/handoff_support.ts";
 import type { Generation, ListenAddress } from "../native/native_server.ts";
 import type { Application, ForwardingServer } from "./forwarding_server.ts";
@@ -55,7 +55,7 @@ export class UserServer implements Application {
     this.server = server;
     this.#source = source;
     this.#runtime = new ForwardingRuntime(source.model, this);
-    const port = new UserPort(this.#setting);
+    const port = new UserPort(this.#handoffOptions);
     this.#port = port;
     this.#methods = new ServerMethods(server, {
       listen: (...args) => this.#listen(args),
@@ -141,12 +141,12 @@ export class UserServer implements Application {
     this.#source.reportFailure(error);
   }
 
-  get #setting(): HandoffSetting<AnyGeneration> {
+  get #handoffOptions(): HandoffOptions<AnyGeneration> {
     return {
       state: { acceptor: () => this.#source.newest },
-      runtime: this.#runtime as HandoffSetting<AnyGeneration>["runtime"],
+      runtime: this.#runtime as HandoffOptions<AnyGeneration>["runtime"],
       drain: this.#source.drain,
-      options: { onTlsError: (error) => this.#source.report(error) },
+      onTlsError: (error) => this.#source.report(error),
       follow: (follower) => {
         this.#follower = follower;
         return { [Symbol.dispose]: () => this.#follower = undefined };

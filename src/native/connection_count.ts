@@ -23,7 +23,7 @@ const BATCH = 32;
  * A walk over the descriptor table that counts connections by their marks. It can stop anywhere and go on later.
  *
  * Invariant: each descriptor below `#next` was looked at once. No older connection is missed, because a connection
- * keeps its descriptor, and no server but the newest accepts, so that no older connection is missed.
+ * keeps its descriptor, and no server but the newest accepts.
  */
 export class ConnectionCount {
   readonly #kernel: Kernel;
@@ -38,12 +38,7 @@ export class ConnectionCount {
     this.#end = kernel.tableSize();
   }
 
-  /**
-   * Walks on.
-   *
-   * @param maxMs For how long.
-   * @returns Whether the walk is at its end.
-   */
+  /** Walks on for a time. Returns whether the walk is at its end. */
   advance(maxMs: number): boolean {
     const until = performance.now() + maxMs;
     while (this.#next < this.#end && performance.now() < until) {

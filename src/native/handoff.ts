@@ -1,20 +1,39 @@
+import type { DrainPolicy } from "../accept/drain_options.ts";
+import type { Follower } from "../accept/follower.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
 import { HandoffGenerations } from "./handoff_generations.ts";
-import type { HandoffFollower, HandoffSetting } from "./handoff_setting.ts";
+import { HandoffSuccession } from "./handoff_succession.ts";
 import {
   type Generation,
   type ListenAddress,
   LOOPBACK,
+  type NativeRuntime,
   type NativeServer,
   type ServingGenerations,
 } from "./native_server.ts";
 import { PublicPort } from "./public_port.ts";
 import type { HandoffTools } from "./public_socket.ts";
 import { ServerStarter } from "./server_starter.ts";
-import { errorReporter } from "./serving_options.ts";
-import { HandoffSuccession } from "./handoff_succession.ts";
+import { errorReporter, type ServingOptions } from "./serving_options.ts";
+
+/** What a handoff does at a swap: a {@linkcode Follower} that looks at the state by itself. */
+export interface HandoffFollower extends Pick<Follower, "requireServable" | "requireAlpnChallenges" | "hidesClients"> {
+  follow(): void;
+}
+
+/** What a handoff serves, and how. */
+export interface HandoffOptions<Server extends NativeServer> extends Pick<ServingOptions, "onTlsError"> {
+  /** The state that it follows. After a hot reload, it is of another copy of its class. */
+  readonly state: { acceptor(): TlsAcceptor };
+  /** Makes it follow the state. */
+  readonly follow: (follower: HandoffFollower) => Disposable;
+  /** The runtime that starts the servers. */
+  readonly runtime: NativeRuntime<Server>;
+  /** Which connections of older generations end. */
+  readonly drain: DrainPolicy;
+}
 
 /** For a duplicate of the public socket, the next server, and its proof. */
 const NEEDED_DESCRIPTORS = 8;
@@ -30,93 +49,74 @@ const NEEDED_DESCRIPTORS = 8;
  */
 export class Handoff<Server extends NativeServer> implements ServingGenerations<Server>, HandoffFollower {
   readonly mechanism = "handoff";
+  readonly mechanismReason = "handoff: Linux with FFI";
   readonly hidesClients = true;
-  readonly mechanismReason: string;
   readonly #tools: HandoffTools;
   readonly #generations: HandoffGenerations<Server>;
   readonly #starter: ServerStarter<Server>;
   readonly #port: PublicPort<Server>;
   readonly #succession: HandoffSuccession<Server>;
-  #setting: HandoffSetting<Server>;
+  #options: HandoffOptions<Server>;
   #subscription: Disposable | undefined;
   readonly #closed = Promise.withResolvers<void>();
   #isClosed = false;
 
-  private constructor(tools: HandoffTools, reason: string, address: ListenAddress, setting: HandoffSetting<Server>) {
+  private constructor(tools: HandoffTools, address: ListenAddress, options: HandoffOptions<Server>) {
     this.#tools = tools;
-    this.mechanismReason = reason;
-    this.#setting = setting;
+    this.#options = options;
     const report = (error: unknown) => this.#report(error);
-    const generations = new HandoffGenerations<Server>(tools, setting.drain, report);
-    const starter = new ServerStarter(tools, setting.runtime, {
-      onEnded: (server, error) => this.#serverEnded(server, error),
-      onExhausted: (server) => this.#serverExhausted(server),
+    const newest = () => this.#options.state.acceptor();
+    const generations = new HandoffGenerations<Server>(tools, options.drain, report);
+    const starter = new ServerStarter(tools, options.runtime, {
+      ended: (server, error) => this.#serverEnded(server, error),
+      exhausted: (server) => this.#serverExhausted(server),
     });
+    const context = { tools, starter, generations, newest, report };
     this.#generations = generations;
     this.#starter = starter;
-    this.#port = new PublicPort({ tools, starter, generations, report }, address);
-    this.#succession = new HandoffSuccession(this.#port, starter, {
-      newest: () => this.#setting.state.acceptor(),
-      report,
-    });
+    this.#port = new PublicPort(context, address);
+    this.#succession = new HandoffSuccession(this.#port, context);
   }
 
-  /**
-   * Proves the current configuration, then listens. Rejects if either fails, and leaves nothing open.
-   *
-   * @param tools What the handoffs of this thread share.
-   * @param reason Why the handoff is used.
-   * @param address The public address.
-   * @param setting What to serve with.
-   */
+  /** Proves the current configuration, then listens. Rejects if either fails, and leaves nothing open. */
   static async open<Server extends NativeServer>(
     tools: HandoffTools,
-    reason: string,
     address: ListenAddress,
-    setting: HandoffSetting<Server>,
+    options: HandoffOptions<Server>,
   ): Promise<Handoff<Server>> {
-    const handoff = new Handoff(tools, reason, address, setting);
-    handoff.#port.listen(await proveCurrent(handoff.#starter, setting));
-    handoff.#follow();
+    const handoff = new Handoff(tools, address, options);
+    handoff.#port.listen(await handoff.#proveCurrent(options));
+    handoff.#subscribe();
     return handoff;
   }
 
   /**
-   * Takes over from a server that listens already: the first generation gets its socket once it has proved itself.
-   * Rejects if that fails; then the server serves on as before.
-   *
-   * @param tools What the handoffs of this thread share.
-   * @param reason Why the handoff is used.
-   * @param server The server. It is stopped when its last connection has ended.
-   * @param setting What to serve with.
+   * Takes over from a server that listens already: the first generation gets its socket once it has proved itself. The
+   * server is stopped when its last connection has ended. Rejects if that fails; then the server serves on as before.
    */
   static async takeOver<Server extends NativeServer>(
     tools: HandoffTools,
-    reason: string,
     server: Server,
-    setting: HandoffSetting<Server>,
+    options: HandoffOptions<Server>,
   ): Promise<Handoff<Server>> {
-    const handoff = new Handoff(tools, reason, { port: server.port }, setting);
-    const acceptor = await proveCurrent(handoff.#starter, setting);
+    const handoff = new Handoff(tools, { port: server.port }, options);
+    const acceptor = await handoff.#proveCurrent(options);
     const own = handoff.#starter.watch(acceptor, server);
     handoff.#port.take(own, handoff.#starter.start(acceptor, LOOPBACK));
-    handoff.#follow();
+    handoff.#subscribe();
     return handoff;
   }
 
-  /** Serves with another setting from now on, as after a swap. Rejects if that fails, and goes on with the previous. */
-  async adopt(setting: HandoffSetting<Server>): Promise<void> {
-    await proveCurrent(
-      new ServerStarter(this.#tools, setting.runtime, { onEnded: () => {}, onExhausted: () => {} }),
-      setting,
-    );
+  /** Serves with other options from now on, as after a swap. Rejects if that fails, and goes on with the previous. */
+  async adopt(options: HandoffOptions<Server>): Promise<void> {
+    await this.#proveCurrent(options);
     this.#subscription?.[Symbol.dispose]();
-    this.#setting = setting;
-    this.#starter.runtime = setting.runtime;
-    this.#generations.policy = setting.drain;
-    this.#follow();
+    this.#options = options;
+    this.#starter.runtime = options.runtime;
+    this.#generations.policy = options.drain;
+    this.#subscribe();
     this.follow();
-    await this.#succession.running;
+    await this.#succession.attempt;
   }
 
   get address(): { readonly hostname: string; readonly port: number } {
@@ -132,7 +132,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   }
 
   get finished(): Promise<void> {
-    return this.#generations.finished.then(() => this.#succession.running);
+    return this.#generations.finished.then(() => this.#succession.attempt);
   }
 
   /** Resolves when it has stopped listening. */
@@ -164,7 +164,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   }
 
   requireServable(next: TlsConfig): void {
-    this.#setting.runtime.requireServable(next);
+    this.#options.runtime.requireServable(next);
     if (this.#tools.kernel.hasFree(NEEDED_DESCRIPTORS)) return;
     throw unsupported("swap", `it needs ${NEEDED_DESCRIPTORS} free file descriptors; raise the limit of the process`);
   }
@@ -178,15 +178,25 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
 
   follow(): void {
     this.#succession.swapped();
-    this.#generations.drainUntrusted(this.#setting.state.acceptor());
+    this.#generations.drainUntrusted(this.#options.state.acceptor());
   }
 
   #report(error: unknown): void {
-    errorReporter(this.#setting.options)(error);
+    errorReporter(this.#options)(error);
   }
 
-  #follow(): void {
-    this.#subscription = this.#setting.follow(this);
+  #subscribe(): void {
+    this.#subscription = this.#options.follow(this);
+  }
+
+  /** Completes a handshake with a server of the current configuration, until no swap has come between. */
+  async #proveCurrent({ state, runtime }: HandoffOptions<Server>): Promise<TlsAcceptor> {
+    for (;;) {
+      const acceptor = state.acceptor();
+      runtime.requireServable(acceptor.config);
+      this.#starter.discard(await this.#starter.startProved(acceptor, runtime));
+      if (acceptor === state.acceptor()) return acceptor;
+    }
   }
 
   #serverEnded(server: Server, error: unknown): void {
@@ -200,18 +210,5 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
 
   #serverExhausted(server: Server): void {
     if (!this.#isClosed && this.#port.serverExhausted(server)) this.#succession.renew();
-  }
-}
-
-/** Completes a handshake with a server of the current configuration, until no swap has come between. */
-async function proveCurrent<Server extends NativeServer>(
-  starter: ServerStarter<Server>,
-  { state, runtime }: HandoffSetting<Server>,
-): Promise<TlsAcceptor> {
-  for (;;) {
-    const acceptor = state.acceptor();
-    runtime.requireServable(acceptor.config);
-    starter.discard(await starter.startProved(acceptor));
-    if (acceptor === state.acceptor()) return acceptor;
   }
 }

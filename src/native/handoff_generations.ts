@@ -3,18 +3,16 @@ import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 import { guarded } from "../warnings.ts";
-import { ConnectionCount, connectionMark, type CountedSockets, type Marked } from "./connection_count.ts";
+import type { CountedSockets } from "./connection_count.ts";
+import { GenerationCounter } from "./generation_counter.ts";
 import type { HandoffGeneration } from "./handoff_generation.ts";
 import type { Generation, NativeServer } from "./native_server.ts";
 import type { HandoffTools, PublicSocket } from "./public_socket.ts";
 
 /** How often replaced generations are looked at. */
 const LOOK_EVERY_MS = 100;
-/** The longest that a count may keep the event loop from other things, and the pause after that. */
-const SLICE_MS = 2;
+/** The pause between two slices of a count. */
 const PAUSE_MS = 4;
-/** The share of time that counts may take. */
-const COUNT_SHARE = 0.05;
 
 /**
  * The generations that hold connections, oldest first; the last one has the public socket, while it is not parked.
@@ -31,18 +29,15 @@ export class HandoffGenerations<Server extends NativeServer> {
   policy: DrainPolicy;
   readonly #empty = Promise.withResolvers<void>();
   readonly #ending = new Set<Promise<void>>();
+  readonly #counter: GenerationCounter<Server>;
   #public: PublicSocket | undefined;
-  #count: ConnectionCount | undefined;
-  /** The generations that got no connections when the count began: of others it may miss some. */
-  #judged: ReadonlySet<HandoffGeneration<Server>> = new Set();
-  #countedMs = 0;
-  #nextCountAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lookAt = Infinity;
   #isClosed = false;
 
   constructor(tools: HandoffTools, policy: DrainPolicy, report: (error: unknown) => void) {
     this.#tools = tools;
+    this.#counter = new GenerationCounter(tools.kernel);
     this.policy = policy;
     this.#report = report;
   }
@@ -84,7 +79,7 @@ export class HandoffGenerations<Server extends NativeServer> {
   /** No generation gets connections any more: each one ends with its last connection. */
   close(): void {
     this.#isClosed = true;
-    this.#nextCountAt = 0;
+    this.#counter.hasten();
     this.#look(0);
   }
 
@@ -103,8 +98,7 @@ export class HandoffGenerations<Server extends NativeServer> {
 
   /** How many connections each has: as of now if the descriptor table is small, else as of the last count. */
   counts(): Generation[] {
-    this.#count ??= this.#newCount();
-    this.#advance();
+    this.#advanceCount();
     return this.#list.map(({ acceptor: { generation }, connections }) => ({ generation, connections }));
   }
 
@@ -137,18 +131,9 @@ export class HandoffGenerations<Server extends NativeServer> {
     for (const generation of this.#leaving) {
       if (generation.forcedAt <= now) this.#end(generation);
     }
-    const sockets = this.#sockets;
-    const isIn = (generation: HandoffGeneration<Server>) => (descriptor: number) => {
-      const mark = connectionMark(this.#tools.kernel, descriptor, sockets);
-      return mark !== undefined && generation.marks.has(mark);
-    };
-    const isAnyUnseen = this.#leaving.some((generation) => !generation.witnesses.some(isIn(generation)));
-    if (this.#count || (isAnyUnseen && now >= this.#nextCountAt)) {
-      this.#count ??= this.#newCount();
-      this.#advance();
-    }
+    if (this.#counter.isCounting || this.#counter.mayFindEmpty(this.#leaving, this.#sockets)) this.#advanceCount();
     const untilForce = Math.min(...this.#leaving.map(({ forcedAt }) => forcedAt - now));
-    this.#look(this.#count ? PAUSE_MS : Math.max(0, Math.min(LOOK_EVERY_MS, untilForce)));
+    this.#look(this.#counter.isCounting ? PAUSE_MS : Math.max(0, Math.min(LOOK_EVERY_MS, untilForce)));
   }
 
   get #sockets(): CountedSockets {
@@ -157,35 +142,10 @@ export class HandoffGenerations<Server extends NativeServer> {
     return { ports, marks: new Set(this.#list.flatMap(({ marks }) => [...marks])) };
   }
 
-  #newCount(): ConnectionCount {
-    this.#countedMs = 0;
-    this.#judged = new Set(this.#leaving);
-    return new ConnectionCount(this.#tools.kernel, this.#sockets);
-  }
-
-  #advance(): void {
-    const begin = performance.now();
-    const count = this.#count!;
-    const isComplete = count.advance(SLICE_MS);
-    const now = performance.now();
-    this.#countedMs += now - begin;
-    if (!isComplete) return this.#look(PAUSE_MS);
-    this.#count = undefined;
-    this.#nextCountAt = now + Math.max(0, this.#countedMs / COUNT_SHARE);
-    this.#assign(count.byMark);
-  }
-
-  /** Shows each connection for the oldest generation that it may belong to, and ends those that have none. */
-  #assign(byMark: ReadonlyMap<number, Marked>): void {
-    const shown = new Set<number>();
-    for (const generation of [...this.#list]) {
-      const owned = [...byMark].filter(([mark]) => generation.marks.has(mark));
-      generation.witnesses = owned.map(([, { witness }]) => witness);
-      const own = owned.filter(([mark]) => !shown.has(mark));
-      generation.connections = own.reduce((sum, [, { connections }]) => sum + connections, 0);
-      for (const [mark] of own) shown.add(mark);
-      if (owned.length === 0 && this.#judged.has(generation)) this.#end(generation);
-    }
+  #advanceCount(): void {
+    if (!this.#counter.isCounting) this.#counter.begin(this.#sockets, this.#leaving);
+    for (const generation of this.#counter.advance(this.#list)) this.#end(generation);
+    if (this.#counter.isCounting) this.#look(PAUSE_MS);
   }
 
   #end(generation: HandoffGeneration<Server>): void {

@@ -8,11 +8,13 @@ import type { ServerStarter } from "./server_starter.ts";
 import { servingError, typedError } from "./serving_error.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 
-/** The parts of a handoff that a {@linkcode PublicPort} works with. */
-export interface PublicPortParts<Server extends NativeServer> {
+/** What the parts of a handoff get from it. */
+export interface HandoffContext<Server extends NativeServer> {
   readonly tools: HandoffTools;
   readonly starter: ServerStarter<Server>;
   readonly generations: HandoffGenerations<Server>;
+  /** The configuration that is to serve. */
+  newest(): TlsAcceptor;
   /** Reports an error. */
   report(error: unknown): void;
 }
@@ -25,20 +27,15 @@ export interface PublicPortParts<Server extends NativeServer> {
  * parked, or its server is stopped.
  */
 export class PublicPort<Server extends NativeServer> {
-  readonly #parts: PublicPortParts<Server>;
+  readonly #context: HandoffContext<Server>;
   #listenAddress: ListenAddress;
   #address: { readonly hostname: string; readonly port: number } = { hostname: "", port: 0 };
   /** `undefined` while none listens, because a server has ended by itself. */
   #socket: PublicSocket | undefined;
 
-  /**
-   * Makes a port that does not listen yet.
-   *
-   * @param parts What it works with.
-   * @param address Where it is to listen.
-   */
-  constructor(parts: PublicPortParts<Server>, address: ListenAddress) {
-    this.#parts = parts;
+  /** Makes a port that does not listen yet. */
+  constructor(context: HandoffContext<Server>, address: ListenAddress) {
+    this.#context = context;
     this.#listenAddress = address;
   }
 
@@ -49,7 +46,7 @@ export class PublicPort<Server extends NativeServer> {
 
   /** The generation that has the public socket, or had it last. */
   get serving(): HandoffGeneration<Server> {
-    return this.#parts.generations.list.at(-1)!;
+    return this.#context.generations.list.at(-1)!;
   }
 
   /** Whether no server accepts, but clients wait in the queue. */
@@ -70,11 +67,11 @@ export class PublicPort<Server extends NativeServer> {
 
   /** Starts a server at the public address. Throws if it does not start; nothing is left of it. */
   listen(acceptor: TlsAcceptor): void {
-    const generation = this.#parts.starter.start(acceptor, this.#listenAddress);
+    const generation = this.#context.starter.start(acceptor, this.#listenAddress);
     try {
       this.#use(generation);
     } catch (error) {
-      this.#parts.starter.discard(generation);
+      this.#context.starter.discard(generation);
       throw error;
     }
   }
@@ -82,15 +79,12 @@ export class PublicPort<Server extends NativeServer> {
   /**
    * Takes the socket of a server that listens already, and hands it over. Throws if it fails: the server serves on, and
    * the other generation is discarded.
-   *
-   * @param own The server.
-   * @param next The generation that gets the socket.
    */
   take(own: HandoffGeneration<Server>, next: HandoffGeneration<Server>): void {
     try {
       this.#use(own);
     } catch (error) {
-      this.#parts.starter.discard(next);
+      this.#context.starter.discard(next);
       throw error;
     }
     try {
@@ -101,16 +95,17 @@ export class PublicPort<Server extends NativeServer> {
     }
   }
 
-  /** Keeps the serving generation from accepting. If that fails, the error is reported. */
-  park(newest: TlsAcceptor): void {
+  /** Keeps the serving generation from accepting, because there is a newer one. If that fails, the error is reported. */
+  park(): void {
     const socket = this.#socket;
     if (!socket || socket.isParked) return;
     try {
       socket.park();
     } catch (error) {
       const { serving } = this;
+      const newest = this.#context.newest();
       serving.own(socket.queued.all);
-      this.#parts.report(servingError(newest, error));
+      this.#context.report(servingError(newest, error));
       if (socket.isParked) return;
       const mustStop = takesTrustAway(serving.acceptor.config, newest.config);
       // No client may get in on old trust, even if open connections are lost.
@@ -127,12 +122,12 @@ export class PublicPort<Server extends NativeServer> {
       if (!socket.isParked) socket.park();
       socket.handOver(next.listener);
     } catch (error) {
-      this.#parts.starter.discard(next);
+      this.#context.starter.discard(next);
       this.serving.own(socket.queued.all);
       if (error instanceof ListenerGoneError && !socket.isParked) this.#lose(socket);
       throw error;
     }
-    this.#parts.generations.add(next, socket);
+    this.#context.generations.add(next, socket);
   }
 
   /** Lets the generation serve that had the socket, or another one of its configuration. Throws if neither can. */
@@ -148,15 +143,11 @@ export class PublicPort<Server extends NativeServer> {
       // Its server has ended: another one of the same configuration takes its place.
     }
     if (socket.isParked || this.serving.phase !== "running") {
-      this.handOver(this.#parts.starter.start(acceptor, LOOPBACK));
+      this.handOver(this.#context.starter.start(acceptor, LOOPBACK));
     }
   }
 
-  /**
-   * A server has ended by itself.
-   *
-   * @returns Whether the port needs another server.
-   */
+  /** A server has ended by itself. Returns whether the port needs another one. */
   serverEnded(generation: HandoffGeneration<Server>): boolean {
     const socket = this.#socket;
     if (generation !== this.serving || !socket || socket.isParked) return false;
@@ -167,11 +158,7 @@ export class PublicPort<Server extends NativeServer> {
     return true;
   }
 
-  /**
-   * A server accepts until another one of the same configuration does.
-   *
-   * @returns Whether the port needs another server.
-   */
+  /** A server accepts until another one of the same configuration does. Returns whether the port needs that one. */
   serverExhausted(server: Server): boolean {
     const { serving } = this;
     if (server !== serving.server || serving.phase !== "running") return false;
@@ -186,16 +173,16 @@ export class PublicPort<Server extends NativeServer> {
     } catch (error) {
       // The port must be free, even if open connections are lost.
       this.serving.server.stop();
-      this.#parts.report(typedError("Cannot stop listening without closing connections", error));
+      this.#context.report(typedError("Cannot stop listening without closing connections", error));
     }
   }
 
   #use(generation: HandoffGeneration<Server>): void {
-    const socket = new PublicSocket(this.#parts.tools, generation.listener);
+    const socket = new PublicSocket(this.#context.tools, generation.listener);
     this.#socket = socket;
     this.#address = socket.address;
     this.#listenAddress = { ...this.#listenAddress, port: socket.address.port };
-    this.#parts.generations.add(generation, socket);
+    this.#context.generations.add(generation, socket);
   }
 
   #lose(socket: PublicSocket): void {

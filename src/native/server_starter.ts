@@ -5,12 +5,12 @@ import { UNMARKED } from "./marks.ts";
 import { type ListenAddress, LOOPBACK, type NativeRuntime, type NativeServer } from "./native_server.ts";
 import type { HandoffTools } from "./public_socket.ts";
 
-/** The events of the servers that a {@linkcode ServerStarter} has started. */
-export interface ServerEvents<Server> {
+/** What a {@linkcode ServerStarter} gets from its handoff. */
+export interface StarterContext<Server> {
   /** Called when a server has ended, with its error if it ended by itself. */
-  onEnded(server: Server, error: unknown): void;
+  ended(server: Server, error: unknown): void;
   /** Called when another server must take the place of one that runs. */
-  onExhausted(server: Server): void;
+  exhausted(server: Server): void;
 }
 
 /**
@@ -21,39 +21,23 @@ export interface ServerEvents<Server> {
  */
 export class ServerStarter<Server extends NativeServer> {
   readonly #tools: HandoffTools;
-  readonly #events: ServerEvents<Server>;
+  readonly #context: StarterContext<Server>;
   readonly #running = new Set<Server>();
   /** The runtime that starts the next server. */
   runtime: NativeRuntime<Server>;
   #isRef = true;
 
-  /**
-   * Makes one.
-   *
-   * @param tools What the handoffs of this thread share.
-   * @param runtime The runtime that starts the servers.
-   * @param events Called when a server has ended or is exhausted.
-   */
-  constructor(
-    tools: HandoffTools,
-    runtime: NativeRuntime<Server>,
-    events: ServerEvents<Server>,
-  ) {
+  constructor(tools: HandoffTools, runtime: NativeRuntime<Server>, context: StarterContext<Server>) {
     this.#tools = tools;
     this.runtime = runtime;
-    this.#events = events;
+    this.#context = context;
   }
 
-  /**
-   * Starts a server. Throws if it does not start, or if its listener is not found; then nothing is left of it.
-   *
-   * @param acceptor The configuration.
-   * @param address Where to listen.
-   */
-  start(acceptor: TlsAcceptor, address: ListenAddress): HandoffGeneration<Server> {
+  /** Starts a server. Throws if it does not start, or if its listener is not found; then nothing is left of it. */
+  start(acceptor: TlsAcceptor, address: ListenAddress, runtime = this.runtime): HandoffGeneration<Server> {
     const { kernel, marks, publicCookies } = this.#tools;
     const near = kernel.lowestFree();
-    const server = this.runtime.start(acceptor, address);
+    const server = runtime.start(acceptor, address);
     // Under --hot, Bun gives a server that has the same id, reloaded. It must not be stopped.
     if (this.#running.has(server)) throw new Error("Cannot start a server: the runtime reloaded one that runs");
     this.#add(server);
@@ -80,10 +64,9 @@ export class ServerStarter<Server extends NativeServer> {
   }
 
   /** Starts a server on the loopback interface and proves it by a handshake. Rejects if either fails. */
-  async startProved(acceptor: TlsAcceptor): Promise<HandoffGeneration<Server>> {
+  async startProved(acceptor: TlsAcceptor, runtime = this.runtime): Promise<HandoffGeneration<Server>> {
     await this.#tools.kernel.prepareRegistrations();
-    const { runtime } = this;
-    const generation = this.start(acceptor, LOOPBACK);
+    const generation = this.start(acceptor, LOOPBACK, runtime);
     try {
       await runtime.prove(generation.server, acceptor);
       return generation;
@@ -103,10 +86,10 @@ export class ServerStarter<Server extends NativeServer> {
     this.#running.add(server);
     const ended = (error?: unknown) => {
       this.#running.delete(server);
-      this.#events.onEnded(server, error);
+      this.#context.ended(server, error);
     };
     server.ended.then(() => ended(), ended);
-    void server.exhausted?.then(() => this.#events.onExhausted(server));
+    void server.exhausted?.then(() => this.#context.exhausted(server));
   }
 
   /** Servers keep the process running. */

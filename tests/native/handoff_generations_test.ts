@@ -5,10 +5,10 @@ import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type DrainOptions, TlsReloadError } from "../../mod.ts";
 import type { FakeServer } from "../support/fake_kernel.ts";
-import type { HandoffOptions } from "../../src/native/handoff_setting.ts";
+import type { ServingOptions } from "../../src/native/serving_options.ts";
 import { SECOND, SECOND_WITHOUT_TRUST, THIRD, World } from "../support/handoff_world.ts";
 
-async function opened(drain?: DrainOptions, options: HandoffOptions = {}): Promise<World> {
+async function opened(drain?: DrainOptions, options: ServingOptions = {}): Promise<World> {
   const world = new World(drain);
   await world.open(options);
   return world;

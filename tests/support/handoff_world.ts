@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type DrainOptions, TlsState } from "../../mod.ts";
 import { addFollower, sharedBy } from "../../src/accept/tls_state.ts";
 import { Handoff } from "../../src/native/handoff.ts";
-import type { HandoffOptions } from "../../src/native/handoff_setting.ts";
+import type { ServingOptions } from "../../src/native/serving_options.ts";
 import { Marks } from "../../src/native/marks.ts";
 import { issueCa, issueServer } from "./certificates.ts";
 import { type FakeConnection, FakeKernel, FakeRuntime, type FakeServer } from "./fake_kernel.ts";
@@ -41,12 +41,13 @@ export class World {
     this.state = new TlsState(FIRST, { drain });
   }
 
-  async open(options: HandoffOptions = {}): Promise<void> {
+  async open(options: ServingOptions = {}): Promise<void> {
     const tools = { kernel: this.kernel, marks: this.marks, dummy: this.dummy, publicCookies: new Set<bigint>() };
-    this.handoff = await Handoff.open(tools, "fake", { port: 443 }, {
+    this.handoff = await Handoff.open(tools, { port: 443 }, {
       state: this.state,
       runtime: this.runtime,
-      options: { onTlsError: (error) => this.errors.push(error), ...options },
+      onTlsError: (error) => this.errors.push(error),
+      ...options,
       drain: sharedBy(this.state).drain,
       follow: addFollower.bind(undefined, this.state),
     });

@@ -6,7 +6,7 @@ import { type DrainOptions, TlsConfig, TlsState } from "../../mod.ts";
 import { addFollower, sharedBy } from "../../src/accept/tls_state.ts";
 import { handoffSupport } from "../../src/native/handoff_support.ts";
 import { Handoff } from "../../src/native/handoff.ts";
-import type { HandoffOptions } from "../../src/native/handoff_setting.ts";
+import type { ServingOptions } from "../../src/native/serving_options.ts";
 import type { Kernel } from "../../src/native/kernel.ts";
 import type { ListenAddress } from "../../src/native/native_server.ts";
 import type { HandoffTools } from "../../src/native/public_socket.ts";
@@ -57,17 +57,17 @@ export interface OpenSetting {
 /** Opens a handoff, which is closed with the test. */
 export async function open(
   make: (options?: DriverOptions) => TestRuntime,
-  setting: HandoffOptions & DriverOptions & OpenSetting = {},
+  setting: ServingOptions & DriverOptions & OpenSetting = {},
 ): Promise<Opened> {
   const state = new TlsState(configOf(0), { drain: setting.drain });
   const runtime = make(setting);
   const errors: unknown[] = [];
   const shared = setting.tools ?? await tools();
-  const options = { onTlsError: (error: unknown) => errors.push(error), ...setting };
+  const { onTlsError = (error: unknown) => errors.push(error) } = setting;
   const follow = addFollower.bind(undefined, state);
   const { drain } = sharedBy(state);
-  const served = { state, runtime, options, drain, follow };
-  const handoff = await Handoff.open(shared, "test", setting.address ?? LOOPBACK, served);
+  const served = { state, runtime, onTlsError, drain, follow };
+  const handoff = await Handoff.open(shared, setting.address ?? LOOPBACK, served);
   const { port } = handoff.address;
   const server: Opened = {
     state,
