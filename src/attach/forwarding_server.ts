@@ -3,8 +3,7 @@ import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
 import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import { DrainMoments } from "../native/drain_moments.ts";
-import { closeIdleConnectionsAfter } from "../native/idle_connections.ts";
+import { closeIdleConnectionsAfter, DrainMoments } from "../native/gentle_end.ts";
 import type { NativeServer } from "../native/native_server.ts";
 
 /** The server of the user, as its generations see it. */

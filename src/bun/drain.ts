@@ -1,7 +1,6 @@
 import { Drain, type Drainable } from "../accept/drain.ts";
 import type { DrainLimits } from "../accept/drain_options.ts";
-import { DrainMoments } from "../native/drain_moments.ts";
-import { closeIdleConnectionsAfter } from "../native/idle_connections.ts";
+import { closeIdleConnectionsAfter, DrainMoments } from "../native/gentle_end.ts";
 import type { BunNativeServer, BunWebSocket } from "./types.ts";
 
 /** RFC 6455 section 7.4.1: the endpoint is going away. */

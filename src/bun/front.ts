@@ -3,23 +3,20 @@ import { clearTimeout, setTimeout } from "node:timers";
 import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { Front } from "../native/front.ts";
+import { Front, type FrontOptions } from "../native/front.ts";
 import { LOOPBACK, type ServingGenerations } from "../native/native_server.ts";
 import { peerOf } from "../native/peers.ts";
 import { type FrontAddress, listenOn } from "../native/public_listener.ts";
 import { relayToPort } from "../native/relay.ts";
 import type { Backend } from "../native/front_generations.ts";
-import type { ServingOptions } from "../native/serving_options.ts";
 import type { BunGeneration, BunRuntime } from "./native_server.ts";
 import { unsupported } from "../unsupported.ts";
 
 /** How long `Bun.serve` may take for its first byte to a client that has ended its side. */
 const FIRST_BYTE_TIMEOUT_MS = 500;
 
-/** The parts of a front that the server of all generations decides. */
-export interface BunFrontOptions extends ServingOptions {
-  /** Why the front is used. */
-  readonly mechanismReason: string;
+/** The options of a front for `Bun.serve`. */
+export interface BunFrontOptions extends FrontOptions {
   /** Closes the connection of a client that takes no byte for this time while some wait for it. */
   readonly stallTimeoutMs: number;
   /** Called when a generation must refuse connections that do not come through the front. */
@@ -31,12 +28,6 @@ export interface BunFrontOptions extends ServingOptions {
 /**
  * Opens a front for `Bun.serve`: it relays the encrypted bytes of each client to the native server of a generation.
  * Direct connections to the inner port get the same TLS checks, and are refused when the generation is replaced.
- *
- * @param state The state to follow.
- * @param runtime Starts the native servers.
- * @param address The public address.
- * @param options What to do with old generations, stalled clients and direct connections.
- * @returns The generations behind the front.
  */
 export function openBunFront(
   state: TlsState,

@@ -1,4 +1,4 @@
-import { closeAfter } from "../native/last_response.ts";
+import { closeAfter } from "../native/gentle_end.ts";
 import { mergePublished } from "./publish.ts";
 import type { BunHandler, BunHandlers, BunMessage, BunServer, BunWebSocket, BunWebSocketOptions } from "./types.ts";
 

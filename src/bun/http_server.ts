@@ -55,7 +55,7 @@ export class HttpServer implements BunServer {
         requireServable: ({ clientAuth }) => clientAuth && ofGeneration.refuseHtmlImports(),
       });
     };
-    server.#serving = await openServing({ state, runtime, address, options, openFront });
+    server.#serving = await openServing(state, address, options, { runtime, openFront });
     // Under `bun --hot`, generations of an earlier evaluation of the program get the handlers of this one.
     for (const generation of server.#serving.servers.slice(0, -1)) ofGeneration.reload(generation);
     return server;

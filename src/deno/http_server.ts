@@ -57,7 +57,7 @@ export class HttpServer implements DenoHttpServer {
       return openHttpFront(state, publicAddress, { handler, onError }, { ...options, mechanismReason });
     };
     const needsFront = frontReason(state.current(), options, FRONT_OPTIONS);
-    const serving = await openServing<DenoHttpGeneration>({ state, runtime, address, options, needsFront, openFront });
+    const serving = await openServing(state, address, options, { runtime, openFront, needsFront });
     const server = new HttpServer(state, runtime, serving);
     server.#destroyOn(signal);
     onListen?.(server.addr);

@@ -45,8 +45,7 @@ export class TlsListener implements DenoTlsListener {
       return openTlsFront(state, publicAddress, onSecure, { ...options, handshakeTimeoutMs, mechanismReason });
     };
     const needsFront = frontReason(state.current(), options, FRONT_OPTIONS);
-    const plan = { state, runtime, address, options, needsFront, openFront };
-    listener.#serving = await openServing<DenoTlsGeneration>(plan);
+    listener.#serving = await openServing(state, address, options, { runtime, openFront, needsFront });
     return listener;
   }
 

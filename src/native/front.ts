@@ -3,13 +3,13 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { FrontSuccession } from "./front_succession.ts";
-import type { Generation } from "./native_server.ts";
+import type { Generation, ServingGenerations } from "./native_server.ts";
 import type { Listen, PublicListener } from "./public_listener.ts";
 import { type Backend, destroyAll, FrontGeneration, FrontGenerations } from "./front_generations.ts";
 import { errorReporter, type ServingOptions } from "./serving_options.ts";
 
-/** The parts of a front that differ between the runtimes. */
-export interface FrontDriver<Server> {
+/** Listens, and starts and proves the backends of a front. */
+export interface FrontRuntime<Server> {
   /** Whether its backends ask clients for certificates and do not show them. */
   readonly hidesClients?: boolean;
   /** Whether its backends accept by the acceptors of the state, which count the connections already. */
@@ -24,6 +24,12 @@ export interface FrontDriver<Server> {
   requireAlpnChallenges?(): void;
 }
 
+/** The options of a {@linkcode Front}. */
+export interface FrontOptions extends ServingOptions {
+  /** Why the front is used. */
+  readonly mechanismReason?: string;
+}
+
 /**
  * The fallback for native servers: one public TCP listener, open for the server's whole life, in front of one backend
  * for each generation. {@linkcode FrontSuccession} decides which generation serves.
@@ -31,10 +37,8 @@ export interface FrontDriver<Server> {
  * Invariant: an accepted connection waits while the newest generation starts, then belongs to the one that serves, and
  * stays with it until the connection ends.
  */
-export class Front<Server> {
-  /** How connections reach the newest server. */
+export class Front<Server> implements ServingGenerations<Server> {
   readonly mechanism = "front";
-  /** Why this mechanism is used. */
   readonly mechanismReason: string;
   readonly #report: (error: unknown) => void;
   readonly #generations: FrontGenerations<Server>;
@@ -47,42 +51,36 @@ export class Front<Server> {
 
   private constructor(
     state: TlsState,
-    driver: FrontDriver<Server>,
-    options: ServingOptions & { readonly mechanismReason?: string },
+    runtime: FrontRuntime<Server>,
+    options: FrontOptions,
     first: FrontGeneration<Server>,
   ) {
-    this.mechanismReason = options.mechanismReason ?? "front: chosen by the caller";
+    this.mechanismReason = options.mechanismReason ?? "front";
     this.#report = errorReporter(options);
     const { drain, drainTally } = sharedBy(state);
-    const counted = { drain, drainTally: driver.acceptsByState ? undefined : drainTally };
+    const counted = { drain, drainTally: runtime.acceptsByState ? undefined : drainTally };
     this.#generations = new FrontGenerations(first, counted, () => this.#finish());
     this.#succession = new FrontSuccession({
       state,
       generations: this.#generations,
-      start: (acceptor) => driver.start(acceptor),
+      start: (acceptor) => runtime.start(acceptor),
       released: () => this.#serveWaiting(),
       rested: () => this.#finish(),
       report: this.#report,
     });
   }
 
-  /**
-   * Starts the first generation, then listens. Rejects if either fails, and leaves nothing open.
-   *
-   * @param state The state to follow.
-   * @param driver How to listen, and what to start for each generation.
-   * @param options What to do with old generations and with those that do not start.
-   */
+  /** Starts the first generation, then listens. Rejects if either fails, and leaves nothing open. */
   static async open<Server>(
     state: TlsState,
-    driver: FrontDriver<Server>,
-    options: ServingOptions & { readonly mechanismReason?: string } = {},
+    runtime: FrontRuntime<Server>,
+    options: FrontOptions = {},
   ): Promise<Front<Server>> {
     const acceptor = state.acceptor();
-    const first = new FrontGeneration(acceptor, await driver.start(acceptor));
-    const front = new Front(state, driver, options, first);
+    const first = new FrontGeneration(acceptor, await runtime.start(acceptor));
+    const front = new Front(state, runtime, options, first);
     try {
-      front.#listener = await driver.listen({
+      front.#listener = await runtime.listen({
         accepted: (client) => front.#accept(client),
         closed: (client) => front.#forget(client),
         failed: (error) => front.#report(error),
@@ -92,39 +90,34 @@ export class Front<Server> {
       throw error;
     }
     front.#following = addFollower(state, {
-      hidesClients: driver.hidesClients ?? false,
+      hidesClients: runtime.hidesClients ?? false,
       get generations() {
-        return driver.acceptsByState ? [] : front.generations;
+        return runtime.acceptsByState ? [] : front.generations;
       },
-      requireServable: (next) => driver.requireServable?.(next),
-      requireAlpnChallenges: () => driver.requireAlpnChallenges?.(),
+      requireServable: (next) => runtime.requireServable?.(next),
+      requireAlpnChallenges: () => runtime.requireAlpnChallenges?.(),
       follow: () => front.#succession.advance(),
     });
     front.#succession.advance();
     return front;
   }
 
-  /** The public address. */
   get address(): { readonly hostname: string; readonly port: number } {
     return this.#listener.address;
   }
 
-  /** The generations that hold connections, oldest first; the last one gets the next connection. */
   get generations(): Generation[] {
     return [...this.#generations].map(({ generation, connections }) => ({ generation, connections }));
   }
 
-  /** The servers of these generations, in the same order. */
   get servers(): Server[] {
     return [...this.#generations].map(({ backend }) => backend.server);
   }
 
-  /** Resolves when it has been closed and the last connection has ended. */
   get finished(): Promise<void> {
     return this.#finished.promise;
   }
 
-  /** Stops listening. Open connections continue. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -136,18 +129,15 @@ export class Front<Server> {
     this.#generations.close();
   }
 
-  /** Closes, and ends every connection. */
   destroy(): void {
     this.close();
     this.#generations.destroyConnections();
   }
 
-  /** Keeps the process running, as it does from the start. */
   ref(): void {
     this.#listener.ref();
   }
 
-  /** No longer keeps the process running. */
   unref(): void {
     this.#listener.unref();
   }

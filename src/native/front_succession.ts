@@ -4,8 +4,8 @@ import { takesTrustAway } from "../accept/trust.ts";
 import { Retry } from "./retry.ts";
 import { type Backend, FrontGeneration, type FrontGenerations } from "./front_generations.ts";
 
-/** The parts of a front that a {@linkcode FrontSuccession} works with. */
-export interface FrontSuccessionParts<Server> {
+/** What a {@linkcode FrontSuccession} gets from its front. */
+export interface FrontContext<Server> {
   readonly state: TlsState;
   readonly generations: FrontGenerations<Server>;
   /** Starts the backend of a generation and proves that it can serve; rejects if it cannot. */
@@ -29,7 +29,7 @@ const RETRY_PAUSES = { firstMs: 1_000, lastMs: 60_000 };
  * succeeds.
  */
 export class FrontSuccession<Server> {
-  readonly #parts: FrontSuccessionParts<Server>;
+  readonly #context: FrontContext<Server>;
   readonly #retry = new Retry(() => this.#try(), RETRY_PAUSES);
   /** The newest generation whose start has ended, well or not. */
   #tried: number;
@@ -37,9 +37,9 @@ export class FrontSuccession<Server> {
   #isHolding = false;
   #isStopped = false;
 
-  constructor(parts: FrontSuccessionParts<Server>) {
-    this.#parts = parts;
-    this.#tried = parts.generations.serving.generation;
+  constructor(context: FrontContext<Server>) {
+    this.#context = context;
+    this.#tried = context.generations.serving.generation;
   }
 
   /** Whether clients are held, because the serving generation trusts clients that the state no longer trusts. */
@@ -49,7 +49,7 @@ export class FrontSuccession<Server> {
 
   /** Whether a client can be served at once. */
   get isSettled(): boolean {
-    return this.#tried >= this.#parts.state.generation && !this.#isHolding;
+    return this.#tried >= this.#context.state.generation && !this.#isHolding;
   }
 
   /** Whether a start is under way. */
@@ -59,13 +59,13 @@ export class FrontSuccession<Server> {
 
   /** Resolves when the generation that is the newest now has been started, well or not. */
   async settled(): Promise<void> {
-    const { generation } = this.#parts.state;
+    const { generation } = this.#context.state;
     while (this.#tried < generation && this.#attempt) await this.#attempt;
   }
 
   /** Starts the newest generation, and again if a swap made another one the newest meanwhile. */
   advance(): void {
-    const { state, generations } = this.#parts;
+    const { state, generations } = this.#context;
     if (this.#isStopped || this.#tried >= state.generation) return;
     this.#retry.reset();
     generations.drainUntrusted(state.current());
@@ -83,12 +83,12 @@ export class FrontSuccession<Server> {
     this.#attempt ??= this.#startNewest().then(() => {
       this.#attempt = undefined;
       this.advance();
-      this.#parts.rested();
+      this.#context.rested();
     });
   }
 
   async #startNewest(): Promise<void> {
-    const { state, generations, start, report, released } = this.#parts;
+    const { state, generations, start, report, released } = this.#context;
     const acceptor = state.acceptor();
     try {
       generations.replaceServing(new FrontGeneration(acceptor, await start(acceptor)));

@@ -9,9 +9,6 @@ import type { Server } from "node:net";
  *
  * Private property: `_handle.listen(backlog)` of `net.Server`. Seen on Node 22.23, 24.21, Deno 2.7.14 to 2.9.6; Bun
  * 1.4.5 has no `_handle.listen`, and needs none.
- *
- * @param server A server that listens.
- * @param backlog The length of its queue.
  */
 export function listenAgain(server: Server, backlog: number): void {
   const { _handle: handle } = server as Server & { _handle?: { listen?(backlog: number): unknown } | null };

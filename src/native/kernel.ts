@@ -1,5 +1,3 @@
-import type { EpollEvent } from "./epoll_event.ts";
-
 /** Standard input, output and error stand below. */
 export const FIRST_DESCRIPTOR = 3;
 
@@ -9,6 +7,14 @@ export interface SocketAddress {
   readonly hostname: string;
   /** The port. */
   readonly port: number;
+}
+
+/** What epoll reports of a descriptor, and how: the payload of `struct epoll_event`. */
+export interface EpollEvent {
+  /** The events that are waited for: a set of 32 bits. */
+  readonly events: number;
+  /** What the runtime finds its own object by: 64 bits that only the runtime understands. */
+  readonly data: bigint;
 }
 
 /** An operation of the kernel failed. The reason is unknown, because `errno` cannot be read. */

@@ -1,7 +1,6 @@
 import { Buffer } from "node:buffer";
-import type { EpollEvent } from "./epoll_event.ts";
-import { EpollInstance } from "./epoll_instance.ts";
-import { FIRST_DESCRIPTOR, type Kernel, KernelError, type SocketAddress } from "./kernel.ts";
+import { EpollInstance } from "./epoll.ts";
+import { type EpollEvent, FIRST_DESCRIPTOR, type Kernel, KernelError, type SocketAddress } from "./kernel.ts";
 import { type Libc, type Memory, newMemory } from "./libc.ts";
 import { OwnedDescriptors } from "./owned_descriptors.ts";
 import { SocketOptions } from "./socket_options.ts";

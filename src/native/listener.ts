@@ -1,5 +1,4 @@
-import type { EpollEvent } from "./epoll_event.ts";
-import { FIRST_DESCRIPTOR, type Kernel, KernelError } from "./kernel.ts";
+import { type EpollEvent, FIRST_DESCRIPTOR, type Kernel, KernelError } from "./kernel.ts";
 
 /** The listening descriptor of a native server, as it was when the server had started. */
 export interface Listener {
@@ -44,7 +43,6 @@ export function listenersOn(kernel: Kernel, port: number, from = FIRST_DESCRIPTO
  * Other threads may listen on the same port (`reusePort`), so the descriptor must be registered in the event loop of
  * this thread.
  *
- * @param kernel The kernel.
  * @param port The port that the server reports.
  * @param near The lowest descriptor that was free before the server started, or -1.
  * @param known Cookies of listeners that are not the one.
@@ -73,8 +71,6 @@ export function findListener(kernel: Kernel, port: number, near: number, known: 
  * Puts a socket under the listening descriptor of a server, registered as the runtime registered the previous one. The
  * server accepts from that socket, or accepts nothing if it is the dummy.
  *
- * @param kernel The kernel.
- * @param listener The descriptor of the server, and its registration.
  * @param sockets What to put there, the cookie of what must be there now, and what to put there if it fails.
  * @throws {ListenerGoneError} If the descriptor does not hold what it should; nothing has changed.
  * @throws {KernelError} If a call fails. Then `otherwise` is there and registered.

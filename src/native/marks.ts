@@ -12,19 +12,15 @@ const MARKS_PER_OWNER = 0x1_0000;
 /**
  * The marks that the handoffs of one thread give to their connections.
  *
- * Invariant: no two generations of the process have the same
- * mark: the owner is a descriptor number, which the process has once, and a mark in use is not given again.
+ * Invariant: no two generations of the process have the same mark: the owner is a descriptor number, which the process
+ * has once, and a mark in use is not given again.
  */
 export class Marks {
   readonly #base: number;
   readonly #taken = new Set<number>();
   #next = 0;
 
-  /**
-   * Makes the marks of an owner.
-   *
-   * @param descriptor A descriptor that stays open for as long as these marks are used.
-   */
+  /** Makes the marks of a descriptor, which stays open for as long as they are used. */
   constructor(descriptor: number) {
     this.#base = FIRST_MARK + (descriptor % OWNERS) * MARKS_PER_OWNER;
   }

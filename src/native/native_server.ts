@@ -70,7 +70,7 @@ export interface NativeRuntime<Server extends NativeServer> {
 export type { Generation } from "../accept/live_connections.ts";
 
 /** The native servers of all generations behind one public address, whatever the mechanism. */
-export interface ServingGenerations<Server extends NativeServer> {
+export interface ServingGenerations<Server> {
   /** How connections reach the newest server. */
   readonly mechanism: Mechanism;
   /** Why this mechanism is used, such as `handoff: Linux with FFI` or `front: no permission --allow-ffi`. */

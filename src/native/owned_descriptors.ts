@@ -50,11 +50,7 @@ export class OwnedDescriptors {
     return duplicate;
   }
 
-  /**
-   * Closes a descriptor that was duplicated here.
-   *
-   * @returns Whether it was.
-   */
+  /** Closes a descriptor that was duplicated here. Returns whether it was. */
   close(descriptor: number): boolean {
     const owner = this.#owners.get(descriptor);
     owner?.close();

@@ -18,12 +18,8 @@ export interface Peer {
 export type Peers = Map<number, Peer>;
 
 /**
- * The client behind an inner connection.
- *
- * @param peers The clients of the native server.
- * @param from Where the inner connection comes from.
- * @returns The client, or `undefined` if the connection does not come through the front. Other processes may connect
- * from the same port of another loopback address, because all of 127.0.0.0/8 is this machine.
+ * The client behind an inner connection, or `undefined` if the connection does not come through the front. Other
+ * processes may connect from the same port of another loopback address, because all of 127.0.0.0/8 is this machine.
  */
 export function peerAt(peers: Peers, from: { readonly address: string; readonly port: number }): Peer | undefined {
   return from.address === "127.0.0.1" ? peers.get(from.port) : undefined;

@@ -10,8 +10,6 @@ const TIMEOUT_MS = 10_000;
 /**
  * Completes one handshake with a native server on the loopback interface and compares the certificate that it serves.
  *
- * @param port The port of the server.
- * @param acceptor The configuration that the server was started with.
  * @param onConnected Called before the handshake with the port that the connection comes from.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE` if no handshake succeeds, or another certificate is served.
  */

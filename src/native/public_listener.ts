@@ -42,12 +42,7 @@ export type Listen = (events: ListenerEvents) => Promise<PublicListener>;
 const RESUME_EVERY_MS = 1_000;
 const DEFAULT_BACKLOG = 511;
 
-/**
- * Listens with `node:net`.
- *
- * @param address Where and how to listen.
- * @returns Opens the listener.
- */
+/** How to open a listener of `node:net`. */
 export function listenOn({ hostname, port, backlog = DEFAULT_BACKLOG, reusePort, ipv6Only }: FrontAddress): Listen {
   return ({ accepted, closed, failed }) =>
     new Promise((resolve, reject) => {

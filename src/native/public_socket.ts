@@ -2,11 +2,9 @@ import type { Kernel, SocketAddress } from "./kernel.ts";
 import { type Listener, ListenerBrokenError, ListenerGoneError, placeSocket } from "./listener.ts";
 import { type Marks, QueuedMarks } from "./marks.ts";
 
-/** The kernel and the marks, which all handoffs of a thread share. */
+/** What all handoffs of a thread share. */
 export interface HandoffTools {
-  /** The kernel. */
   readonly kernel: Kernel;
-  /** The marks of this thread. */
   readonly marks: Marks;
   /** A listener that refuses every connection, for servers that must not accept. */
   readonly dummy: number;
@@ -26,9 +24,7 @@ const PARKED_BACKLOG = 4096;
  * descriptor. Every descriptor of a server that does not have it holds the dummy, registered as before.
  */
 export class PublicSocket {
-  /** Where it listens. */
   readonly address: SocketAddress;
-  /** Its identifier. */
   readonly cookie: bigint;
   /** The marks that connections in its queue may carry. */
   readonly queued: QueuedMarks;
@@ -38,12 +34,7 @@ export class PublicSocket {
   #holder: Listener;
   #parked = -1;
 
-  /**
-   * Takes the socket of a server that has just started.
-   *
-   * @param tools What the handoffs of this thread share.
-   * @param listener The server's listening descriptor.
-   */
+  /** Takes the socket of a server that has just started. */
   constructor(tools: HandoffTools, listener: Listener) {
     const { kernel, marks, dummy } = tools;
     this.#tools = tools;

@@ -6,7 +6,7 @@ import type { Peer, Peers } from "./peers.ts";
 /** How long one side may take to end a connection that the other side has ended. */
 const LINGER_MS = 5_000;
 
-/** Options of {@linkcode relay}. */
+/** The options of {@linkcode relay}. */
 export interface RelayOptions {
   /** Closes the connection of a client that takes no byte for this time while some wait for it. */
   readonly stallTimeoutMs?: number | undefined;
@@ -15,10 +15,6 @@ export interface RelayOptions {
 /**
  * Relays bytes between a client and an inner connection, with backpressure. Each direction ends by itself. An error or
  * a reset on one side resets the other side, so that its peer does not mistake this for a clean end.
- *
- * @param client The accepted connection, encrypted or not.
- * @param inner The connection to the native server, connected or connecting.
- * @param options When to give up a client that does not read.
  */
 export function relay(client: Duplex, inner: Socket, { stallTimeoutMs = Infinity }: RelayOptions = {}): void {
   inner.on("error", ignoreError).once("close", () => {
@@ -37,16 +33,7 @@ export function relay(client: Duplex, inner: Socket, { stallTimeoutMs = Infinity
   if (client.destroyed) reset(inner);
 }
 
-/**
- * Relays a client to a native server on the loopback interface.
- *
- * @param client The accepted connection.
- * @param peer The peer of that connection.
- * @param port The port of the native server.
- * @param peers The clients of the native server.
- * @param options When to give up a client that does not read.
- * @returns The inner connection.
- */
+/** Relays a client to a native server on the loopback interface. Returns the inner connection. */
 export function relayToPort(client: Duplex, peer: Peer, port: number, peers: Peers, options?: RelayOptions): Socket {
   const inner = connectInner(port);
   inner.once("connect", () => registerPeer(inner, client, peer, peers));
@@ -59,14 +46,7 @@ export function connectInner(port: number): Socket {
   return connect({ host: "127.0.0.1", port, allowHalfOpen: true, noDelay: true }).on("error", ignoreError);
 }
 
-/**
- * Maps the port of an inner connection to the peer of its client, until the native server has ended that connection.
- *
- * @param inner The inner connection, connected.
- * @param client The connection of the client.
- * @param peer The peer of that connection.
- * @param peers The clients of the native server.
- */
+/** Maps the port of an inner connection to the peer of its client, until the native server has ended that connection. */
 export function registerPeer(inner: Socket, client: Duplex, peer: Peer, peers: Peers): void {
   const port = inner.localPort!;
   peers.set(port, peer);

@@ -7,12 +7,6 @@ export class Retry {
   readonly #backoff: Backoff;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /**
-   * Makes one.
-   *
-   * @param call What is called.
-   * @param options The first and the longest pause.
-   */
   constructor(call: () => void, options: BackoffOptions) {
     this.#call = call;
     this.#backoff = new Backoff(options);

@@ -3,8 +3,7 @@ import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import { messageOf } from "../warnings.ts";
 import { ConnectionCount } from "./connection_count.ts";
-import type { EpollEvent } from "./epoll_event.ts";
-import type { Kernel } from "./kernel.ts";
+import type { EpollEvent, Kernel } from "./kernel.ts";
 import { findListener, type Listener, listenersOn, placeSocket } from "./listener.ts";
 import { Marks } from "./marks.ts";
 import type { HandoffTools } from "./public_socket.ts";
@@ -40,7 +39,6 @@ const TIMEOUT_MS = 5_000;
  * the mark of their listener. Its outcome decides whether the handoff is used, not the name or version of a runtime.
  *
  * @param kernel The kernel; it learns the event loop of this thread.
- * @returns What the handoffs of this thread share.
  * @throws {Error} If anything is not as expected. Then nothing is left open.
  */
 export async function checkHandoff(kernel: Kernel): Promise<HandoffTools> {

@@ -2,12 +2,7 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { TlsReloadError } from "../errors.ts";
 import { messageOf } from "../warnings.ts";
 
-/**
- * An error of this module as it is, another one with what it prevented.
- *
- * @param action What failed, such as `Cannot stop listening`.
- * @param error Why.
- */
+/** An error of this module as it is, another one with the action that it prevented, such as `Cannot stop listening`. */
 export function typedError(action: string, error: unknown): TlsReloadError {
   if (error instanceof TlsReloadError) return error;
   const options = error instanceof Error ? { cause: error } : {};

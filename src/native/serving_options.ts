@@ -21,13 +21,7 @@ export interface ServingOptions {
 /** What an address may consist of. A private key in the wrong place holds other signs, and must not be shown. */
 const HOSTNAME = /^[\p{L}\p{N}_.:%[\]-]{0,253}$/u;
 
-/**
- * Refuses a hostname that cannot be one, because the runtimes show it in their errors.
- *
- * @param where The function.
- * @param hostname What a user gave.
- * @throws {TypeError} If it is neither a name nor an address.
- */
+/** Refuses what is neither a name nor an address with a `TypeError`, because the runtimes show it in their errors. */
 export function requireHostname(where: string, hostname: string | undefined): void {
   if (hostname === undefined || (typeof hostname === "string" && HOSTNAME.test(hostname))) return;
   throw new TypeError(`Cannot call ${where}: 'hostname' must be a name or an address: ${kindOf(hostname)}`);
@@ -36,20 +30,12 @@ export function requireHostname(where: string, hostname: string | undefined): vo
 /**
  * How a server reports errors: in a microtask, after the swap or the attempt that has failed. An error that the
  * callback throws is emitted as a process warning, and holds up no connection.
- *
- * @param options The options of the server.
- * @returns Reports one error.
  */
 export function errorReporter({ onTlsError = warn }: ServingOptions): (error: unknown) => void {
   return (error) => queueMicrotask(() => guarded(() => onTlsError(error)));
 }
 
-/**
- * The options that go to the server of the runtime as they are.
- *
- * @param options The options of the server.
- * @param ownNames The names of those that this module handles by itself.
- */
+/** The options that go to the server of the runtime as they are: all but those that this module handles by itself. */
 export function optionsForRuntime(options: object, ownNames: readonly string[]): Record<string, unknown> {
   const others: Record<string, unknown> = { ...options };
   for (const name of ownNames) delete others[name];

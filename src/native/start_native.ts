@@ -7,8 +7,6 @@ const ADDRESS_ERROR = /^E(?:ADDRINUSE|ADDRNOTAVAIL|ACCES|AFNOSUPPORT|INVAL|PERM)
  * Starts a native server. The error of a wrong option or address is thrown as it is, because it is not a matter of TLS.
  *
  * @param name The function that starts it, such as `Bun.serve`.
- * @param start Calls that function.
- * @returns The server.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE` if it does not start for another reason.
  */
 export function startNative<Native>(name: string, start: () => Native): Native {

@@ -5,7 +5,7 @@ import process from "node:process";
 import test from "node:test";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import { allGenerations, sharedBy } from "../../src/accept/tls_state.ts";
-import { Front, type FrontDriver } from "../../src/native/front.ts";
+import { Front, type FrontRuntime } from "../../src/native/front.ts";
 import { listenOn } from "../../src/native/public_listener.ts";
 import type { Backend } from "../../src/native/front_generations.ts";
 import type { ServingOptions } from "../../src/native/serving_options.ts";
@@ -32,7 +32,7 @@ function echo(generation: number, stopped: number[] = []): Backend<undefined> {
 
 function openFront(
   state: TlsState,
-  start: FrontDriver<undefined>["start"],
+  start: FrontRuntime<undefined>["start"],
   options?: ServingOptions,
 ): Promise<Front<undefined>> {
   return Front.open(state, { listen: listenOn(LOOPBACK), start }, options);
