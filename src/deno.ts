@@ -13,8 +13,8 @@
  * @module
  */
 export { listenTls } from "./deno/listen_tls.ts";
-export { type DenoTlsOptions, listenTlsOptions } from "./deno/listen_tls_options.ts";
 export { serve } from "./deno/serve.ts";
+export { type DenoTlsOptions, listenTlsOptions } from "./deno/tls_options.ts";
 export {
   type DenoAcceptOptions,
   type DenoHttpServer,

@@ -4,9 +4,9 @@ import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { Front, type FrontOptions } from "../native/front.ts";
-import { LOOPBACK, type ServingGenerations } from "../native/native_server.ts";
+import { type ListenAddress, LOOPBACK, type ServingGenerations } from "../native/native_server.ts";
 import { peerOf } from "../native/peers.ts";
-import { type FrontAddress, listenOn } from "../native/public_listener.ts";
+import { listenOn } from "../native/public_listener.ts";
 import { relayToPort } from "../native/relay.ts";
 import type { Backend } from "../native/front_generations.ts";
 import type { BunGeneration, BunRuntime } from "./native_server.ts";
@@ -32,7 +32,7 @@ export interface BunFrontOptions extends FrontOptions {
 export function openBunFront(
   state: TlsState,
   runtime: BunRuntime,
-  address: FrontAddress,
+  address: ListenAddress,
   options: BunFrontOptions,
 ): Promise<ServingGenerations<BunGeneration>> {
   return Front.open(state, {

@@ -1,9 +1,9 @@
 import { sharedBy, type TlsState } from "../accept/tls_state.ts";
-import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
+import type { Generation, ListenAddress, Mechanism, ServingGenerations } from "../native/native_server.ts";
 import { openServing } from "../native/serving.ts";
 import { openBunFront } from "./front.ts";
 import { GenerationOptions } from "./generation_options.ts";
-import { type BunAddress, type BunGeneration, BunRuntime } from "./native_server.ts";
+import { type BunGeneration, BunRuntime } from "./native_server.ts";
 import { publishTo } from "./publish.ts";
 import { Requests } from "./requests.ts";
 import type {
@@ -40,7 +40,7 @@ export class HttpServer implements BunServer {
     });
   }
 
-  static async open(state: TlsState, options: BunServeOptions<never>, address: BunAddress): Promise<HttpServer> {
+  static async open(state: TlsState, options: BunServeOptions<never>, address: ListenAddress): Promise<HttpServer> {
     const server = new HttpServer(state, options);
     const ofGeneration = server.#options;
     const hasAllowClient = sharedBy(state).allowClient !== undefined;

@@ -12,14 +12,6 @@ import type { BunNativeServer, BunWebSocket } from "./types.ts";
 
 declare const Bun: { serve(options: object): BunNativeServer };
 
-/** Where and how the first generation listens. */
-export interface BunAddress extends ListenAddress {
-  /** Whether other processes may listen there too, on Linux. */
-  readonly reusePort?: boolean | undefined;
-  /** Whether an IPv6 address accepts no IPv4. */
-  readonly ipv6Only?: boolean | undefined;
-}
-
 /**
  * `Bun.serve` of one generation.
  *
@@ -114,7 +106,7 @@ export class BunRuntime implements NativeRuntime<BunGeneration> {
     this.#hasAllowClient = hasAllowClient;
   }
 
-  start({ config }: TlsAcceptor, { hostname, port, reusePort, ipv6Only }: BunAddress): BunGeneration {
+  start({ config }: TlsAcceptor, { hostname, port, reusePort, ipv6Only }: ListenAddress): BunGeneration {
     this.requireServable(config);
     const tls = tlsOptions(config);
     const address = {

@@ -1,18 +1,13 @@
 import { requireOptionTypes } from "../arguments.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { requireMs } from "../durations.ts";
+import type { ListenAddress } from "../native/native_server.ts";
 import { requireHostname } from "../native/serving_options.ts";
-import { missingNatively } from "./listen_tls_options.ts";
-import { missingToListen } from "./permissions.ts";
+import { missingToListen, requireNet } from "./permissions.ts";
+import { missingNatively } from "./tls_options.ts";
 import type { DenoAcceptOptions } from "./types.ts";
 
-/**
- * Refuses options of the wrong type that `listenTls()` and `serve()` share.
- *
- * @param where The function.
- * @param options Its options.
- * @throws {TypeError} If one has the wrong type.
- */
+/** Refuses options of the wrong type that `listenTls()` and `serve()` share, with a `TypeError`. */
 export function requireAcceptOptions(where: string, options: DenoAcceptOptions): void {
   requireOptionTypes(where, options, {
     port: "a number",
@@ -29,11 +24,20 @@ export function requireAcceptOptions(where: string, options: DenoAcceptOptions):
 }
 
 /**
- * Why only a front can serve, if so.
+ * Where `listenTls()` and `serve()` listen.
  *
- * @param config The first configuration.
- * @param options The options of the server.
- * @param frontOptions The names of those that the native servers do not have.
+ * @throws {TlsReloadError} `UNSUPPORTED` without the permission to listen there.
+ */
+export function listenAddressOf(options: DenoAcceptOptions, port: number): ListenAddress {
+  const { hostname = "0.0.0.0", tcpBacklog: backlog, reusePort } = options;
+  requireNet(hostname, port);
+  return { hostname, port, backlog, reusePort };
+}
+
+/**
+ * Why only a front can serve the first configuration, if so.
+ *
+ * @param frontOptions The names of the options that the native servers do not have.
  */
 export function frontReason(
   config: TlsConfig,

@@ -1,16 +1,16 @@
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { TlsState } from "../accept/tls_state.ts";
 import { proveTlsConfig } from "../config/proof.ts";
-import { Front } from "../native/front.ts";
-import type { ServingGenerations } from "../native/native_server.ts";
+import { Front, type FrontOptions } from "../native/front.ts";
+import type { ListenAddress, ServingGenerations } from "../native/native_server.ts";
 import type { Peer } from "../native/peers.ts";
-import { type FrontAddress, listenOn } from "../native/public_listener.ts";
+import { listenOn } from "../native/public_listener.ts";
 import { registerPeer, relay } from "../native/relay.ts";
 import { errorReporter } from "../native/serving_options.ts";
-import { firstBytes } from "./first_bytes.ts";
-import { HandshakingBackend, type SecureConnection } from "./handshaking_backend.ts";
+import { handshakingBackend } from "./handshaking_backend.ts";
 import { HttpHandshakes } from "./http_handshakes.ts";
 import { type HttpHandlers, InnerServer } from "./inner_server.ts";
 import type { DenoHttpGeneration } from "./native_server.ts";
@@ -22,30 +22,24 @@ const PREFACE_METHOD = Buffer.from("PRI ");
 /**
  * Opens a front for HTTP on Deno: it makes the handshakes by `TlsAcceptor`, and relays the decrypted bytes to a
  * `Deno.serve` without TLS. An inner TLS server would stall for 40 ms at each response.
- *
- * @param state The state to follow.
- * @param address The public address.
- * @param handlers How requests are answered.
- * @param options What to do with old generations and failed handshakes.
- * @returns The generations behind the front.
  */
 export async function openHttpFront(
   state: TlsState,
-  address: FrontAddress,
+  address: ListenAddress,
   handlers: HttpHandlers,
-  options: DenoAcceptOptions & { readonly mechanismReason: string },
+  options: DenoAcceptOptions & FrontOptions,
 ): Promise<ServingGenerations<DenoHttpGeneration>> {
   const { handshakeTimeoutMs, onClientError } = options;
   const handshakes = new HttpHandshakes(state, handshakeTimeoutMs);
   const server = new RelayedServer(handlers, errorReporter(options));
-  const onSecure = (connection: SecureConnection) => server.serve(connection);
+  const onSecure = (secure: TLSSocket, peer: Peer) => server.serve(secure, peer);
   try {
-    const front: Front<DenoHttpGeneration> = await Front.open<DenoHttpGeneration>(state, {
+    const front = await Front.open<DenoHttpGeneration>(state, {
       listen: listenOn(address),
       async start(acceptor) {
         await proveTlsConfig(acceptor.config);
         const accept = (client: Socket) => handshakes.accept(client, acceptor);
-        return new HandshakingBackend<DenoHttpGeneration>({ server, accept, onSecure, onClientError });
+        return handshakingBackend(server, { accept, onSecure, onClientError });
       },
     }, options);
     void front.finished.then(() => {
@@ -69,7 +63,7 @@ class RelayedServer extends InnerServer {
   readonly #silent = new Set<TLSSocket>();
   #isShuttingDown = false;
 
-  serve({ secure, peer }: SecureConnection): void {
+  serve(secure: TLSSocket, peer: Peer): void {
     if (this.#isShuttingDown) return void secure.destroy();
     this.#silent.add(secure);
     secure.once("close", () => this.#silent.delete(secure));
@@ -92,4 +86,26 @@ class RelayedServer extends InnerServer {
     inner.write(bytes);
     relay(secure, inner);
   }
+}
+
+/**
+ * Takes the first bytes of a connection, as many as tell whether the connection begins with a text; at least one. The
+ * connection is paused afterwards. Rejects if the connection ends before.
+ */
+function firstBytes(socket: Duplex, text: Buffer): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    let bytes: Buffer = Buffer.alloc(0);
+    const settle = (end: () => void) => {
+      socket.off("data", onData).off("end", onEnd).off("close", onEnd).pause();
+      end();
+    };
+    const onEnd = () => settle(() => reject(new Error("the connection ended before its first bytes")));
+    const onData = (chunk: Buffer) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      const isUndecided = bytes.length < text.length && bytes.equals(text.subarray(0, bytes.length));
+      if (!isUndecided) settle(() => resolve(bytes));
+    };
+    socket.on("data", onData).on("end", onEnd).on("close", onEnd);
+    if (socket.destroyed) onEnd();
+  });
 }

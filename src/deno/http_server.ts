@@ -1,10 +1,9 @@
 import { sharedBy, type TlsState } from "../accept/tls_state.ts";
-import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
+import type { Generation, ListenAddress, Mechanism, ServingGenerations } from "../native/native_server.ts";
 import { openServing } from "../native/serving.ts";
 import { optionsForRuntime } from "../native/serving_options.ts";
 import { unsupported } from "../unsupported.ts";
 import { frontReason } from "./accept_options.ts";
-import type { DenoAddress } from "./address.ts";
 import { openHttpFront } from "./front.ts";
 import { type DenoHttpGeneration, DenoHttpRuntime } from "./native_server.ts";
 import type { DenoHttpServer, DenoNetAddr, DenoServeHandler, DenoServeOptions } from "./types.ts";
@@ -41,7 +40,7 @@ export class HttpServer implements DenoHttpServer {
   static async open(
     state: TlsState,
     options: DenoServeOptions,
-    address: DenoAddress,
+    address: ListenAddress,
     handler: DenoServeHandler,
   ): Promise<HttpServer> {
     const settings = optionsForRuntime(options, OWN_OPTIONS);
@@ -53,8 +52,7 @@ export class HttpServer implements DenoHttpServer {
     );
     const openFront = (mechanismReason: string) => {
       refuseOnFront(settings);
-      const publicAddress = { ...address, backlog: options.tcpBacklog };
-      return openHttpFront(state, publicAddress, { handler, onError }, { ...options, mechanismReason });
+      return openHttpFront(state, address, { handler, onError }, { ...options, mechanismReason });
     };
     const needsFront = frontReason(state.current(), options, FRONT_OPTIONS);
     const serving = await openServing(state, address, options, { runtime, openFront, needsFront });

@@ -2,9 +2,8 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import { TlsReloadError } from "../errors.ts";
-import { peerAt, type Peers } from "../native/peers.ts";
+import { type Peer, peerAt, type Peers } from "../native/peers.ts";
 import { connectInner } from "../native/relay.ts";
-import { netAddr } from "./address.ts";
 import { type DenoHttpGeneration, ServeGeneration } from "./native_server.ts";
 import type { DenoNativeServer, DenoNetAddr, DenoServeHandler, DenoServeHandlerInfo } from "./types.ts";
 
@@ -135,7 +134,7 @@ export class InnerServer implements DenoHttpGeneration {
     const { hostname: address, port } = info.remoteAddr;
     const peer = peerAt(this.peers, { address, port });
     if (!peer) return new Response(null, { status: MISDIRECTED });
-    return handler(withHttpsUrl(request), new FrontHandlerInfo(netAddr(peer), info));
+    return handler(withHttpsUrl(request), new FrontHandlerInfo(peer, info));
   }
 }
 
@@ -154,8 +153,8 @@ class FrontHandlerInfo implements DenoServeHandlerInfo {
   readonly remoteAddr: DenoNetAddr;
   readonly #native: DenoServeHandlerInfo;
 
-  constructor(remoteAddr: DenoNetAddr, native: DenoServeHandlerInfo) {
-    this.remoteAddr = remoteAddr;
+  constructor({ address: hostname, port }: Peer, native: DenoServeHandlerInfo) {
+    this.remoteAddr = { transport: "tcp", hostname, port };
     this.#native = native;
   }
 

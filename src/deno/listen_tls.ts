@@ -1,7 +1,6 @@
 import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { requireOptions, requireType } from "../arguments.ts";
-import { requireAcceptOptions } from "./accept_options.ts";
-import { listenAddressOf } from "./address.ts";
+import { listenAddressOf, requireAcceptOptions } from "./accept_options.ts";
 import { requireDeno } from "./permissions.ts";
 import { TlsListener } from "./tls_listener.ts";
 import type { DenoListenTlsOptions, DenoTlsListener } from "./types.ts";

@@ -2,19 +2,15 @@ import { keyPemOf } from "../config/certified_key.ts";
 import { ABLE_CLIENT } from "../config/key_choice.ts";
 import { ServerNameIndex } from "../config/server_names.ts";
 import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
-import { askForNames } from "./ask_for_names.ts";
 import { namedServing, type NameResolver } from "./internals.ts";
 
 /**
  * How many names a listener may be asked for. Deno keeps each one with its certificate and key as long as the listener
  * lives, also names that no certificate holds, so clients could fill the memory.
  */
-export const MAX_NAMES = 10_000;
+const MAX_NAMES = 10_000;
 
-/**
- * How many names a configuration may have. All of them are asked for before a listener serves clients, see
- * {@linkcode askForNames}, while those wait.
- */
+/** How many names a configuration may have. Clients wait while a listener is asked for all of them. */
 const MAX_ASKED = 100;
 
 /** Whether a configuration chooses by name. */
@@ -37,17 +33,6 @@ export function missingForNames(config: TlsConfig): string | undefined {
   return hasAddress ? "choice by the local address" : undefined;
 }
 
-/** Asks a listener for every name of its configuration. */
-export async function askForAllNames(
-  port: number,
-  config: TlsConfig,
-  onConnected: (localPort: number) => void = () => {},
-): Promise<void> {
-  if (!choosesByName(config)) return;
-  const names = [...new ServerNameIndex(config.certifiedKeys).dnsNames()].map(([name]) => name);
-  await askForNames(port, names, onConnected);
-}
-
 /** The answers of one listener. */
 export interface NamedKeys {
   readonly resolve: NameResolver;
@@ -61,7 +46,7 @@ export interface NamedKeys {
  * @param config The configuration.
  * @param maxNames How many names are answered until the listener is exhausted. Later ones are answered as well.
  */
-export function namedKeysOf(config: TlsConfig, maxNames: number = MAX_NAMES): NamedKeys {
+export function namedKeysOf(config: TlsConfig, maxNames = MAX_NAMES): NamedKeys {
   const { promise: exhausted, resolve: exhaust } = Promise.withResolvers<void>();
   let names = 0;
   const resolve: NameResolver = (name) => {

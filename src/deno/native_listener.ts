@@ -5,14 +5,12 @@ import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
-import type { NativeRuntime, NativeServer } from "../native/native_server.ts";
+import type { ListenAddress, NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
 import { startNative } from "../native/start_native.ts";
 import { guarded } from "../warnings.ts";
-import type { DenoAddress } from "./address.ts";
-import { requireNative } from "./listen_tls_options.ts";
-import { type NativeTls, nativeTlsOf } from "./native_tls.ts";
-import { askForAllNames } from "./named_keys.ts";
+import { askForNames } from "./ask_for_names.ts";
+import { type NativeListenOptions, nativeListenOptions, requireNative } from "./tls_options.ts";
 import type { DenoAcceptOptions, DenoNetAddr, DenoTlsConn } from "./types.ts";
 
 /** The part of `Deno.TlsListener` that this module uses. */
@@ -66,12 +64,11 @@ class ListenGeneration implements DenoTlsGeneration {
   #isStopped = false;
 
   constructor(
-    address: DenoAddress,
-    { options, exhausted }: NativeTls,
+    { options, exhausted }: NativeListenOptions,
     settings: AcceptSettings,
     onConn: (conn: DenoTlsConn) => void,
   ) {
-    this.#native = startNative("Deno.listenTls", () => Deno.listenTls({ ...address, ...options }));
+    this.#native = startNative("Deno.listenTls", () => Deno.listenTls(options));
     this.exhausted = exhausted;
     this.#settings = settings;
     this.#onConn = onConn;
@@ -174,27 +171,22 @@ export class DenoTlsRuntime implements NativeRuntime<DenoTlsGeneration> {
   readonly #settings: AcceptSettings;
   readonly #onConn: (conn: DenoTlsConn) => void;
 
-  /**
-   * Makes a runtime.
-   *
-   * @param settings How handshakes are made.
-   * @param onConn Called with each connection whose handshake is complete.
-   */
+  /** `onConn` is called with each connection whose handshake is complete. */
   constructor(settings: AcceptSettings, onConn: (conn: DenoTlsConn) => void) {
     this.#settings = settings;
     this.#onConn = onConn;
   }
 
-  start({ config }: TlsAcceptor, address: DenoAddress): DenoTlsGeneration {
-    const tls = nativeTlsOf(config, this.#settings.maxNames);
-    return new ListenGeneration(address, tls, this.#settings, this.#onConn);
+  start({ config }: TlsAcceptor, address: ListenAddress): DenoTlsGeneration {
+    const options = nativeListenOptions(config, address, this.#settings.maxNames);
+    return new ListenGeneration(options, this.#settings, this.#onConn);
   }
 
   async prove(server: DenoTlsGeneration, acceptor: TlsAcceptor): Promise<void> {
     const onConnected = (localPort: number) => void server.proofPorts.add(localPort);
     await Promise.all([
       proveServer(server.port, acceptor, onConnected),
-      askForAllNames(server.port, acceptor.config, onConnected),
+      askForNames(server.port, acceptor.config, onConnected),
     ]);
   }
 

@@ -3,16 +3,15 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { TlsReloadError } from "../errors.ts";
 import { closeAfter, DrainMoments } from "../native/gentle_end.ts";
-import type { NativeRuntime, NativeServer } from "../native/native_server.ts";
+import type { ListenAddress, NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
 import { startNative } from "../native/start_native.ts";
 import { unsupported } from "../unsupported.ts";
-import type { DenoAddress } from "./address.ts";
+import { askForNames } from "./ask_for_names.ts";
 import { namedServing } from "./internals.ts";
-import { requireNative } from "./listen_tls_options.ts";
-import { askForAllNames, choosesByName } from "./named_keys.ts";
-import { nativeTlsOf } from "./native_tls.ts";
-import type { DenoNativeServer, DenoServeHandler, DenoServeHandlerInfo } from "./types.ts";
+import { choosesByName } from "./named_keys.ts";
+import { nativeListenOptions, requireNative } from "./tls_options.ts";
+import type { DenoNativeServer, DenoServeHandler, DenoServeHandlerInfo, DenoServeOptions } from "./types.ts";
 
 declare const Deno: {
   serve(options: object, handler: DenoServeHandler): DenoNativeServer;
@@ -96,52 +95,50 @@ export class ServeGeneration implements DenoHttpGeneration {
   }
 }
 
-/** The options of `Deno.serve` without address, certificate and key. */
-export interface DenoHttpSettings {
-  readonly onError?: ((error: unknown) => Response | Promise<Response>) | undefined;
-  readonly automaticCompression?: boolean | undefined;
-}
-
 /** The native HTTP servers of Deno, with the options and the handler that each of them is started with. */
 export class DenoHttpRuntime implements NativeRuntime<DenoHttpGeneration> {
-  readonly #settings: DenoHttpSettings;
+  readonly #options: Pick<DenoServeOptions, "onError" | "automaticCompression">;
   readonly #handler: DenoServeHandler;
-  #isRef = true;
   readonly #drains: boolean;
+  #isRef = true;
 
   /**
    * Makes a runtime.
    *
-   * @param settings The options of `Deno.serve`.
+   * @param options The options of `Deno.serve` without address, certificate and key.
    * @param handler Answers requests, called by Deno itself.
    * @param drains Whether connections of replaced generations end.
    */
-  constructor(settings: DenoHttpSettings, handler: DenoServeHandler, drains = false) {
-    this.#settings = settings;
+  constructor(
+    options: Pick<DenoServeOptions, "onError" | "automaticCompression">,
+    handler: DenoServeHandler,
+    drains: boolean,
+  ) {
+    this.#options = options;
     this.#handler = handler;
     this.#drains = drains;
   }
 
-  start({ config }: TlsAcceptor, address: DenoAddress): DenoHttpGeneration {
-    const { options, exhausted } = nativeTlsOf(config);
+  start({ config }: TlsAcceptor, address: ListenAddress): DenoHttpGeneration {
+    const { options, exhausted } = nativeListenOptions(config, address);
     const ending: Ending = { ends: undefined };
     const handler = this.#drains ? endingHandler(this.#handler, ending) : this.#handler;
     if (choosesByName(config)) {
-      const tls = { alpnProtocols: HTTP_PROTOCOLS, ...address, ...options };
-      return new ServeGeneration((signal) => this.#startNamed(tls, handler, signal), ending, exhausted);
+      const listenOptions = { alpnProtocols: HTTP_PROTOCOLS, ...options };
+      return new ServeGeneration((signal) => this.#startNamed(listenOptions, handler, signal), ending, exhausted);
     }
-    const all = { ...this.#settings, ...address, ...options, onListen: () => {} };
+    const all = { ...this.#options, ...options, onListen: () => {} };
     return new ServeGeneration((signal) => Deno.serve({ ...all, signal }, handler), ending);
   }
 
   async prove(server: DenoHttpGeneration, acceptor: TlsAcceptor): Promise<void> {
-    await Promise.all([proveServer(server.port, acceptor), askForAllNames(server.port, acceptor.config)]);
+    await Promise.all([proveServer(server.port, acceptor), askForNames(server.port, acceptor.config)]);
   }
 
   requireServable(config: TlsConfig): void {
     requireNative(config);
     if (!choosesByName(config)) return;
-    const given = Object.entries(this.#settings).filter(([, value]) => value !== undefined);
+    const given = Object.entries(this.#options).filter(([, value]) => value !== undefined);
     const option = given.find(([name]) => !NAMED_OPTIONS.includes(name))?.[0];
     if (option) throw unsupported("serve", `a server of several names has no option '${option}'; leave it out`);
     if (!this.#isRef) throw noUnref();
@@ -163,18 +160,11 @@ export class DenoHttpRuntime implements NativeRuntime<DenoHttpGeneration> {
     this.#isRef = false;
   }
 
-  #startNamed(options: object, handler: DenoServeHandler, signal: AbortSignal): DenoNativeServer {
-    const { onError = internalServerError, automaticCompression } = this.#settings;
-    const listener = Deno.listenTls(options);
-    const onListen = () => {};
-    return namedServing()!.serveHttpOnListener(
-      listener,
-      signal,
-      handler,
-      onError,
-      onListen,
-      automaticCompression,
-    );
+  #startNamed(listenOptions: object, handler: DenoServeHandler, signal: AbortSignal): DenoNativeServer {
+    const { onError = internalServerError, automaticCompression } = this.#options;
+    const listener = Deno.listenTls(listenOptions);
+    const { serveHttpOnListener } = namedServing()!;
+    return serveHttpOnListener(listener, signal, handler, onError, () => {}, automaticCompression);
   }
 }
 

@@ -1,7 +1,6 @@
 import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { refuseOptions, requireType } from "../arguments.ts";
-import { requireAcceptOptions } from "./accept_options.ts";
-import { listenAddressOf } from "./address.ts";
+import { listenAddressOf, requireAcceptOptions } from "./accept_options.ts";
 import { HttpServer } from "./http_server.ts";
 import { requireDeno, requireNet } from "./permissions.ts";
 import type { DenoHttpServer, DenoServeHandler, DenoServeOptions } from "./types.ts";

@@ -1,7 +1,6 @@
 import type { TLSSocket } from "node:tls";
 import type { Peer } from "../native/peers.ts";
 import { destroyLater } from "../native/relay.ts";
-import { netAddr } from "./address.ts";
 import type { DenoNetAddr, DenoTlsConn } from "./types.ts";
 
 declare const Deno: { readonly errors: { readonly BadResource: new (message: string) => Error } };
@@ -22,9 +21,9 @@ export class TlsConn implements DenoTlsConn {
   #isEnded = false;
   #isClosed = false;
 
-  constructor(socket: TLSSocket, peer: Peer) {
+  constructor(socket: TLSSocket, { address: hostname, port }: Peer) {
     this.#socket = socket;
-    this.remoteAddr = netAddr(peer);
+    this.remoteAddr = { transport: "tcp", hostname, port };
     this.localAddr = { transport: "tcp", hostname: socket.localAddress ?? "", port: socket.localPort ?? 0 };
     const change = () => {
       this.#changed.resolve();

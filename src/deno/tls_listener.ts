@@ -1,13 +1,14 @@
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { proveTlsConfig } from "../config/proof.ts";
-import { Front } from "../native/front.ts";
-import type { Generation, Mechanism, ServingGenerations } from "../native/native_server.ts";
-import { type FrontAddress, listenOn } from "../native/public_listener.ts";
+import { Front, type FrontOptions } from "../native/front.ts";
+import type { Generation, ListenAddress, Mechanism, ServingGenerations } from "../native/native_server.ts";
+import type { Peer } from "../native/peers.ts";
+import { listenOn } from "../native/public_listener.ts";
 import { openServing } from "../native/serving.ts";
 import { frontReason } from "./accept_options.ts";
-import type { DenoAddress } from "./address.ts";
-import { HandshakingBackend, type SecureConnection } from "./handshaking_backend.ts";
+import { handshakingBackend, type HandshakingOptions } from "./handshaking_backend.ts";
 import { type DenoTlsGeneration, DenoTlsRuntime } from "./native_listener.ts";
 import { closedError, TlsConn } from "./tls_conn.ts";
 import type { DenoAcceptOptions, DenoListenTlsOptions, DenoNetAddr, DenoTlsConn, DenoTlsListener } from "./types.ts";
@@ -31,7 +32,7 @@ export class TlsListener implements DenoTlsListener {
   static async open(
     state: TlsState,
     options: DenoListenTlsOptions,
-    address: DenoAddress & { readonly hostname: string },
+    address: ListenAddress,
   ): Promise<TlsListener> {
     const listener = new TlsListener();
     const { handshakeTimeoutMs = DEFAULT_TIMEOUT_MS } = options;
@@ -40,9 +41,8 @@ export class TlsListener implements DenoTlsListener {
       (conn) => listener.#add(conn),
     );
     const openFront = (mechanismReason: string) => {
-      const onSecure = ({ secure, peer }: SecureConnection) => listener.#add(new TlsConn(secure, peer));
-      const publicAddress = { ...address, backlog: options.tcpBacklog };
-      return openTlsFront(state, publicAddress, onSecure, { ...options, handshakeTimeoutMs, mechanismReason });
+      const onSecure = (secure: TLSSocket, peer: Peer) => listener.#add(new TlsConn(secure, peer));
+      return openTlsFront(state, address, onSecure, { ...options, handshakeTimeoutMs, mechanismReason });
     };
     const needsFront = frontReason(state.current(), options, FRONT_OPTIONS);
     listener.#serving = await openServing(state, address, options, { runtime, openFront, needsFront });
@@ -116,9 +116,9 @@ export class TlsListener implements DenoTlsListener {
 /** Opens a front for TLS on Deno: it makes the handshakes by the acceptors of the state. */
 function openTlsFront(
   state: TlsState,
-  address: FrontAddress,
-  onSecure: (connection: SecureConnection) => void,
-  options: DenoAcceptOptions & { readonly mechanismReason: string },
+  address: ListenAddress,
+  onSecure: HandshakingOptions["onSecure"],
+  options: DenoAcceptOptions & FrontOptions,
 ): Promise<ServingGenerations<DenoTlsGeneration>> {
   const { handshakeTimeoutMs, onClientError } = options;
   return Front.open<DenoTlsGeneration>(state, {
@@ -128,7 +128,7 @@ function openTlsFront(
       await proveTlsConfig(acceptor.config);
       const accept = (client: Socket) => acceptor.accept(client, { handshakeTimeoutMs });
       // There is no native server: connections go from the backend to accept().
-      return new HandshakingBackend<DenoTlsGeneration>({ server: undefined as never, accept, onSecure, onClientError });
+      return handshakingBackend(undefined as never, { accept, onSecure, onClientError });
     },
   }, options);
 }

@@ -6,12 +6,18 @@ import type { TlsConfig } from "../config/tls_config.ts";
 /** How connections reach the native server of a generation. */
 export type Mechanism = "handoff" | "front";
 
-/** Where a native server listens. */
+/** Where and how a server listens. */
 export interface ListenAddress {
   /** The address, all of the machine without it. */
   readonly hostname?: string | undefined;
   /** The port, 0 for one that is free. */
   readonly port: number;
+  /** How many connections the system may queue. */
+  readonly backlog?: number | undefined;
+  /** Whether other processes may listen there too, on Linux. */
+  readonly reusePort?: boolean | undefined;
+  /** Whether an IPv6 address accepts no IPv4. */
+  readonly ipv6Only?: boolean | undefined;
 }
 
 /** Where every server of a handoff starts, except the one that listens first. */

@@ -4,16 +4,6 @@ import { listenAgain } from "./internals.ts";
 import type { ListenAddress } from "./native_server.ts";
 import { ignoreError } from "./relay.ts";
 
-/** Where and how a front listens. */
-export interface FrontAddress extends ListenAddress {
-  /** How many connections the system may queue. */
-  readonly backlog?: number | undefined;
-  /** Whether other processes may listen there too, on Linux. */
-  readonly reusePort?: boolean | undefined;
-  /** Whether an IPv6 address accepts no IPv4. */
-  readonly ipv6Only?: boolean | undefined;
-}
-
 /** The events of a public listener. */
 export interface ListenerEvents {
   /** A connection was accepted. It is paused: nothing is read before a generation serves it. */
@@ -43,7 +33,7 @@ const RESUME_EVERY_MS = 1_000;
 const DEFAULT_BACKLOG = 511;
 
 /** How to open a listener of `node:net`. */
-export function listenOn({ hostname, port, backlog = DEFAULT_BACKLOG, reusePort, ipv6Only }: FrontAddress): Listen {
+export function listenOn({ hostname, port, backlog = DEFAULT_BACKLOG, reusePort, ipv6Only }: ListenAddress): Listen {
   return ({ accepted, closed, failed }) =>
     new Promise((resolve, reject) => {
       // Half-open, because each direction of a relayed connection ends by itself.

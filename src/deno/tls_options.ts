@@ -2,7 +2,9 @@ import { HIDDEN_KEY, showAs } from "../redaction.ts";
 import { keyPemOf } from "../config/certified_key.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
-import { missingForNames } from "./named_keys.ts";
+import type { ListenAddress } from "../native/native_server.ts";
+import { namedServing } from "./internals.ts";
+import { choosesByName, missingForNames, namedKeysOf } from "./named_keys.ts";
 
 /** The TLS options of `Deno.listenTls` and `Deno.serve`. */
 export interface DenoTlsOptions {
@@ -46,13 +48,40 @@ export function missingNatively(config: TlsConfig): string | undefined {
   return ecdhCurve === undefined ? missingForNames(config) : "ecdhCurve";
 }
 
-/**
- * Refuses a configuration that the native servers of Deno cannot serve.
- *
- * @param config The configuration.
- * @throws {TlsReloadError} `UNSUPPORTED`, with what is missing.
- */
+/** Throws `UNSUPPORTED` for a configuration that the native servers of Deno cannot serve. */
 export function requireNative(config: TlsConfig): void {
   const missing = missingNatively(config);
   if (missing) throw unsupported("serve", `its native servers have no ${missing}; start with mechanism: "front"`);
+}
+
+/** The options of a native listener of Deno. */
+export interface NativeListenOptions {
+  /** The options of `Deno.listenTls`. */
+  readonly options: object;
+  /** Resolves when another listener must take the place of this one; absent if it serves one name. */
+  readonly exhausted?: Promise<void>;
+}
+
+/**
+ * The options of a native listener: an address, and certificate and key, or a resolver of names.
+ *
+ * @param maxNames How many names the listener may be asked for.
+ * @throws {TlsReloadError} `UNSUPPORTED` if the native servers of Deno cannot serve the configuration.
+ */
+export function nativeListenOptions(
+  config: TlsConfig,
+  { hostname, port, backlog, reusePort }: ListenAddress,
+  maxNames?: number,
+): NativeListenOptions {
+  const address = { hostname, port, ...(backlog && { tcpBacklog: backlog }), ...(reusePort && { reusePort }) };
+  if (!choosesByName(config)) return { options: { ...address, ...listenTlsOptions(config) } };
+  requireNative(config);
+  const { alpnProtocols } = config;
+  const { resolve, exhausted } = namedKeysOf(config, maxNames);
+  const options = {
+    ...address,
+    [namedServing()!.resolverSymbol]: resolve,
+    ...(alpnProtocols.length > 0 && { alpnProtocols: [...alpnProtocols] }),
+  };
+  return { options, exhausted };
 }
