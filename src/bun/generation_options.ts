@@ -6,7 +6,7 @@ import { publishTo } from "./publish.ts";
 import type { Requests } from "./requests.ts";
 import type { BunHandlers, BunServeOptions, BunServer } from "./types.ts";
 
-/** The server and the generations that {@linkcode GenerationOptions} adapts handlers to. */
+/** What {@linkcode GenerationOptions} gets from the server of all generations. */
 export interface GenerationOptionsContext {
   /** The server that handlers are called with: that of all generations. */
   readonly server: BunServer;

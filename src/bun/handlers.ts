@@ -2,7 +2,7 @@ import { closeAfter } from "../native/gentle_end.ts";
 import { mergePublished } from "./publish.ts";
 import type { BunHandler, BunHandlers, BunMessage, BunServer, BunWebSocket, BunWebSocketOptions } from "./types.ts";
 
-/** What the handlers of one native server need to know about its generation. */
+/** What the handlers of one native server get from its generation. */
 export interface HandlerContext {
   /** The server that handlers are called with: that of all generations. */
   readonly server: BunServer;
@@ -24,13 +24,7 @@ const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 /** RFC 9110 section 15.5.20: the request was directed to a server that does not produce an answer for it. */
 const MISDIRECTED = 421;
 
-/**
- * Adapts the handlers of the application to the native server of one generation.
- *
- * @param handlers The handlers of the application.
- * @param context The generation.
- * @returns The handlers as `Bun.serve` takes them.
- */
+/** Adapts the handlers of the application to the native server of one generation, as `Bun.serve` takes them. */
 export function handlersFor({ fetch, routes, websocket, error }: BunHandlers<never>, context: HandlerContext): object {
   const { server } = context;
   return {
@@ -45,9 +39,6 @@ export function handlersFor({ fetch, routes, websocket, error }: BunHandlers<nev
  * The handlers of a generation whose clients may not be trusted any more, and are not known: each request is refused
  * and its connection closed, so that the client connects again and meets the current configuration. WebSockets
  * continue.
- *
- * @param handlers The handlers of the application.
- * @returns The handlers as `Bun.serve` takes them.
  */
 export function refusingHandlers({ websocket }: BunHandlers<never>): object {
   const fetch = () => new Response(null, { status: MISDIRECTED, headers: { connection: "close" } });

@@ -99,7 +99,7 @@ export class BunRuntime implements NativeRuntime<BunGeneration> {
    * Makes a runtime.
    *
    * @param options The options of `Bun.serve` without address and `tls`.
-   * @param hasAllowClient Whether the state has a function that decides about clients, which needs their certificates.
+   * @param hasAllowClient Whether the state asks a function about clients, which needs their certificates.
    */
   constructor(options: (generation: BunGeneration) => object, hasAllowClient: boolean) {
     this.#options = options;

@@ -1,8 +1,10 @@
 import type { Buffer } from "node:buffer";
-import type { TlsServerOptions } from "../config/server_options.ts";
+import type { CertifiedKey } from "../config/certified_key.ts";
+import { keyKindOf } from "../config/key_kind.ts";
+import { ServerNameIndex } from "../config/server_names.ts";
+import { bareOptions, type TlsServerOptions } from "../config/server_options.ts";
 import { requireConfig, type TlsConfig } from "../config/tls_config.ts";
 import { requireVersion, unsupported } from "../unsupported.ts";
-import { namedEntries } from "./named_entries.ts";
 
 /** The options of `Bun.serve({ tls })`, once or in a list. */
 export interface BunTlsOptions extends Omit<TlsServerOptions, "cert" | "key" | "minVersion"> {
@@ -15,6 +17,9 @@ export interface BunTlsOptions extends Omit<TlsServerOptions, "cert" | "key" | "
   /** The lowest protocol version, as its number on the wire (RFC 8446 section 4.2.1). */
   readonly minVersion?: number;
 }
+
+/** The same before `minVersion` is converted, and what `Bun.serve` does not have is refused. */
+type NamedEntry = Omit<BunTlsOptions, "minVersion"> & Omit<TlsServerOptions, "cert" | "key">;
 
 /** The oldest version of Bun that does not ignore `minVersion`. */
 const OLDEST = { bun: "1.4.3" };
@@ -50,4 +55,41 @@ export function tlsOptions(config: TlsConfig): BunTlsOptions | BunTlsOptions[] {
     return { ...options, ...(minVersion && { minVersion: TLS_1_3 }) };
   });
   return config.certifiedKeys.length > 1 ? entries : entries[0]!;
+}
+
+/**
+ * The default entry, then one for each name. Bun compares names without case and trailing dot, exact ones before
+ * wildcards, takes the last of two entries of one name, and chooses within an entry by what the client can verify.
+ * Throws `UNSUPPORTED` for a choice that Bun does not make.
+ */
+function namedEntries(config: TlsConfig): NamedEntry[] {
+  const { certifiedKeys, unknownName } = config;
+  const alternative = "use state.acceptor() with node:http";
+  if (unknownName === "refuse") throw unsupported("serve", `Bun.serve cannot refuse unknown names; ${alternative}`);
+  if (certifiedKeys.length === 1) return [entryOf(config, certifiedKeys)];
+  const index = new ServerNameIndex(certifiedKeys);
+  const withAddress = certifiedKeys.find((each) => each.leaf.ipAddresses.length > 0 && !index.defaults.includes(each));
+  if (withAddress) {
+    const reason = `Bun.serve does not choose by the local address, which ${withAddress.leaf.subject} holds`;
+    throw unsupported("serve", `${reason}; ${alternative}`);
+  }
+  const named = [...index.dnsNames()].map(([serverName, keys]) => ({ serverName, ...entryOf(config, keys) }));
+  return [entryOf(config, index.defaults), ...named];
+}
+
+function entryOf(config: TlsConfig, keys: readonly CertifiedKey[]): NamedEntry {
+  const all = oneOfEachKind(keys).map((certifiedKey) => bareOptions(config, certifiedKey, "serve"));
+  const [first] = all as [TlsServerOptions];
+  return all.length === 1 ? first : { ...first, cert: all.map(({ cert }) => cert), key: all.map(({ key }) => key) };
+}
+
+/** A context holds one key of each kind: the first that is valid, else the first. */
+function oneOfEachKind(keys: readonly CertifiedKey[]): CertifiedKey[] {
+  const chosen = new Map<string, CertifiedKey>();
+  for (const key of keys) {
+    const kind = keyKindOf(key.leaf);
+    const previous = chosen.get(kind);
+    if (!previous || (!previous.leaf.isValidAt() && key.leaf.isValidAt())) chosen.set(kind, key);
+  }
+  return [...chosen.values()];
 }
