@@ -15,11 +15,10 @@ import { handshakeTimeoutOf, settingsOf } from "../node_internals/kept_options.t
 import { replaceAcceptingListener, replaceMethod } from "../node_internals/listeners.ts";
 import { hideKey } from "../node_internals/sockets.ts";
 import { unsupported } from "../unsupported.ts";
-import type { Attachment, AttachOptions } from "./attachment.ts";
+import { type Attachment, type AttachOptions, reportTlsError } from "./attachment.ts";
 import { EnteringConnection } from "./entering_connection.ts";
 import { requireOneServer } from "./fastify_servers.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
-import { reportTlsError } from "./tls_errors.ts";
 import { TicketKeys } from "./ticket_keys.ts";
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -150,7 +149,7 @@ export class AcceptingServer implements Attachment, Follower {
     // The runtime has emitted its own errors, including the time limit. Only a refused client is new to the server.
     const isEmitted = error.cause !== undefined || error.code !== "CLIENT_UNAUTHORIZED";
     if (secure && !isEmitted) this.#emit("tlsClientError", error, this.#claim(secure));
-    reportTlsError(this.onTlsError, error);
+    reportTlsError(this, error);
   }
 
   /** Emits the errors of an inner server on the server of the user. */

@@ -1,5 +1,6 @@
 import type { Generation } from "../accept/live_connections.ts";
 import type { TlsReloadError } from "../errors.ts";
+import { guarded } from "../warnings.ts";
 
 /**
  * How a server follows its state.
@@ -59,4 +60,9 @@ export interface Attachment extends Disposable {
   readonly generations: readonly Generation[];
   /** The option `onTlsError`. */
   readonly onTlsError: ((error: TlsReloadError) => void) | undefined;
+}
+
+/** Calls the option `onTlsError`. An error that it throws is emitted as a process warning. */
+export function reportTlsError({ onTlsError }: Pick<Attachment, "onTlsError">, error: TlsReloadError): void {
+  guarded(() => onTlsError?.(error));
 }

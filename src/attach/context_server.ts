@@ -12,11 +12,10 @@ import { settingsOf } from "../node_internals/kept_options.ts";
 import { replaceMethod } from "../node_internals/listeners.ts";
 import { hideKey } from "../node_internals/sockets.ts";
 import { requireVersion, unsupported } from "../unsupported.ts";
-import type { Attachment, AttachOptions } from "./attachment.ts";
+import { type Attachment, type AttachOptions, reportTlsError } from "./attachment.ts";
 import { EnteringConnection } from "./entering_connection.ts";
 import { requireOneServer } from "./fastify_servers.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
-import { reportTlsError } from "./tls_errors.ts";
 
 /** The first versions whose `setSecureContext()` is not a silent no-op. */
 const OLDEST = { bun: "1.4.3", deno: "2.8.0" };
@@ -166,7 +165,7 @@ export class ContextServer implements Attachment, Follower {
 
   #report(code: "HANDSHAKE_FAILED" | "CLIENT_UNAUTHORIZED", reason: string, cause?: unknown): TlsReloadError {
     const error = new TlsReloadError(code, `Cannot accept connection: ${reason}`, { cause });
-    reportTlsError(this.onTlsError, error);
+    reportTlsError(this, error);
     return error;
   }
 }

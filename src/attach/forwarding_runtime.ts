@@ -9,9 +9,8 @@ import { proveServer } from "../native/proof.ts";
 import { otherOptions } from "../node_internals/kept_options.ts";
 import { hideKey } from "../node_internals/sockets.ts";
 import { unsupported } from "../unsupported.ts";
-import { type Application, ForwardingServer } from "./forwarding_server.ts";
+import { type Application, type AttachmentContext, ForwardingServer } from "./forwarding_server.ts";
 import { requireOneServer } from "./fastify_servers.ts";
-import type { InheritedOptions } from "./inherited_options.ts";
 
 /** Settings of an HTTP server that the application may change while it serves. */
 const HTTP_SETTINGS = [
@@ -23,31 +22,16 @@ const HTTP_SETTINGS = [
   "timeout",
 ] as const;
 
-/** The server that those of a {@linkcode ForwardingRuntime} are made like. */
-export interface ServerModel {
-  /** The server of the user. */
-  readonly server: Server;
-  /** The options that it was created with and keeps. */
-  readonly inherited: InheritedOptions;
-  /** The time limit of handshakes, if it is set. */
-  readonly handshakeTimeoutMs: number | undefined;
-  /** Whether the state has an `allowClient`. */
-  readonly hasAllowClient: boolean;
-}
-
 /**
  * Starts servers like that of the user, one for each generation. An `https` server has an `https` server for each;
  * those of `tls` and `http2` get encrypted sockets of `tls` servers, which their own listeners serve.
  */
 export class ForwardingRuntime implements NativeRuntime<ForwardingServer> {
   readonly #application: Application;
-  /** The servers are made like this one. */
-  model: ServerModel;
   /** The error of the server that could not listen: Bun emits it later. */
   #listenError: Promise<unknown> | undefined;
 
-  constructor(model: ServerModel, application: Application) {
-    this.model = model;
+  constructor(application: Application) {
     this.#application = application;
   }
 
@@ -76,11 +60,12 @@ export class ForwardingRuntime implements NativeRuntime<ForwardingServer> {
   }
 
   requireServable(config: TlsConfig): void {
-    requireServableBy(this.model, config);
+    const { server, context } = this.#application;
+    requireServableLike(server, config, context);
   }
 
   #create(config: TlsConfig): Server {
-    const { server, inherited, handshakeTimeoutMs } = this.model;
+    const { server, context: { inherited, handshakeTimeoutMs } } = this.#application;
     const options = {
       ...otherOptions(server),
       ...inherited.with(config),
@@ -96,13 +81,12 @@ export class ForwardingRuntime implements NativeRuntime<ForwardingServer> {
 /** A server does not listen. Why is known a turn later. */
 class ListenError extends Error {}
 
-/**
- * Throws `UNSUPPORTED` if the servers of a model cannot serve a configuration.
- *
- * @param model What they are made like.
- * @param config The configuration.
- */
-export function requireServableBy({ server, hasAllowClient }: ServerModel, config: TlsConfig): void {
+/** Throws `UNSUPPORTED` if servers like that of the user cannot serve a configuration. */
+export function requireServableLike(
+  server: Server,
+  config: TlsConfig,
+  { hasAllowClient }: Pick<AttachmentContext, "hasAllowClient">,
+): void {
   requireOneServer(server);
   requireOneKey(config, "attach to server", "use state.acceptor() with node:http, or serve() of ./bun");
   if (!(server instanceof HttpsServer)) return;

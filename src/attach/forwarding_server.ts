@@ -1,25 +1,44 @@
 import { Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
-import type { DrainLimits } from "../accept/drain_options.ts";
+import type { DrainLimits, DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { closeIdleConnectionsAfter, DrainMoments } from "../native/gentle_end.ts";
 import type { NativeServer } from "../native/native_server.ts";
+import type { InheritedOptions } from "./inherited_options.ts";
+
+/** What the servers of all generations get from the attachment of the server of the user. */
+export interface AttachmentContext {
+  /** The configuration that is to serve. */
+  readonly newest: TlsAcceptor;
+  /** Which connections of older generations end. */
+  readonly drain: DrainPolicy;
+  /** The options that the server of the user was created with and keeps. */
+  readonly inherited: InheritedOptions;
+  /** The time limit of handshakes, if it is set. */
+  readonly handshakeTimeoutMs: number | undefined;
+  /** Whether the state has an `allowClient`. */
+  readonly hasAllowClient: boolean;
+  /** Judges a client after its handshake: gives it to the application, or resets the connection. */
+  admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void;
+  /** Reports a handshake that the runtime refuses. */
+  reportFailure(error: Error): void;
+  /** Reports an error of a configuration. */
+  report(error: unknown): void;
+  /** Makes the server follow its state by another mechanism. Throws if there is none. */
+  fallBack(reason: string): void;
+}
 
 /** The server of the user, as its generations see it. */
 export interface Application {
-  /** The server of the user. */
   readonly server: Server;
+  readonly context: AttachmentContext;
   /** The events that its application listens for. */
   readonly events: readonly string[];
   /** Whether a connection came by the public address, and not by the port that a generation started on. */
   isPublic(socket: Socket): boolean;
   /** Emits an event on the server of the user. */
   emit(event: string, ...args: unknown[]): boolean;
-  /** Judges a client after its handshake: gives it to the application, or resets the connection. */
-  admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void;
-  /** Reports a handshake that the runtime refuses. */
-  reportFailure(error: Error): void;
 }
 
 /** Events of connections, which a generation passes on by itself. */
@@ -47,14 +66,7 @@ export class ForwardingServer implements NativeServer {
   #idleClosing: Disposable | undefined;
   readonly #forwarders = new Map<string, (...args: unknown[]) => void>();
 
-  /**
-   * Takes a server that listens.
-   *
-   * @param native The server.
-   * @param port The port that it started on.
-   * @param acceptor The configuration that it serves with.
-   * @param application Where its events go.
-   */
+  /** Takes a server that listens, on the port that it started on. */
   constructor(native: Server, port: number, acceptor: TlsAcceptor, application: Application) {
     this.native = native;
     this.port = port;
@@ -163,7 +175,7 @@ export class ForwardingServer implements NativeServer {
       else secure.end(() => secure.destroy());
       return;
     }
-    this.#application.admit(secure, this, () => {
+    this.#application.context.admit(secure, this, () => {
       const { server } = this.#application;
       // `http2` reads the server of its sockets; `https` counts those of each server.
       if (!(server instanceof HttpsServer)) Object.assign(secure, { server });
@@ -173,7 +185,7 @@ export class ForwardingServer implements NativeServer {
 
   #failed(error: Error, secure: TLSSocket): void {
     if (this.#hidden.has(secure)) return;
-    this.#application.reportFailure(error);
+    this.#application.context.reportFailure(error);
     this.#application.emit("tlsClientError", error, secure);
   }
 }

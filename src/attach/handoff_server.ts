@@ -13,14 +13,13 @@ import type { Generation } from "../native/native_server.ts";
 import { hideKey } from "../node_internals/sockets.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
-import type { Attachment, AttachOptions } from "./attachment.ts";
-import type { ForwardingServer } from "./forwarding_server.ts";
-import { requireServableBy, type ServerModel } from "./forwarding_runtime.ts";
-import { UserServer, type UserServerSource } from "./user_server.ts";
+import { type Attachment, type AttachOptions, reportTlsError } from "./attachment.ts";
+import { requireServableLike } from "./forwarding_runtime.ts";
+import type { AttachmentContext, ForwardingServer } from "./forwarding_server.ts";
+import { UserServer } from "./user_server.ts";
 import { canChangeContext, ContextServer } from "./context_server.ts";
 import { HandoffClients } from "./handoff_clients.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
-import { reportTlsError } from "./tls_errors.ts";
 
 const userServers = new WeakMap<Server, UserServer>();
 
@@ -44,8 +43,10 @@ export let currentVerification: (server: HandoffServer) => ClientVerification | 
  *
  * Invariant: while it is attached, it follows the state by its generations or by `#fallback`, never by both.
  */
-export class HandoffServer implements Attachment, Follower, UserServerSource {
-  readonly model: ServerModel;
+export class HandoffServer implements Attachment, Follower, AttachmentContext {
+  readonly inherited: InheritedOptions;
+  readonly handshakeTimeoutMs: number | undefined;
+  readonly hasAllowClient: boolean;
   readonly ready: Promise<void>;
   readonly onTlsError: AttachOptions["onTlsError"];
   readonly #state: TlsState;
@@ -67,7 +68,6 @@ export class HandoffServer implements Attachment, Follower, UserServerSource {
 
   constructor(state: TlsState, server: Server, options: AttachOptions) {
     const config = state.current();
-    const { handshakeTimeoutMs } = options;
     requirePossible(server, options);
     requireInheritable(server, config);
     this.onTlsError = options.onTlsError;
@@ -76,9 +76,10 @@ export class HandoffServer implements Attachment, Follower, UserServerSource {
     this.#options = options;
     this.#shared = sharedBy(state);
     this.#clients = new HandoffClients(server, this.#shared, () => this.newest);
-    const hasAllowClient = this.#shared.allowClient !== undefined;
-    this.model = { server, inherited: new InheritedOptions(server, config), handshakeTimeoutMs, hasAllowClient };
-    requireServableBy(this.model, config);
+    this.inherited = new InheritedOptions(server, config);
+    this.handshakeTimeoutMs = options.handshakeTimeoutMs;
+    this.hasAllowClient = this.#shared.allowClient !== undefined;
+    requireServableLike(server, config, this);
     hideKey(server);
     this.#userServer = userServers.get(server) ?? new UserServer(server, this);
     userServers.set(server, this.#userServer);
@@ -154,7 +155,7 @@ export class HandoffServer implements Attachment, Follower, UserServerSource {
 
   reportFailure(cause: Error): void {
     const message = `Cannot accept connection: ${cause.message}`;
-    reportTlsError(this.onTlsError, new TlsReloadError("HANDSHAKE_FAILED", message, { cause }));
+    reportTlsError(this, new TlsReloadError("HANDSHAKE_FAILED", message, { cause }));
   }
 
   report(error: unknown): void {
@@ -179,7 +180,7 @@ export class HandoffServer implements Attachment, Follower, UserServerSource {
     if (this.#server instanceof HttpsServer) secure.destroy();
     else resetConnection(secure);
     const error = new TlsReloadError("CLIENT_UNAUTHORIZED", `Cannot accept connection: ${reason}`);
-    reportTlsError(this.onTlsError, error);
+    reportTlsError(this, error);
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.
     setImmediate(() => this.#userServer.emit("tlsClientError", error, secure));
   }

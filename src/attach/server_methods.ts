@@ -1,62 +1,54 @@
 import { nextTick } from "node:process";
 import type { Server } from "node:tls";
-import type { NativeServer } from "../native/native_server.ts";
+import { OwnServer } from "./own_server.ts";
+import type { UserPort } from "./user_port.ts";
 
-/** The methods of a server that are answered for the servers of all generations. */
-export interface SharedMethods {
+/** The methods that open and close the port of a server. */
+export interface PortMethods {
   listen(...args: unknown[]): Server;
   close(callback?: (error?: Error) => void): Server;
-  address(): object | string | null;
-  isListening(): boolean;
-  setRef(isRef: boolean): void;
-  /** How many connections the generations have. */
-  connections(): number;
-  closeAllConnections(): void;
-  closeIdleConnections(): void;
-  setTimeout(ms: number): void;
 }
 
 type Method = (...args: never[]) => unknown;
 type Methods = Record<string, Method>;
 
 /**
- * Replaces the methods of a server, until it is released, and keeps those that it had.
+ * Replaces the methods of a server by those that answer for all generations, until it is released, and keeps those that
+ * it had.
  *
  * Invariant: a method that this kind of server does not have stays missing. `#originals` never has a replacement.
  */
 export class ServerMethods {
   readonly #server: Server;
-  readonly #shared: SharedMethods;
+  readonly #port: UserPort;
   readonly #replacements: Methods;
   /** The methods that are replaced now. */
   #originals: Methods = {};
 
-  constructor(server: Server, shared: SharedMethods) {
-    const { listen, close, address, closeAllConnections, closeIdleConnections } = shared;
-    const { setRef, connections, setTimeout } = shared;
+  constructor(server: Server, port: UserPort, { listen, close }: PortMethods) {
     this.#server = server;
-    this.#shared = shared;
+    this.#port = port;
     const returning = (call: (...args: never[]) => void): Method => (...args) => {
       call(...args);
       return server;
     };
-    const original = (name: string, ...args: unknown[]) => this.#call(name, ...args);
     this.#replacements = {
       listen,
       close,
-      address,
-      closeAllConnections,
-      closeIdleConnections,
-      ref: returning(() => setRef(true)),
-      unref: returning(() => setRef(false)),
+      address: () => port.address ?? this.address(),
+      closeAllConnections: () => port.generations.forEach((generation) => generation.closeAllConnections()),
+      closeIdleConnections: () => port.generations.forEach((generation) => generation.closeIdleConnections()),
+      ref: returning(() => port.setRef(true)),
+      unref: returning(() => port.setRef(false)),
       getConnections: returning((callback: (error: Error | null, count: number) => void) => {
+        const count = port.generations.reduce((sum, { connections }) => sum + connections, 0);
         if (this.isListening) {
-          original("getConnections", (error: Error | null, own: number) => callback(error, own + connections()));
-        } else nextTick(callback, null, connections());
+          this.#call("getConnections", (error: Error | null, own: number) => callback(error, own + count));
+        } else nextTick(callback, null, count);
       }),
       setTimeout: returning((ms: number, ...rest: unknown[]) => {
-        original("setTimeout", ms, ...rest);
-        setTimeout(ms);
+        this.#call("setTimeout", ms, ...rest);
+        port.generations.forEach((generation) => generation.setTimeout(ms));
       }),
     };
   }
@@ -69,7 +61,8 @@ export class ServerMethods {
       this.#originals[name] = method;
       Object.defineProperty(this.#server, name, { value, configurable: true, writable: true });
     }
-    Object.defineProperty(this.#server, "listening", { get: this.#shared.isListening, configurable: true });
+    const get = () => this.#port.isOpen || this.isListening;
+    Object.defineProperty(this.#server, "listening", { get, configurable: true });
   }
 
   /** Whether the server itself listens. */
@@ -106,53 +99,5 @@ export class ServerMethods {
   #call(name: string, ...args: unknown[]): unknown {
     const method = this.#originals[name] ?? Reflect.get(this.#server, name);
     return method && Reflect.apply(method, this.#server, args);
-  }
-}
-
-/** The server of the user, with the connections that it had before its socket was taken. */
-export class OwnServer implements NativeServer {
-  readonly port: number;
-  readonly #call: (method: string) => unknown;
-  readonly #ended = Promise.withResolvers<void>();
-  /** Its connections are counted by the server itself. */
-  readonly connections = 0;
-
-  constructor(port: number, call: (method: string) => unknown) {
-    this.port = port;
-    this.#call = call;
-  }
-
-  get ended(): Promise<void> {
-    return this.#ended.promise;
-  }
-
-  /** Ends it as a generation. It is closed with the port. */
-  stop(): void {
-    this.closeAllConnections();
-    this.#ended.resolve();
-  }
-
-  stopGracefully(): void {
-    this.closeIdleConnections();
-  }
-
-  closeAllConnections(): void {
-    this.#call("closeAllConnections");
-  }
-
-  closeIdleConnections(): void {
-    this.#call("closeIdleConnections");
-  }
-
-  setTimeout(): void {}
-
-  listenFor(): void {}
-
-  ref(): void {
-    this.#call("ref");
-  }
-
-  unref(): void {
-    this.#call("unref");
   }
 }

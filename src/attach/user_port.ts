@@ -2,7 +2,7 @@ import type { HandoffOptions } from "../native/handoff.ts";
 import { openHandoffWith, takeOver } from "../native/open_handoff.ts";
 import type { Generation, ListenAddress, ServingGenerations } from "../native/native_server.ts";
 import type { ForwardingServer } from "./forwarding_server.ts";
-import type { OwnServer } from "./server_methods.ts";
+import type { OwnServer } from "./own_server.ts";
 
 /** A server of a generation, or that of the user with the connections from before it was attached. */
 export type AnyGeneration = ForwardingServer | OwnServer;

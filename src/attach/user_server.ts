@@ -1,36 +1,16 @@
 import type { AddressInfo, Socket } from "node:net";
-import type { Server, TLSSocket } from "node:tls";
-import type { DrainPolicy } from "../accept/drain_options.ts";
-import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import type { Server } from "node:tls";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { HandoffFollower, HandoffOptions } from "../native/handoff.ts";
 import { handoffSupport } from "../native/handoff_support.ts";
 import type { Generation, ListenAddress } from "../native/native_server.ts";
-import type { Application, ForwardingServer } from "./forwarding_server.ts";
+import type { Application, AttachmentContext } from "./forwarding_server.ts";
 import { type AnyGeneration, UserPort } from "./user_port.ts";
-import { ForwardingRuntime, type ServerModel } from "./forwarding_runtime.ts";
+import { ForwardingRuntime } from "./forwarding_runtime.ts";
 import { listenCallOf } from "./listen_address.ts";
 import { ServerMethods } from "./server_methods.ts";
 
 type Emitter = { emit(event: string, ...args: unknown[]): boolean };
-
-/** The source of a {@linkcode UserServer}: its attachment. */
-export interface UserServerSource {
-  /** The configuration that is to serve. */
-  readonly newest: TlsAcceptor;
-  /** Which connections of older generations end. */
-  readonly drain: DrainPolicy;
-  /** The server that those of generations are made like. */
-  readonly model: ServerModel;
-  /** Judges a client after its handshake, see {@linkcode Application.admit}. */
-  admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void;
-  /** Reports a handshake that the runtime refuses. */
-  reportFailure(error: Error): void;
-  /** Reports an error of a configuration. */
-  report(error: unknown): void;
-  /** Makes the server follow its state by another mechanism. Throws if there is none. */
-  fallBack(reason: string): void;
-}
 
 /**
  * The server of the user, whose port is served by the servers of all generations. It speaks for them.
@@ -41,32 +21,25 @@ export interface UserServerSource {
  */
 export class UserServer implements Application {
   readonly server: Server;
+  /** The attachment that the server follows its state by. */
+  context: AttachmentContext;
   readonly #methods: ServerMethods;
   readonly #runtime: ForwardingRuntime;
   readonly #port: UserPort;
-  #source: UserServerSource;
   /** Gets the port to each new configuration, while it is served by generations. */
   #follower: HandoffFollower | undefined;
   /** Set while the server begins to listen. */
   #opening: { isCancelled: boolean } | undefined;
   #isTakingOver = false;
 
-  constructor(server: Server, source: UserServerSource) {
+  constructor(server: Server, context: AttachmentContext) {
     this.server = server;
-    this.#source = source;
-    this.#runtime = new ForwardingRuntime(source.model, this);
-    const port = new UserPort(this.#handoffOptions);
-    this.#port = port;
-    this.#methods = new ServerMethods(server, {
+    this.context = context;
+    this.#runtime = new ForwardingRuntime(this);
+    this.#port = new UserPort(this.#handoffOptions);
+    this.#methods = new ServerMethods(server, this.#port, {
       listen: (...args) => this.#listen(args),
       close: (callback) => this.#close(callback),
-      address: () => port.address ?? this.#methods.address(),
-      isListening: () => port.isOpen || this.#methods.isListening,
-      setRef: (isRef) => port.setRef(isRef),
-      connections: () => port.generations.reduce((sum, { connections }) => sum + connections, 0),
-      closeAllConnections: () => port.generations.forEach((generation) => generation.closeAllConnections()),
-      closeIdleConnections: () => port.generations.forEach((generation) => generation.closeIdleConnections()),
-      setTimeout: (ms) => port.generations.forEach((generation) => generation.setTimeout(ms)),
     });
     server.on("newListener", (event) => this.#listenFor([...this.events, String(event)]));
     server.on("removeListener", () => this.#listenFor(this.events));
@@ -82,11 +55,10 @@ export class UserServer implements Application {
     return this.#port.counts;
   }
 
-  /** Serves with a source from now on. */
-  use(source: UserServerSource): void {
+  /** Follows by an attachment from now on. */
+  use(context: AttachmentContext): void {
     this.#methods.replace();
-    this.#source = source;
-    this.#runtime.model = source.model;
+    this.context = context;
     this.follow();
   }
 
@@ -110,7 +82,7 @@ export class UserServer implements Application {
     this.#follower?.requireServable(next);
   }
 
-  /** The source has another configuration. */
+  /** There is another configuration. */
   follow(): void {
     this.#follower?.follow();
   }
@@ -133,20 +105,12 @@ export class UserServer implements Application {
     return (this.server as Emitter).emit(event, ...args);
   }
 
-  admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void {
-    this.#source.admit(secure, generation, give);
-  }
-
-  reportFailure(error: Error): void {
-    this.#source.reportFailure(error);
-  }
-
   get #handoffOptions(): HandoffOptions<AnyGeneration> {
     return {
-      state: { acceptor: () => this.#source.newest },
+      state: { acceptor: () => this.context.newest },
       runtime: this.#runtime as HandoffOptions<AnyGeneration>["runtime"],
-      drain: this.#source.drain,
-      onTlsError: (error) => this.#source.report(error),
+      drain: this.context.drain,
+      onTlsError: (error) => this.context.report(error),
       follow: (follower) => {
         this.#follower = follower;
         return { [Symbol.dispose]: () => this.#follower = undefined };
@@ -160,7 +124,7 @@ export class UserServer implements Application {
 
   #fallBack(reason: string): void {
     this.#methods.release();
-    this.#source.fallBack(reason);
+    this.context.fallBack(reason);
   }
 
   #listen(args: readonly unknown[]): Server {
