@@ -31,12 +31,12 @@
  */
 export { type DrainProgress, type DrainStatus } from "./accept/drain_tally.ts";
 export { type Change, type SwapChanges } from "./reload/changes.ts";
-export { type ReloaderEventTarget } from "./reload/event_target.ts";
 export {
   type Disconnect,
   type ExpiryNotice,
   type PartialFailure,
   type ReloaderEventMap,
+  type ReloaderEventTarget,
   type ReloaderListener,
   type ReloaderListenerOptions,
 } from "./reload/events.ts";

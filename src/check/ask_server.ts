@@ -23,9 +23,6 @@ const VERSIONS: readonly Version[] = ["TLSv1.1", "TLSv1.2", "TLSv1.3"];
 /**
  * Asks a running server, by one handshake for its chain and one for each version. Nothing of what it serves is trusted.
  *
- * @param address Where it listens.
- * @param servername The name that is asked for.
- * @returns What it serves.
  * @throws {Error} If the first handshake fails.
  */
 export async function askServer(address: Address, servername: string | undefined): Promise<Served> {

@@ -51,7 +51,8 @@ export type CheckInput = string | URL | CheckFiles;
 const OPTION_NAMES = ["roots", "names", "clientCa", "crl", "at"];
 
 /**
- * Finds problems with certificates before clients do. Makes no connection, and gives the same answer on every runtime. A file that cannot be used is a finding too, with the code of its error.
+ * Finds problems with certificates before clients do. Makes no connection, and gives the same answer on every runtime.
+ * A file that cannot be used is a finding too, with the code of its error.
  *
  * @param input A configuration; or a file that holds a certificate and perhaps its key; or a folder, as of
  * `certificatesIn()`; or the files of one or several certificates.

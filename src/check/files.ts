@@ -5,12 +5,7 @@ import type { ReportFinding } from "./report.ts";
 
 const READABLE_BY_OTHERS = 0o004;
 
-/**
- * Checks the permissions of the file of a private key. Does not read the file.
- *
- * @param path The file.
- * @returns At most one finding.
- */
+/** Checks the permissions of the file of a private key. Does not read the file. */
 export async function keyFileFindings(path: string): Promise<ReportFinding[]> {
   // Windows has no users of its processes, and no modes of its files.
   if (process.getuid === undefined) return [];
@@ -26,12 +21,7 @@ export async function keyFileFindings(path: string): Promise<ReportFinding[]> {
   }];
 }
 
-/**
- * Converts an error of loading to a finding.
- *
- * @param error The error.
- * @param path The file that was to be loaded.
- */
+/** Converts an error of loading to a finding. */
 export function loadFinding(error: TlsReloadError, path: string): ReportFinding {
   return {
     code: error.code,

@@ -30,8 +30,6 @@ export interface LoadedFiles {
 /**
  * The files that a path stands for: those of a folder, or one file with a certificate and perhaps its key.
  *
- * @param path A file or a folder.
- * @returns At least one entry.
  * @throws {TlsReloadError} If the folder cannot be read or holds no pair.
  */
 export async function filesAt(path: string): Promise<CheckFiles[]> {
@@ -50,7 +48,6 @@ export async function filesAt(path: string): Promise<CheckFiles[]> {
 /**
  * What a path holds.
  *
- * @param path The path.
  * @returns `undefined` for a FIFO, which can be read only once, and for a path whose content cannot be read or
  * recognised.
  */
@@ -70,12 +67,7 @@ export async function contentsOf(path: string): Promise<"folder" | "certificate"
   }
 }
 
-/**
- * Reads files. Files that cannot be read do not stop the others.
- *
- * @param entries The files.
- * @returns What they hold, in the same order.
- */
+/** Reads files, in their order. Files that cannot be read do not stop the others. */
 export async function loadFiles(entries: readonly CheckFiles[]): Promise<LoadedFiles[]> {
   const errors = new Map<CheckFiles, TlsReloadError>();
   const pairs = entries.filter((entry): entry is CertifiedKeyFiles => entry.key !== undefined);

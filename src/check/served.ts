@@ -17,11 +17,7 @@ type ServedFinding = Omit<ReportFinding, "subject" | "source">;
 /**
  * Compares what a running server serves with a chain. Nothing of what it serves is trusted for that.
  *
- * @param chain The chain that it should serve.
- * @param address Where it listens.
  * @param names The names that clients ask for. The first one is sent.
- * @param source The file of the chain.
- * @returns What was found.
  */
 export async function compareServed(
   chain: readonly Certificate[],

@@ -26,11 +26,7 @@ export function hasColors(): boolean {
   return !process.env["NO_COLOR"];
 }
 
-/**
- * Makes the function that colors texts.
- *
- * @param isColored Whether it uses colors.
- */
+/** Makes the function that colors texts, or leaves them as they are. */
 export function painter(isColored: boolean): Paint {
   if (!isColored) return (_tone, text) => text;
   return (tone, text) => `\x1b[${CODES[tone][0]}m${text}\x1b[${CODES[tone][1]}m`;
@@ -40,21 +36,14 @@ export function painter(isColored: boolean): Paint {
 const STEERING = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
 /**
- * Text that cannot steer a terminal. Names in certificates and of files may hold anything.
- *
- * @param text The text.
- * @returns The same with control characters and invisible ones as escapes.
+ * Text that cannot steer a terminal, with escapes in place of control characters and invisible ones. Names in
+ * certificates and of files may hold anything.
  */
 export function printable(text: string): string {
   return text.replace(STEERING, (control) => `\\u{${control.codePointAt(0)!.toString(16)}}`);
 }
 
-/**
- * JSON that cannot steer a terminal.
- *
- * @param value The value.
- * @returns JSON in lines, which is read as the same value.
- */
+/** JSON in lines that cannot steer a terminal, and is read as the same value. */
 export function printableJson(value: unknown): string {
   return JSON.stringify(value, undefined, 2).replace(STEERING, (control) => {
     if (control === "\n") return control; // a control character within a string is an escape already

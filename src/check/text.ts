@@ -6,13 +6,7 @@ import { type Paint, printable } from "./terminal.ts";
 const BAR_LENGTH = 20;
 const SEVERITIES: readonly Severity[] = ["error", "warning", "note"];
 
-/**
- * A report for people: for each file its certificates, one a line with a bar of its life, and what was found.
- *
- * @param report The report.
- * @param paint Colors a text.
- * @returns Lines, each with a newline.
- */
+/** A report for people: for each file its certificates, one a line with a bar of its life, and what was found. */
 export function reportText(report: Report, paint: Paint): string {
   const { certificates, findings, served = [], checkedAt } = report;
   const lines: string[] = [];

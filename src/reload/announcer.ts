@@ -16,11 +16,6 @@ const EVENTS = { swapped: "swap", unchanged: "unchanged", pending: "pending", re
 export class Announcer {
   readonly #target: EventTarget;
   readonly #logger: Logger | undefined;
-
-  /**
-   * @param target Dispatches the events.
-   * @param logger Gets a line for each event.
-   */
   constructor(target: EventTarget, logger: Logger | undefined) {
     this.#target = target;
     this.#logger = logger;

@@ -4,18 +4,14 @@ import { type Expectation, requireExpected } from "../config/expectation.ts";
 import { proveTlsConfig } from "../config/proof.ts";
 import { digestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { type Load, PartialFailures } from "./load.ts";
+import { type Load, loadWhole, PartialFailures } from "./load.ts";
 import { SingleFlight } from "../single_flight.ts";
 import { changesOf } from "./changes.ts";
 import type { FileWatch } from "./file_watch.ts";
 import { ReloadHistory } from "./history.ts";
-import { loadWhole } from "./load_whole.ts";
 import type { ReloadResult } from "./reload_result.ts";
 import { type PendingConfig, PendingSwap } from "./pending_swap.ts";
 import { requireReplaceable } from "./validity.ts";
-
-/** Called with each outcome, and whether to report it. Repeated failures and repeated delays are not reported. */
-type EndListener = (result: ReloadResult, isNews: boolean) => void;
 
 /** The options of {@linkcode ReloadAttempts}. */
 export interface AttemptOptions {
@@ -25,8 +21,11 @@ export interface AttemptOptions {
   readonly expect?: Expectation | undefined;
   /** Which client authorities it may remove. */
   readonly expectUnused?: ExpectUnused | undefined;
-  /** Called when an attempt has ended, after the history has been updated. */
-  readonly onEnd: EndListener;
+  /**
+   * Called when an attempt has ended, after the history has been updated, with whether to report the outcome. Repeated
+   * failures and repeated delays are not reported.
+   */
+  readonly onEnd: (result: ReloadResult, isNews: boolean) => void;
   /** Called with each part of the source that cannot be loaded, before the attempt ends. */
   readonly onPartialFailure: (error: unknown) => void;
 }
@@ -53,12 +52,6 @@ export class ReloadAttempts {
   #replacedLoad: (() => Promise<TlsConfig>) | undefined;
   #isNextForced = false;
   #loadedDigest: string | undefined;
-
-  /**
-   * @param state The state to keep in sync.
-   * @param load Loads the configuration.
-   * @param options What a configuration must be, and who is notified.
-   */
   constructor(state: TlsState, load: Load, options: AttemptOptions) {
     this.#state = state;
     this.#load = load;

@@ -36,13 +36,7 @@ const FACTS: { readonly [Name in keyof SwapChanges]-?: (config: TlsConfig) => st
     clientAuth?.crl.map(({ issuer, crlNumber, fingerprint256 }) => `${issuer} ${crlNumber ?? fingerprint256}`) ?? [],
 };
 
-/**
- * Compares two configurations.
- *
- * @param previous The one that was served.
- * @param next The one that is served now.
- * @returns The changes; a fact that is the same is absent.
- */
+/** Compares the previous configuration with the next one. A fact that is the same is absent. */
 export function changesOf(previous: TlsConfig, next: TlsConfig): SwapChanges {
   const changes = Object.entries(FACTS).flatMap(([name, factOf]) => {
     const [before, after] = [new Set(factOf(previous)), new Set(factOf(next))];

@@ -62,11 +62,6 @@ export class ExpiryAlarms {
   readonly #reached = new Map<string, number>();
   #used: readonly Expiring[] = [];
   #timer: NodeJS.Timeout | undefined;
-
-  /**
-   * @param levels The levels.
-   * @param raise Called with each alarm.
-   */
   constructor(levels: ExpiryLevels, raise: (alarm: ExpiryAlarm) => void) {
     requireOptions("expiryAlarms of Reloader", levels, ["remainingShares", "remainingMs"]);
     this.#shares = levels.remainingShares ?? [1 / 5, 1 / 10, 0];

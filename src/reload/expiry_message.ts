@@ -6,13 +6,7 @@ import type { WatchStatus } from "./status.ts";
 /** Renewal tools replace a certificate when two thirds of its life have passed. */
 const RENEWAL_SHARE = 2 / 3;
 
-/**
- * Writes the text of an alarm: what ends and when, what has not come, and the last changes of its source.
- *
- * @param alarm The alarm.
- * @param watches The watched files.
- * @param lastSwap The time of the last swap.
- */
+/** Writes the text of an alarm: what ends and when, what has not come, and the last changes of its source. */
 export function expiryMessage(alarm: ExpiryAlarm, watches: readonly WatchStatus[], lastSwap: Date | undefined): string {
   const source = [...watches.map(changes), lastSwap && `the last swap was at ${lastSwap.toISOString()}`];
   return [textOf(alarm), ...source.filter((each) => each !== undefined)].join("; ");

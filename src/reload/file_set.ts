@@ -26,7 +26,6 @@ export class FileSet {
   /** When the files were read. */
   readAt: Date | undefined;
 
-  /** @param paths The files, relative to the current working directory. */
   constructor(paths: readonly string[]) {
     this.paths = [...new Set(paths.map((path) => resolve(path)))];
   }

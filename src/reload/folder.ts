@@ -26,8 +26,6 @@ export interface FolderPlaces {
 /**
  * Looks at the files of a folder and of the folders in it, as `certificatesIn()` reads them. No file is opened, so that
  * many certificates cost little while none changes. Names that begin with a dot are ignored.
- *
- * @param folder The folder, as an absolute path.
  */
 export async function lookAtFolder(folder: string): Promise<FolderContent> {
   let changedAtMs = 0;

@@ -34,8 +34,8 @@ export const FOLLOW_OPTION_NAMES: readonly string[] = ["toConfig", "splayMs", "p
 /** Subscribes to a source. The signal is aborted when the subscription is no longer wanted. */
 export type Subscribe<Item> = (signal: AbortSignal) => AsyncIterable<Item>;
 
-/** The callbacks of a {@linkcode StreamTrigger}. */
-export interface StreamListener<Item> {
+/** What a {@linkcode StreamTrigger} gets from its owner. */
+export interface StreamContext<Item> {
   /** Called when a reload is due, with the latest item, or with `undefined` after a subscription. */
   readonly onDue: (latest: { readonly item: Item } | undefined) => void;
   /** Called when a subscription has ended: with the error, if there was one, and the pause before the next one. */
@@ -54,7 +54,7 @@ export class StreamTrigger<Item> {
   readonly #subscribe: Subscribe<Item>;
   readonly #splayMs: number;
   readonly #reloadsOnSubscribe: boolean;
-  readonly #listener: StreamListener<Item>;
+  readonly #context: StreamContext<Item>;
   readonly #backoff = new Backoff(BACKOFF);
   #subscriptions = 0;
   #items = 0;
@@ -68,11 +68,11 @@ export class StreamTrigger<Item> {
   #splayTimer: NodeJS.Timeout | undefined;
   #isOpen = true;
 
-  constructor(subscribe: Subscribe<Item>, options: FollowOptions<Item>, listener: StreamListener<Item>) {
+  constructor(subscribe: Subscribe<Item>, options: FollowOptions<Item>, context: StreamContext<Item>) {
     this.#subscribe = subscribe;
     this.#splayMs = options.splayMs ?? 0;
     this.#reloadsOnSubscribe = options.toConfig === undefined;
-    this.#listener = listener;
+    this.#context = context;
     // Deferred, so that the caller can dispose of the result of `follow()` before the first subscription.
     this.#retryTimer = setTimeout(() => void this.#run(), 0).unref();
   }
@@ -110,7 +110,7 @@ export class StreamTrigger<Item> {
     this.#connected = false;
     this.#lastError = error ? messageOf(error.thrown) : "the stream has ended";
     this.#retryTimer = setTimeout(() => void this.#run(), retryMs).unref();
-    this.#listener.onDisconnect(error?.thrown, retryMs);
+    this.#context.onDisconnect(error?.thrown, retryMs);
   }
 
   async #read(signal: AbortSignal): Promise<undefined> {
@@ -147,7 +147,7 @@ export class StreamTrigger<Item> {
     const ms = isFirst ? 0 : Math.random() * this.#splayMs;
     const fire = () => {
       this.#splayTimer = undefined;
-      this.#listener.onDue(this.#latest);
+      this.#context.onDue(this.#latest);
     };
     if (ms === 0) fire();
     else this.#splayTimer = setTimeout(fire, ms).unref();

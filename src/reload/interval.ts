@@ -30,11 +30,7 @@ export class IntervalTrigger {
     this.#reload = reload;
   }
 
-  /**
-   * Sets the timer. Called at the start, and after each reload.
-   *
-   * @param failuresInARow The number of rejected reloads since the last success.
-   */
+  /** Sets the timer. Called at the start, and after each reload. */
   start(failuresInARow: number): void {
     const { intervalMs, lastRetryMs } = this.#pauses;
     clearTimeout(this.#timer);

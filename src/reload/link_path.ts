@@ -6,10 +6,7 @@ const MAX_LINKS = 40;
 
 /**
  * Finds the directories whose entries lead to a file: the directory of each symbolic link on the way, and the directory
- * of the file itself.
- *
- * @param path An absolute path.
- * @returns The directories.
+ * of the file itself. The path is absolute.
  */
 export async function directoriesOf(path: string): Promise<Set<string>> {
   const directories = new Set<string>();

@@ -17,12 +17,7 @@ export interface Logger {
 
 const METHODS = ["debug", "info", "warn", "error"];
 
-/**
- * Refuses an option that is not a logger.
- *
- * @param logger What a user gave.
- * @throws {TypeError} If it lacks a method.
- */
+/** Refuses an option that is not a logger with a `TypeError`. */
 export function requireLogger(logger: Logger): void {
   const methods = Object(logger) as Readonly<Record<string, unknown>>;
   if (METHODS.every((name) => typeof methods[name] === "function")) return;

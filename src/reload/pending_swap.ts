@@ -1,6 +1,9 @@
+import { clearTimeout, setTimeout } from "node:timers";
 import { digestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { callAt } from "./clock.ts";
+
+/** The longest time before a change of the clock, or the end of a sleep of the machine, is noticed. */
+const MAX_PAUSE_MS = 1_000;
 
 /** A proved configuration whose certificate is not valid yet. */
 export interface PendingConfig {
@@ -19,7 +22,6 @@ export class PendingSwap {
   #pending: PendingConfig | undefined;
   #timer: Disposable | undefined;
 
-  /** @param onValid Called once for a configuration, when it becomes valid. */
   constructor(onValid: (config: TlsConfig) => void) {
     this.#onValid = onValid;
   }
@@ -50,4 +52,23 @@ export class PendingSwap {
     this.#timer = undefined;
     this.#pending = undefined;
   }
+}
+
+/**
+ * Calls a function once the clock of the machine has reached a time. Timers stop while a machine sleeps and do not
+ * notice that the clock was set, so the clock is read again every second. Keeps no process alive. Never calls before it
+ * returns; disposing of the result prevents the call.
+ */
+function callAt(at: Date, callback: () => void): Disposable {
+  let timer: NodeJS.Timeout;
+  const look = () => {
+    if (Date.now() >= at.getTime()) callback();
+    else wait();
+  };
+  const wait = () => {
+    const ms = Math.max(0, at.getTime() - Date.now());
+    timer = setTimeout(look, Math.min(ms, MAX_PAUSE_MS)).unref();
+  };
+  wait();
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
 }

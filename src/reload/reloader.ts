@@ -5,7 +5,7 @@ import { requireExpectation } from "../config/expectation.ts";
 import { requireMs } from "../durations.ts";
 import { Announcer } from "./announcer.ts";
 import { ReloadAttempts } from "./attempts.ts";
-import { ReloaderEventTarget } from "./event_target.ts";
+import { ReloaderEventTarget } from "./events.ts";
 import { ExpiryAlarms } from "./expiry_alarms.ts";
 import { expiryMessage } from "./expiry_message.ts";
 import type { FollowOptions, Subscribe } from "./follow.ts";

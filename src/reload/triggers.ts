@@ -6,7 +6,7 @@ import { FileWatch } from "./file_watch.ts";
 import {
   FOLLOW_OPTION_NAMES,
   type FollowOptions,
-  type StreamListener,
+  type StreamContext,
   StreamTrigger,
   type Subscribe,
 } from "./follow.ts";
@@ -19,7 +19,7 @@ import type { FollowStatus } from "./status.ts";
 const LAST_RETRY_MS = 30_000;
 
 /** Called when a subscription of a followed stream has ended. */
-type DisconnectListener = StreamListener<unknown>["onDisconnect"];
+type DisconnectListener = StreamContext<unknown>["onDisconnect"];
 
 /**
  * The triggers of a reloader.
@@ -34,11 +34,6 @@ export class Triggers {
   readonly #streams = new Set<{ readonly status: FollowStatus }>();
   readonly #closers = new Set<() => unknown>();
   #isClosed = false;
-
-  /**
-   * @param attempts Runs the reloads.
-   * @param onDisconnect Called when a subscription of a followed stream has ended.
-   */
   constructor(attempts: ReloadAttempts, onDisconnect: DisconnectListener) {
     this.#attempts = attempts;
     this.#onDisconnect = onDisconnect;
@@ -133,7 +128,7 @@ export class Triggers {
 
   #subscribe<Item>(subscribe: Subscribe<Item>, options: FollowOptions<Item>): Disposable {
     const { toConfig } = options;
-    const onDue: StreamListener<Item>["onDue"] = (latest) => {
+    const onDue: StreamContext<Item>["onDue"] = (latest) => {
       if (toConfig && latest) this.#attempts.replaceLoad(async () => await toConfig(latest.item));
       void this.#attempts.run(false);
     };

@@ -6,9 +6,6 @@ import type { Certificate } from "../x509/certificate.ts";
  * Decides whether a configuration may replace the current one. A certificate that has expired or is not yet valid must
  * not replace a valid certificate for the same names.
  *
- * @param next The new configuration.
- * @param current The configuration in use.
- * @param pendingLimitMs The longest time until a validity begins.
  * @returns The moment to wait for, if a validity begins within the limit.
  * @throws {TlsReloadError} `CERTIFICATE_EXPIRED`, or `CERTIFICATE_NOT_YET_VALID` beyond the limit.
  */

@@ -12,11 +12,8 @@ const MAX_FAULTS = 1000;
 
 /**
  * Reads the certificates of a bundle by the rules of `parsePem()`, except that a broken section is reported and does
- * not stop the others.
+ * not stop the others. Adds the certificates that `roots` does not hold yet.
  *
- * @param bundle The file, or a document that is read like a file.
- * @param roots Gets the certificates that it does not hold yet.
- * @param report Called with each problem.
  * @returns The number of certificates in the bundle, including those that `roots` held before.
  */
 export function readBundle(bundle: PemFile, roots: Roots, report: (problem: TlsReloadError) => void): number {

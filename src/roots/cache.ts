@@ -10,7 +10,6 @@ export class RootCache {
   readonly #loads: SingleFlight<RootCertStore>;
   #current: Promise<RootCertStore> | undefined;
 
-  /** @param load Reads the roots. */
   constructor(load: () => Promise<RootCertStore>) {
     this.#loads = new SingleFlight(load);
   }

@@ -19,14 +19,11 @@ const MAX_BYTES = 64 * 1024 * 1024;
 type Decision = "trust" | "deny";
 
 /**
- * The keychains of macOS. A program of the system reads them in child processes.
+ * The keychains of macOS. The program `security` of the system reads them in child processes.
  *
  * A root that Apple ships is trusted unless the trust settings deny it. Another certificate is trusted only if the
  * trust settings trust it, because keychains also hold mail and client certificates. The settings of the user take
  * precedence over those of the administrator.
- *
- * @param security The path of the program.
- * @returns The place.
  */
 export function keychainPlace(security: string): RootPlace {
   return {

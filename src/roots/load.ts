@@ -16,8 +16,6 @@ const FILES_PER_TURN = 50;
 /**
  * Reads the roots of a system. Retries twice after temporary errors.
  *
- * @param system The system.
- * @returns A store with at least one root.
  * @throws {NativeRootsError} If no root is found.
  */
 export async function loadRoots(system: RootSystem): Promise<RootCertStore> {

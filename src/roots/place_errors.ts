@@ -36,13 +36,7 @@ export function isTemporary({ cause }: TlsReloadError): boolean {
   return TEMPORARY.has(code) || typeof code === "number";
 }
 
-/**
- * The error for a place or a document that cannot be read.
- *
- * @param name Names the place in the message.
- * @param path The file, directory or keychain.
- * @param cause The error of the operation.
- */
+/** The error for a place or a document that cannot be read. */
 export function readFailure(name: string, path: string | undefined, cause: unknown): TlsReloadError {
   if (cause instanceof TlsReloadError) return cause;
   const error = cause as NodeJS.ErrnoException;

@@ -20,7 +20,6 @@ export class Root {
   #certificate: Certificate | null | undefined;
 
   /**
-   * @param base64 The DER in base64.
    * @param path The file in which it was found first.
    * @param position The position in that file, counted from 1.
    */

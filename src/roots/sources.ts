@@ -52,12 +52,7 @@ const DEFAULTS: Readonly<Record<string, { files: readonly string[]; directories:
   aix: { files: ["/etc/ssl/certs/ca-certificates.crt"], directories: ["/var/ssl/certs"] },
 };
 
-/**
- * Returns the places of the roots of a system.
- *
- * @param system The system.
- * @returns The places, in the order of reading.
- */
+/** The places of the roots of a system, in the order of reading. */
 export function rootPlaces(system: RootSystem): RootPlace[] {
   const { env, files, platform } = system;
   // An empty variable or element counts as not set, as in OpenSSL and Go.
