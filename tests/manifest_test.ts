@@ -93,7 +93,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   accept: ["x509", "config", "node_internals"],
   attach: ["x509", "config", "accept", "native", "node_internals"],
   client: ["x509", "config", "accept", "roots"],
-  native: ["x509", "config", "accept"],
+  kernel: [],
+  native: ["x509", "config", "accept", "kernel", "node_internals"],
   bun: ["x509", "config", "accept", "native"],
   deno: ["x509", "config", "accept", "native"],
   reload: ["x509", "config", "accept"],
@@ -141,9 +142,9 @@ test("an entry holds its module doc and re-exports, and nothing else but the sta
   }
 });
 
-test("only attach, native, bun, deno and roots know which runtime they run on, beside the error that names it and the terminal", () => {
+test("only attach, kernel, native, bun, deno and roots know which runtime they run on, beside the error that names it and the terminal", () => {
   for (const [path, source] of sources) {
-    if (/^(?:attach|native|bun|deno|roots)\/|^unsupported\.ts$|^check\/terminal\.ts$/.test(path)) continue;
+    if (/^(?:attach|kernel|native|bun|deno|roots)\/|^unsupported\.ts$|^check\/terminal\.ts$/.test(path)) continue;
     const code = source.replace(/"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`/g, '""');
     assertEquals(code.match(/\b(?:Deno|Bun|globalThis|process\.(?:versions|release|env|platform))\b/g), null, path);
   }

@@ -1,7 +1,7 @@
 import type { ListenAddress } from "../native/native_server.ts";
 
 /** The arguments of a call of `listen()`. */
-export interface ListenCall {
+interface ListenCall {
   /** Where to listen, with the other options of `listen()`; `undefined` if it is not a TCP port. */
   readonly address: ListenAddress | undefined;
   /** Closes the server when aborted. */

@@ -4,7 +4,7 @@ import { OwnServer } from "./own_server.ts";
 import type { UserPort } from "./user_port.ts";
 
 /** The methods that open and close the port of a server. */
-export interface PortMethods {
+interface PortMethods {
   listen(...args: unknown[]): Server;
   close(callback?: (error?: Error) => void): Server;
 }

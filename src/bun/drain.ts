@@ -7,7 +7,7 @@ import type { BunNativeServer, BunWebSocket } from "./types.ts";
 const GOING_AWAY = 1001;
 
 /** A `Bun.serve` whose connections are to end. */
-export interface EndingServer {
+interface EndingServer {
   readonly native: BunNativeServer;
   readonly ended: Promise<void>;
   /** The WebSockets that are open. */

@@ -16,7 +16,7 @@ import { unsupported } from "../unsupported.ts";
 const FIRST_BYTE_TIMEOUT_MS = 500;
 
 /** The options of a front for `Bun.serve`. */
-export interface BunFrontOptions extends FrontOptions {
+interface BunFrontOptions extends FrontOptions {
   /** Closes the connection of a client that takes no byte for this time while some wait for it. */
   readonly stallTimeoutMs: number;
   /** Called when a generation must refuse connections that do not come through the front. */

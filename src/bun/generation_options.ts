@@ -7,7 +7,7 @@ import type { Requests } from "./requests.ts";
 import type { BunHandlers, BunServeOptions, BunServer } from "./types.ts";
 
 /** What {@linkcode GenerationOptions} gets from the server of all generations. */
-export interface GenerationOptionsContext {
+interface GenerationOptionsContext {
   /** The server that handlers are called with: that of all generations. */
   readonly server: BunServer;
   /** The requests of all generations. */

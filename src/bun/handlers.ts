@@ -3,7 +3,7 @@ import { mergePublished } from "./publish.ts";
 import type { BunHandler, BunHandlers, BunMessage, BunServer, BunWebSocket, BunWebSocketOptions } from "./types.ts";
 
 /** What the handlers of one native server get from its generation. */
-export interface HandlerContext {
+interface HandlerContext {
   /** The server that handlers are called with: that of all generations. */
   readonly server: BunServer;
   /** Whether a request may reach the handlers. Absent with the handoff, where each request may. */

@@ -6,7 +6,7 @@ import { type Address, askServer, type Served, type Version } from "./ask_server
 import type { ReportFinding, ServedFacts } from "./report.ts";
 
 /** What a server serves, and what is wrong with it. */
-export interface ServedReport {
+interface ServedReport {
   readonly served: ServedFacts | undefined;
   readonly findings: readonly ReportFinding[];
 }

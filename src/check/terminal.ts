@@ -4,7 +4,7 @@ import type { Severity } from "../findings/finding.ts";
 declare const Deno: { readonly noColor: boolean } | undefined;
 
 /** The meaning of a color or style. */
-export type Tone = Severity | "good" | "strong" | "dim";
+type Tone = Severity | "good" | "strong" | "dim";
 
 /** Colors a text, or returns it unchanged. */
 export type Paint = (tone: Tone, text: string) => string;

@@ -11,7 +11,7 @@ import type { DenoNativeServer, DenoServeHandler } from "./types.ts";
 export type NameResolver = (name: string) => { readonly cert: string; readonly key: string };
 
 /** How a listener and an HTTP server of Deno serve several names. */
-export interface NamedServing {
+interface NamedServing {
   /**
    * The option of `Deno.listenTls` that takes a {@linkcode NameResolver} in place of `cert` and `key`. Deno has no
    * public one (denoland/deno `ext/net/02_tls.js`).

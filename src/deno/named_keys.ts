@@ -34,7 +34,7 @@ export function missingForNames(config: TlsConfig): string | undefined {
 }
 
 /** The answers of one listener. */
-export interface NamedKeys {
+interface NamedKeys {
   readonly resolve: NameResolver;
   /** Resolves when the listener has been asked for so many names that another one must take its place. */
   readonly exhausted: Promise<void>;

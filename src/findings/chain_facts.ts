@@ -39,7 +39,7 @@ export interface ChainFacts {
 }
 
 /** The circumstances in which clients meet a chain. */
-export interface ChainContext {
+interface ChainContext {
   /** The roots that clients trust. */
   readonly roots?: TrustAnchors | undefined;
   /** The names that clients ask for. */
@@ -93,7 +93,7 @@ export function anchorsOf(roots: Iterable<Certificate>): TrustAnchors {
 }
 
 /** A certificate as path validation sees it, or the reason why no path may contain it. */
-export type Inspection =
+type Inspection =
   | { readonly parsed: PathCertificate; readonly defect?: undefined }
   | { readonly parsed?: undefined; readonly defect: string };
 

@@ -1,4 +1,4 @@
-import { FIRST_DESCRIPTOR, type Kernel } from "./kernel.ts";
+import { FIRST_DESCRIPTOR, type Kernel } from "../kernel/kernel.ts";
 
 /** The connections that carry a mark. */
 export interface Marked {

@@ -5,7 +5,7 @@ import { Retry } from "./retry.ts";
 import { type Backend, FrontGeneration, type FrontGenerations } from "./front_generations.ts";
 
 /** What a {@linkcode FrontSuccession} gets from its front. */
-export interface FrontContext<Server> {
+interface FrontContext<Server> {
   readonly state: TlsState;
   readonly generations: FrontGenerations<Server>;
   /** Starts the backend of a generation and proves that it can serve; rejects if it cannot. */

@@ -2,7 +2,7 @@ import { drainLimits, type DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 import { guarded } from "../warnings.ts";
-import type { Listener } from "./listener.ts";
+import type { Listener } from "../kernel/listener.ts";
 import type { NativeServer } from "./native_server.ts";
 
 /**

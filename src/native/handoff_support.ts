@@ -1,11 +1,11 @@
 import { messageOf } from "../warnings.ts";
-import { openLibc } from "./libc.ts";
-import { LinuxKernel } from "./linux_kernel.ts";
+import { openLibc } from "../kernel/libc.ts";
+import { LinuxKernel } from "../kernel/linux_kernel.ts";
 import type { HandoffTools } from "./public_socket.ts";
 import { checkHandoff } from "./self_check.ts";
 
 /** What the handoffs of this thread share, or why there can be none, such as `no permission --allow-ffi`. */
-export type HandoffSupport =
+type HandoffSupport =
   | { readonly tools: HandoffTools; readonly reason?: undefined }
   | { readonly tools?: undefined; readonly reason: string };
 

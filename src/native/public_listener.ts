@@ -1,11 +1,11 @@
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { clearInterval, setInterval } from "node:timers";
-import { listenAgain } from "./internals.ts";
+import { listenAgain } from "../node_internals/listeners.ts";
 import type { ListenAddress } from "./native_server.ts";
 import { ignoreError } from "./relay.ts";
 
 /** The events of a public listener. */
-export interface ListenerEvents {
+interface ListenerEvents {
   /** A connection was accepted. It is paused: nothing is read before a generation serves it. */
   accepted(client: Socket): void;
   /** An accepted connection was closed. */

@@ -1,7 +1,7 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { HandoffGeneration } from "./handoff_generation.ts";
 import type { HandoffGenerations } from "./handoff_generations.ts";
-import { ListenerGoneError } from "./listener.ts";
+import { ListenerGoneError } from "../kernel/listener.ts";
 import { type ListenAddress, LOOPBACK, type NativeServer } from "./native_server.ts";
 import { type HandoffTools, PublicSocket } from "./public_socket.ts";
 import type { ServerStarter } from "./server_starter.ts";

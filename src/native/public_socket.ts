@@ -1,5 +1,5 @@
-import type { Kernel, SocketAddress } from "./kernel.ts";
-import { type Listener, ListenerBrokenError, ListenerGoneError, placeSocket } from "./listener.ts";
+import type { Kernel, SocketAddress } from "../kernel/kernel.ts";
+import { type Listener, ListenerBrokenError, ListenerGoneError, placeSocket } from "../kernel/listener.ts";
 import { type Marks, QueuedMarks } from "./marks.ts";
 
 /** What all handoffs of a thread share. */

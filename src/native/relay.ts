@@ -7,7 +7,7 @@ import type { Peer, Peers } from "./peers.ts";
 const LINGER_MS = 5_000;
 
 /** The options of {@linkcode relay}. */
-export interface RelayOptions {
+interface RelayOptions {
   /** Closes the connection of a client that takes no byte for this time while some wait for it. */
   readonly stallTimeoutMs?: number | undefined;
 }

@@ -3,8 +3,8 @@ import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
 import { messageOf } from "../warnings.ts";
 import { ConnectionCount } from "./connection_count.ts";
-import type { EpollEvent, Kernel } from "./kernel.ts";
-import { findListener, type Listener, listenersOn, placeSocket } from "./listener.ts";
+import type { EpollEvent, Kernel } from "../kernel/kernel.ts";
+import { findListener, type Listener, listenersOn, placeSocket } from "../kernel/listener.ts";
 import { Marks } from "./marks.ts";
 import type { HandoffTools } from "./public_socket.ts";
 

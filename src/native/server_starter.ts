@@ -1,12 +1,12 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { HandoffGeneration } from "./handoff_generation.ts";
-import { findListener } from "./listener.ts";
+import { findListener } from "../kernel/listener.ts";
 import { UNMARKED } from "./marks.ts";
 import { type ListenAddress, LOOPBACK, type NativeRuntime, type NativeServer } from "./native_server.ts";
 import type { HandoffTools } from "./public_socket.ts";
 
 /** What a {@linkcode ServerStarter} gets from its handoff. */
-export interface StarterContext<Server> {
+interface StarterContext<Server> {
   /** Called when a server has ended, with its error if it ended by itself. */
   ended(server: Server, error: unknown): void;
   /** Called when another server must take the place of one that runs. */

@@ -7,7 +7,7 @@ import { openHandoff } from "./open_handoff.ts";
 import type { ServingOptions } from "./serving_options.ts";
 
 /** How a server is served by each mechanism. */
-export interface ServingMechanisms<Server extends NativeServer> {
+interface ServingMechanisms<Server extends NativeServer> {
   /** Starts native servers for the handoff. */
   readonly runtime: NativeRuntime<Server>;
   /** Opens the front instead. */

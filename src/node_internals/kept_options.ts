@@ -80,7 +80,7 @@ export function otherOptions(server: Server): object {
 }
 
 /** Options of a server that conflict with a configuration that changes. */
-export interface ServerCallbacks {
+interface ServerCallbacks {
   readonly SNICallback: unknown;
   readonly ALPNCallback: unknown;
   readonly pskCallback: unknown;
@@ -108,7 +108,7 @@ export function callbacksOf(server: Server): ServerCallbacks {
 }
 
 /** The client authentication and the protocols of a server, and whether its sockets are paused. */
-export interface ServerSettings {
+interface ServerSettings {
   readonly pauseOnConnect: boolean;
   readonly requestCert: boolean;
   readonly rejectUnauthorized: boolean;

@@ -1,19 +1,16 @@
 /**
- * The private listener by which a server accepts connections, and methods of one server that are replaced. Verified on
- * Node 22.23 and 24.21, Deno 2.9.6 and Bun 1.4.5. If a runtime changes the listener, `tests/node_internals_test.ts` fails
- * and names it.
+ * The private listener and handle by which a server accepts connections, and methods of one server that are replaced.
+ * Verified on Node 22.23 and 24.21, Deno 2.9.6 and Bun 1.4.5. If a runtime changes the listener,
+ * `tests/node_internals_test.ts` fails and names it.
  */
+import type { Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Server } from "node:tls";
 
 /** The name of the function by which a `tls.Server` of Node and Deno accepts connections. */
 const ACCEPTING_LISTENER = "tlsConnectionListener";
 
-/**
- * Whether a server accepts connections by a listener that can be replaced. Servers of Bun do not.
- *
- * @param server The server.
- */
+/** Whether a server accepts connections by a listener that can be replaced. Servers of Bun do not. */
 export function acceptsByListener(server: Server): boolean {
   return acceptingListenerOf(server) !== undefined;
 }
@@ -21,8 +18,6 @@ export function acceptsByListener(server: Server): boolean {
 /**
  * Replaces the listener by which a server accepts connections. Keeps the listeners of the user, and their order.
  *
- * @param server A server of `node:tls`, `node:https` or `node:http2`.
- * @param accept Accepts a connection.
  * @returns Restores the listener of the runtime when disposed of.
  */
 export function replaceAcceptingListener(server: Server, accept: (socket: Duplex) => void): Disposable {
@@ -48,9 +43,6 @@ function replaceListener(server: Server, previous: unknown, next: unknown): void
 /**
  * Replaces a method of one server.
  *
- * @param server The server.
- * @param name The method.
- * @param method The replacement.
  * @returns Restores the method when disposed of, unless other code has replaced it since.
  */
 export function replaceMethod<Name extends keyof Server>(server: Server, name: Name, method: Server[Name]): Disposable {
@@ -63,4 +55,19 @@ export function replaceMethod<Name extends keyof Server>(server: Server, name: N
       else delete server[name];
     },
   };
+}
+
+/**
+ * Listens again with the handle of a server that listens already.
+ *
+ * Deno stops accepting after EMFILE; listening again on the same handle resumes it, and keeps the connections that wait
+ * in the queue. Node and Bun resume by themselves. There is no public way: `server.listen()` throws
+ * `ERR_SERVER_ALREADY_LISTEN`.
+ *
+ * Private property: `_handle.listen(backlog)` of `net.Server`. Seen on Node 22.23, 24.21, Deno 2.7.14 to 2.9.6; Bun
+ * 1.4.5 has no `_handle.listen`, and needs none.
+ */
+export function listenAgain(server: NetServer, backlog: number): void {
+  const { _handle: handle } = server as NetServer & { _handle?: { listen?(backlog: number): unknown } | null };
+  handle?.listen?.(backlog);
 }

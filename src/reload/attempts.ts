@@ -14,7 +14,7 @@ import { type PendingConfig, PendingSwap } from "./pending_swap.ts";
 import { requireReplaceable } from "./validity.ts";
 
 /** The options of {@linkcode ReloadAttempts}. */
-export interface AttemptOptions {
+interface AttemptOptions {
   /** How far ahead the validity of a certificate may begin. */
   readonly pendingLimitMs: number;
   /** What a configuration must be to replace the current one. */

@@ -62,7 +62,7 @@ const watches = new Map<string, DirectoryWatch>();
 let lastUpdate: Promise<unknown> = Promise.resolve();
 
 /** The outcome of {@linkcode watchDirectories}. */
-export interface WatchedDirectories {
+interface WatchedDirectories {
   /** The directories that cannot be watched. */
   readonly failures: readonly WatchFailure[];
   /** Whether a watch was opened now. A change before it was open caused no event. */

@@ -12,7 +12,7 @@ import type { WatchStatus } from "./status.ts";
 const LATE_EVENT_MS = 1_000;
 
 /** The interval of the poll, and the pause after an event. */
-export interface FileWatchTimes {
+interface FileWatchTimes {
   readonly pollIntervalMs: number;
   readonly settleMs: number;
 }

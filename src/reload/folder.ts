@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { forEachConcurrently } from "../concurrently.ts";
 
 /** A folder at one reading. */
-export interface FolderContent {
+interface FolderContent {
   /** A digest of the names, inodes, sizes and times of all files. */
   readonly digest: string;
   /** When the newest file was modified, as milliseconds since 1970. */
@@ -16,7 +16,7 @@ export interface FolderContent {
 const AT_ONCE = 8;
 
 /** Where an entry of a folder may be replaced. */
-export interface FolderPlaces {
+interface FolderPlaces {
   /** The folder itself and the folders in it. */
   readonly folders: readonly string[];
   /** The symbolic links among the files and folders. */

@@ -21,7 +21,7 @@ const FIRST_PAUSE_MS = 10;
 export type Load = (current: TlsConfig, onPartialFailure: (error: unknown) => void) => Promise<TlsConfig>;
 
 /** A configuration, and the digests of its watched files. */
-export interface WholeLoad {
+interface WholeLoad {
   readonly config: TlsConfig;
   readonly digests: ReadonlyMap<FileWatch, string>;
 }

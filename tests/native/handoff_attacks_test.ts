@@ -6,7 +6,7 @@ import { closeSync, openSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { TlsConfig } from "../../mod.ts";
-import type { Kernel } from "../../src/native/kernel.ts";
+import type { Kernel } from "../../src/kernel/kernel.ts";
 import { issueCa, issuePair } from "../support/certificates.ts";
 import { test } from "../support/closing_tests.ts";
 import { HttpConnection } from "../support/http.ts";

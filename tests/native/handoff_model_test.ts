@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import test from "node:test";
 import { TlsReloadError } from "../../mod.ts";
-import { KernelError } from "../../src/native/kernel.ts";
+import { KernelError } from "../../src/kernel/kernel.ts";
 import type { FakeConnection } from "../support/fake_kernel.ts";
 import { EVENTS, SECOND, SECOND_WITHOUT_TRUST, World } from "../support/handoff_world.ts";
 

@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { handoffSupport } from "../../src/native/handoff_support.ts";
 import { openHandoff } from "../../src/native/open_handoff.ts";
-import { type Kernel, KernelError } from "../../src/native/kernel.ts";
+import { type Kernel, KernelError } from "../../src/kernel/kernel.ts";
 import { issueCa, type Issued, issuePair } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
 import { test } from "../support/closing_tests.ts";

@@ -1,4 +1,4 @@
-import { type EpollEvent, type Kernel, KernelError, type SocketAddress } from "../../src/native/kernel.ts";
+import { type EpollEvent, type Kernel, KernelError, type SocketAddress } from "../../src/kernel/kernel.ts";
 import type { TlsAcceptor } from "../../src/accept/tls_acceptor.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "../../src/native/native_server.ts";
 

@@ -7,7 +7,7 @@ import { addFollower, sharedBy } from "../../src/accept/tls_state.ts";
 import { handoffSupport } from "../../src/native/handoff_support.ts";
 import { Handoff } from "../../src/native/handoff.ts";
 import type { ServingOptions } from "../../src/native/serving_options.ts";
-import type { Kernel } from "../../src/native/kernel.ts";
+import type { Kernel } from "../../src/kernel/kernel.ts";
 import type { ListenAddress } from "../../src/native/native_server.ts";
 import type { HandoffTools } from "../../src/native/public_socket.ts";
 import { issuePair } from "./certificates.ts";

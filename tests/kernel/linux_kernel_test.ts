@@ -4,9 +4,9 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
-import { openLibc } from "../../src/native/libc.ts";
-import { LinuxKernel } from "../../src/native/linux_kernel.ts";
-import { listenersOn } from "../../src/native/listener.ts";
+import { openLibc } from "../../src/kernel/libc.ts";
+import { LinuxKernel } from "../../src/kernel/linux_kernel.ts";
+import { listenersOn } from "../../src/kernel/listener.ts";
 
 const result = openLibc();
 const WITH_LIBC = { skip: "libc" in result ? false : "needs Bun or Deno on Linux" };

@@ -1,13 +1,13 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import test from "node:test";
-import { KernelError } from "../../src/native/kernel.ts";
+import { KernelError } from "../../src/kernel/kernel.ts";
 import {
   findListener,
   ListenerBrokenError,
   ListenerGoneError,
   listenersOn,
   placeSocket,
-} from "../../src/native/listener.ts";
+} from "../../src/kernel/listener.ts";
 import { FakeKernel } from "../support/fake_kernel.ts";
 
 const NONE: ReadonlySet<bigint> = new Set();

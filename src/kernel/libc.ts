@@ -89,7 +89,7 @@ declare const Deno: {
 };
 
 /** The C library, or the reason why it cannot be called. */
-export type LibcResult = { readonly libc: Libc } | { readonly reason: string };
+type LibcResult = { readonly libc: Libc } | { readonly reason: string };
 
 /**
  * Opens the C library by the foreign function interface of Bun or Deno. Permissions are queried and never requested, so

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import test from "node:test";
-import { encodeEpollEvent, parseRegistrations } from "../../src/native/epoll.ts";
+import { encodeEpollEvent, parseRegistrations } from "../../src/kernel/epoll.ts";
 
 const event = { events: 0x8000_2019, data: 0xfedc_ba98_7654_3210n };
 const hex = (arch: string) => Buffer.from(encodeEpollEvent(event, arch)).toString("hex");
