@@ -13,9 +13,6 @@ const BASE64 = /^(?:MI|MC|MG|MF|MH|LS0tLS1CRUdJTi)[A-Za-z0-9+/=]{40,}$/;
  * Refuses a value that is not an options object, and unknown options. An option with the value `undefined` counts as
  * absent.
  *
- * @param where The function, such as `loadTlsConfig`.
- * @param options The options of the call.
- * @param known The names of the options that the function has.
  * @param hints The option to use instead, by names that users know from other APIs.
  * @throws {TypeError} Such as `Unknown option 'requestCert' of loadTlsConfig: use clientAuth`.
  */
@@ -42,8 +39,6 @@ export function requireOptions(
 /**
  * Refuses options that a function does not have although it passes others on to the runtime.
  *
- * @param where The function.
- * @param options The options of the call.
  * @param refused What to use instead, by the names of these options.
  * @throws {TypeError} Such as `Unknown option 'cert' of serve: use TlsConfig`.
  */
@@ -69,10 +64,6 @@ const IS_OF_TYPE = {
 /**
  * Refuses an argument of the wrong type.
  *
- * @param where The function, such as `Reloader`.
- * @param name The argument.
- * @param value Its value.
- * @param type What it must be.
  * @throws {TypeError} Such as `Cannot call Reloader: 'load' must be a function: a string`.
  */
 export function requireType(where: string, name: string, value: unknown, type: keyof typeof IS_OF_TYPE): void {
@@ -83,9 +74,6 @@ export function requireType(where: string, name: string, value: unknown, type: k
 /**
  * Refuses options of the wrong type. An option with the value `undefined` counts as absent.
  *
- * @param where The function.
- * @param options The options of the call.
- * @param types What each option must be.
  * @throws {TypeError} The error of {@linkcode requireType}.
  */
 export function requireOptionTypes(
@@ -103,9 +91,6 @@ export function requireOptionTypes(
  * Refuses a value that cannot be a path. The error does not quote the value, because a caller that confuses the
  * arguments passes the private key itself.
  *
- * @param where The function that was called.
- * @param name The argument.
- * @param path Its value.
  * @throws {TypeError} If the value is neither a non-empty string of one line nor a `URL`.
  */
 export function requirePath(where: string, name: string, path: unknown): void {
@@ -123,7 +108,6 @@ export function requirePath(where: string, name: string, path: unknown): void {
 /**
  * Whether a text can be a path. Another text is never quoted, because it may be a private key.
  *
- * @param text The text.
  * @returns `false` for PEM, base64 of certificates and keys, several lines, and a text that is longer than any path.
  */
 export function isPath(text: string): boolean {

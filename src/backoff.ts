@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from "node:timers";
 import { MAX_MS } from "./durations.ts";
 
 /** The growth of the pauses between retries. */
@@ -15,13 +16,7 @@ export interface BackoffOptions {
   readonly jitter?: number;
 }
 
-/**
- * The pause before a retry. It doubles with each retry.
- *
- * @param retries The number of retries since the last success.
- * @param options The first and the longest pause, and the jitter.
- * @returns The pause, at most the longest wait of a timer of the runtimes.
- */
+/** The pause before a retry, by the number of retries since the last success. It doubles with each retry. */
 export function retryPauseMs(retries: number, { firstMs, lastMs, jitter = 0 }: BackoffOptions): number {
   const pauseMs = Math.min(firstMs * 2 ** retries, lastMs);
   return Math.min(pauseMs * (1 + jitter * (2 * Math.random() - 1)), MAX_MS);
@@ -36,7 +31,6 @@ export class Backoff {
   readonly #options: BackoffOptions;
   #retries = 0;
 
-  /** @param options The first and the longest pause, and the jitter. */
   constructor(options: BackoffOptions) {
     this.#options = options;
   }
@@ -49,5 +43,29 @@ export class Backoff {
   /** Called after a success: the next pause is the first one again. */
   reset(): void {
     this.#retries = 0;
+  }
+}
+
+/** Calls a function again after pauses that grow; one call is scheduled at a time. Keeps no process running. */
+export class Retry {
+  readonly #call: () => void;
+  readonly #backoff: Backoff;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(call: () => void, options: BackoffOptions) {
+    this.#call = call;
+    this.#backoff = new Backoff(options);
+  }
+
+  /** Calls the function after the next pause. */
+  schedule(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(this.#call, this.#backoff.nextPauseMs()).unref();
+  }
+
+  /** Starts again with the shortest pause, and cancels a call that is scheduled. */
+  reset(): void {
+    clearTimeout(this.#timer);
+    this.#backoff.reset();
   }
 }

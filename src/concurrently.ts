@@ -1,9 +1,6 @@
 /**
  * Calls a function for each entry, in their order and for a few of them at once. After an error no more calls begin.
  *
- * @param entries The entries.
- * @param limit How many calls run at once.
- * @param handle The function.
  * @throws {unknown} The first error.
  */
 export async function forEachConcurrently<Entry>(

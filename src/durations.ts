@@ -6,8 +6,6 @@ export const MAX_MS = 2 ** 31 - 1;
 /**
  * Refuses a duration that no timer can wait.
  *
- * @param name The name of the option.
- * @param value The duration.
  * @throws {TypeError} If the value is neither a positive number of milliseconds up to {@linkcode MAX_MS} nor
  * `Infinity`.
  */

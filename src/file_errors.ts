@@ -7,8 +7,6 @@ export function isMissing(error: unknown): boolean {
 /**
  * The reason why a path cannot be read, for a message.
  *
- * @param path The path.
- * @param error The error of the operation.
  * @returns The permission that the runtime needs, if it denies the access; otherwise the error code of the system.
  */
 export function readFailureReason(path: string | undefined, error: unknown): string {

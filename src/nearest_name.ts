@@ -6,8 +6,6 @@ const MAX_DISTANCE = 3;
 /**
  * Finds the name that a user has probably meant.
  *
- * @param name The misspelt name.
- * @param known The known names.
  * @returns The known name with the fewest different letters; `undefined` if none is similar.
  */
 export function nearestName(name: string, known: readonly string[]): string | undefined {

@@ -6,10 +6,6 @@ export const HIDDEN_CONTEXT = "[secure context]";
 /**
  * Replaces an object in the output of `console.log`, `util.inspect`, `Deno.inspect`, `Bun.inspect` and
  * `JSON.stringify`, at any depth.
- *
- * @param target The object, or the prototype of many.
- * @param shown Returns the replacement.
- * @returns The object.
  */
 export function showAs<T extends object>(target: T, shown: (this: T) => unknown): T {
   const denoInspect = function (this: T, inspect: (value: unknown, options: unknown) => string, options: unknown) {

@@ -7,12 +7,10 @@ type Runtime = "bun" | "deno" | "node";
 const NAMES: Readonly<Record<Runtime, string>> = { bun: "Bun", deno: "Deno", node: "Node" };
 
 /**
- * Makes the error for an action that this runtime, or this version of it, does not support.
+ * Makes the error for an action that this runtime, or this version of it, does not support. The error names both.
  *
  * @param action The action, such as `serve`.
  * @param reason The reason, and the alternative.
- * @param cause The error of the runtime, if there is one.
- * @returns The error, which names the runtime and its version.
  */
 export function unsupported(action: string, reason: string, cause?: unknown): TlsReloadError {
   const { name, version } = currentRuntime();
@@ -22,9 +20,7 @@ export function unsupported(action: string, reason: string, cause?: unknown): Tl
 /**
  * Refuses versions of a runtime that are too old for an action.
  *
- * @param action The action, such as `attach to server`.
  * @param oldest The oldest version that supports the action, for each runtime with such a limit.
- * @param alternative The alternative to an update.
  * @throws {TlsReloadError} `UNSUPPORTED` if this runtime is older.
  */
 export function requireVersion(
@@ -41,9 +37,6 @@ export function requireVersion(
 /**
  * Refuses an action on a runtime that cannot do it in any version.
  *
- * @param runtime The runtime.
- * @param action The action, such as `give state.tls`.
- * @param reason The reason, and the alternative.
  * @throws {TlsReloadError} `UNSUPPORTED` on this runtime.
  */
 export function refuseOn(runtime: Runtime, action: string, reason: string): void {

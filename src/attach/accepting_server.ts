@@ -29,9 +29,6 @@ const REFUSED_METHODS = ["setSecureContext", "addContext"] as const;
 
 type Emitter = { emit(event: string, ...args: unknown[]): boolean };
 
-/** The client verification of the current generation. */
-export let currentVerification: (server: AcceptingServer) => ClientVerification | undefined;
-
 /**
  * A server whose connections are accepted by the generations of its state. A listener of this class replaces the
  * `"connection"` listener of the runtime, and emits the same events.
@@ -58,10 +55,6 @@ export class AcceptingServer implements Attachment, Follower {
   readonly #entering = new EnteringConnection();
   #disposables: Disposable[] = [];
 
-  static {
-    currentVerification = (server) => server.#handshakes.verification;
-  }
-
   constructor(state: TlsState, server: Server, options: AttachOptions) {
     const config = state.current();
     const { handshakeTimeoutMs = handshakeTimeoutOf(server) ?? DEFAULT_TIMEOUT_MS, noDelay = true } = options;
@@ -85,6 +78,11 @@ export class AcceptingServer implements Attachment, Follower {
 
   get generations(): readonly Generation[] {
     return this.#lineage.connections.generations;
+  }
+
+  /** Judges the clients of the current generation. */
+  get verification(): ClientVerification | undefined {
+    return this.#handshakes.verification;
   }
 
   get isAttached(): boolean {

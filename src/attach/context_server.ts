@@ -25,9 +25,6 @@ export function canChangeContext(server: Server): boolean {
   return typeof server.setSecureContext === "function";
 }
 
-/** The client verification of the current configuration. */
-export let currentVerification: (server: ContextServer) => ClientVerification | undefined;
-
 /**
  * A server whose context is replaced at each swap. It serves Bun, whose servers do not accept in JavaScript.
  *
@@ -51,10 +48,6 @@ export class ContextServer implements Attachment, Follower {
   #current!: CurrentConfig;
   readonly #entering = new EnteringConnection();
   #disposables: Disposable[] = [];
-
-  static {
-    currentVerification = (server) => server.#current.verification;
-  }
 
   constructor(state: TlsState, server: Server, options: AttachOptions) {
     requireVersion("attach to server", OLDEST, "use state.acceptor()");
@@ -82,6 +75,11 @@ export class ContextServer implements Attachment, Follower {
 
   get generations(): readonly Generation[] {
     return this.#connections.generations;
+  }
+
+  /** Judges the clients of the current configuration. */
+  get verification(): ClientVerification | undefined {
+    return this.#current.verification;
   }
 
   get isAttached(): boolean {

@@ -34,9 +34,6 @@ export function exclusionOf(server: Server): string | undefined {
   return handoffExclusion();
 }
 
-/** Judges the clients of the current configuration. */
-export let currentVerification: (server: HandoffServer) => ClientVerification | undefined;
-
 /**
  * A server of Bun that is replaced at each swap by one like it: the listening socket passes from the one to the next.
  * Which clients reach the application is decided by {@linkcode HandoffClients}.
@@ -61,10 +58,6 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
   /** The configuration that goes on serving when the attachment is disposed of. */
   #last: TlsAcceptor | undefined;
   #reason = "the listening socket passes to a server of each configuration";
-
-  static {
-    currentVerification = (server) => server.#clients.verificationOf(server.#state.current());
-  }
 
   constructor(state: TlsState, server: Server, options: AttachOptions) {
     const config = state.current();
@@ -101,6 +94,11 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
   /** An `https` server of Bun does not show them. */
   get hidesClients(): boolean {
     return this.#server instanceof HttpsServer;
+  }
+
+  /** Judges the clients of the current configuration. */
+  get verification(): ClientVerification | undefined {
+    return this.#clients.verificationOf(this.#state.current());
   }
 
   get isAttached(): boolean {

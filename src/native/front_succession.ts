@@ -1,7 +1,7 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import { takesTrustAway } from "../accept/trust.ts";
-import { Retry } from "./retry.ts";
+import { Retry } from "../backoff.ts";
 import { type Backend, FrontGeneration, type FrontGenerations } from "./front_generations.ts";
 
 /** What a {@linkcode FrontSuccession} gets from its front. */

@@ -1,6 +1,5 @@
 import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { Follower } from "../accept/follower.ts";
-import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { unsupported } from "../unsupported.ts";
 import { HandoffGenerations } from "./handoff_generations.ts";
@@ -9,13 +8,12 @@ import {
   type Generation,
   type ListenAddress,
   LOOPBACK,
-  type NativeRuntime,
   type NativeServer,
   type ServingGenerations,
 } from "./native_server.ts";
 import { PublicPort } from "./public_port.ts";
 import type { HandoffTools } from "./public_socket.ts";
-import { ServerStarter } from "./server_starter.ts";
+import { type ProofOptions, ServerStarter } from "./server_starter.ts";
 import { errorReporter, type ServingOptions } from "./serving_options.ts";
 
 /** What a handoff does at a swap: a {@linkcode Follower} that looks at the state by itself. */
@@ -24,13 +22,10 @@ export interface HandoffFollower extends Pick<Follower, "requireServable" | "req
 }
 
 /** What a handoff serves, and how. */
-export interface HandoffOptions<Server extends NativeServer> extends Pick<ServingOptions, "onTlsError"> {
-  /** The state that it follows. After a hot reload, it is of another copy of its class. */
-  readonly state: { acceptor(): TlsAcceptor };
+export interface HandoffOptions<Server extends NativeServer>
+  extends ProofOptions<Server>, Pick<ServingOptions, "onTlsError"> {
   /** Makes it follow the state. */
   readonly follow: (follower: HandoffFollower) => Disposable;
-  /** The runtime that starts the servers. */
-  readonly runtime: NativeRuntime<Server>;
   /** Which connections of older generations end. */
   readonly drain: DrainPolicy;
 }
@@ -85,8 +80,8 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     options: HandoffOptions<Server>,
   ): Promise<Handoff<Server>> {
     const handoff = new Handoff(tools, address, options);
-    handoff.#port.listen(await handoff.#proveCurrent(options));
-    handoff.#subscribe();
+    handoff.#port.listen(await handoff.#starter.proveCurrent(options));
+    handoff.#subscription = options.follow(handoff);
     return handoff;
   }
 
@@ -100,21 +95,21 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     options: HandoffOptions<Server>,
   ): Promise<Handoff<Server>> {
     const handoff = new Handoff(tools, { port: server.port }, options);
-    const acceptor = await handoff.#proveCurrent(options);
+    const acceptor = await handoff.#starter.proveCurrent(options);
     const own = handoff.#starter.watch(acceptor, server);
     handoff.#port.take(own, handoff.#starter.start(acceptor, LOOPBACK));
-    handoff.#subscribe();
+    handoff.#subscription = options.follow(handoff);
     return handoff;
   }
 
   /** Serves with other options from now on, as after a swap. Rejects if that fails, and goes on with the previous. */
   async adopt(options: HandoffOptions<Server>): Promise<void> {
-    await this.#proveCurrent(options);
+    await this.#starter.proveCurrent(options);
     this.#subscription?.[Symbol.dispose]();
     this.#options = options;
     this.#starter.runtime = options.runtime;
     this.#generations.policy = options.drain;
-    this.#subscribe();
+    this.#subscription = options.follow(this);
     this.follow();
     await this.#succession.attempt;
   }
@@ -183,20 +178,6 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
 
   #report(error: unknown): void {
     errorReporter(this.#options)(error);
-  }
-
-  #subscribe(): void {
-    this.#subscription = this.#options.follow(this);
-  }
-
-  /** Completes a handshake with a server of the current configuration, until no swap has come between. */
-  async #proveCurrent({ state, runtime }: HandoffOptions<Server>): Promise<TlsAcceptor> {
-    for (;;) {
-      const acceptor = state.acceptor();
-      runtime.requireServable(acceptor.config);
-      this.#starter.discard(await this.#starter.startProved(acceptor, runtime));
-      if (acceptor === state.acceptor()) return acceptor;
-    }
   }
 
   #serverEnded(server: Server, error: unknown): void {

@@ -3,7 +3,7 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 import { LOOPBACK, type NativeServer } from "./native_server.ts";
 import type { HandoffContext, PublicPort } from "./public_port.ts";
-import { Retry } from "./retry.ts";
+import { Retry } from "../backoff.ts";
 import { servingError } from "./serving_error.ts";
 
 /** The longest that connections wait for a configuration, if the previous one may serve them. */

@@ -13,6 +13,14 @@ interface StarterContext<Server> {
   exhausted(server: Server): void;
 }
 
+/** What a {@linkcode ServerStarter} proves, and by which runtime. */
+export interface ProofOptions<Server extends NativeServer> {
+  /** After a hot reload, it is of another copy of its class. */
+  readonly state: { acceptor(): TlsAcceptor };
+  /** The runtime that starts the servers. */
+  readonly runtime: NativeRuntime<Server>;
+}
+
 /**
  * Starts native servers and finds their listening descriptors, which must happen in one turn of the event loop.
  *
@@ -73,6 +81,16 @@ export class ServerStarter<Server extends NativeServer> {
     } catch (error) {
       this.discard(generation);
       throw error;
+    }
+  }
+
+  /** Proves the current configuration of a state with a server for no clients, until no swap has come between. */
+  async proveCurrent({ state, runtime }: ProofOptions<Server>): Promise<TlsAcceptor> {
+    for (;;) {
+      const acceptor = state.acceptor();
+      runtime.requireServable(acceptor.config);
+      this.discard(await this.startProved(acceptor, runtime));
+      if (acceptor === state.acceptor()) return acceptor;
     }
   }
 

@@ -10,9 +10,9 @@ import process from "node:process";
 import test from "node:test";
 import { createServer as createTlsServer, type Server, type TLSSocket } from "node:tls";
 import { TlsReloadError, TlsState } from "../../mod.ts";
-import { type AcceptingServer, currentVerification as ofAcceptor } from "../../src/attach/accepting_server.ts";
-import { type ContextServer, currentVerification as ofContext } from "../../src/attach/context_server.ts";
-import { currentVerification as ofHandoff, type HandoffServer } from "../../src/attach/handoff_server.ts";
+import type { AcceptingServer } from "../../src/attach/accepting_server.ts";
+import type { ContextServer } from "../../src/attach/context_server.ts";
+import type { HandoffServer } from "../../src/attach/handoff_server.ts";
 import type { AttachMechanism } from "../../src/attach/attachment.ts";
 import { attach, type Attachment, type AttachOptions, secureContext } from "../../src/node.ts";
 import { issueServer } from "../support/certificates.ts";
@@ -65,9 +65,7 @@ async function start(kind: Kind, state: TlsState, options: AttachOptions = {}) {
 
 /** Judges the clients of the current configuration of an attached server. */
 function verificationOf(attachment: Attachment) {
-  if (attachment.mechanism === "acceptor") return ofAcceptor(attachment as AcceptingServer)!;
-  if (attachment.mechanism === "context") return ofContext(attachment as ContextServer)!;
-  return ofHandoff(attachment as HandoffServer)!;
+  return (attachment as AcceptingServer | ContextServer | HandoffServer).verification!;
 }
 
 for (const [kind, mechanism] of WAYS) {

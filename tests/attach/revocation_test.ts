@@ -6,9 +6,9 @@ import process from "node:process";
 import test from "node:test";
 import { createServer as createTlsServer, type Server } from "node:tls";
 import { TlsReloadError, TlsState } from "../../mod.ts";
-import { type AcceptingServer, currentVerification as ofAcceptor } from "../../src/attach/accepting_server.ts";
-import { type ContextServer, currentVerification as ofContext } from "../../src/attach/context_server.ts";
-import { currentVerification as ofHandoff, type HandoffServer } from "../../src/attach/handoff_server.ts";
+import type { AcceptingServer } from "../../src/attach/accepting_server.ts";
+import type { ContextServer } from "../../src/attach/context_server.ts";
+import type { HandoffServer } from "../../src/attach/handoff_server.ts";
 import { attach, type AttachMechanism, type Attachment } from "../../src/node.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { makeCrl } from "../support/crls.ts";
@@ -43,9 +43,7 @@ const MECHANISMS: readonly AttachMechanism[] = isBun ? ["handoff", "context"] : 
 
 /** Judges the clients of the current configuration of an attached server. */
 function verificationOf(attachment: Attachment) {
-  if (attachment.mechanism === "acceptor") return ofAcceptor(attachment as AcceptingServer)!;
-  if (attachment.mechanism === "context") return ofContext(attachment as ContextServer)!;
-  return ofHandoff(attachment as HandoffServer)!;
+  return (attachment as AcceptingServer | ContextServer | HandoffServer).verification!;
 }
 
 async function start(state: TlsState, server: Server, mechanism: AttachMechanism) {
