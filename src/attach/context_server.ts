@@ -1,8 +1,8 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { Server, TLSSocket } from "node:tls";
 import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
-import { type CurrentConfig, type Generation, LiveConnections } from "../accept/live_connections.ts";
 import type { Follower, TlsSwap } from "../accept/follower.ts";
+import { type CurrentConfig, type Generation, LiveConnections } from "../accept/live_connections.ts";
 import { addFollower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { VerifiedClients } from "../accept/verified_clients.ts";
 import { serverOptions } from "../config/server_options.ts";

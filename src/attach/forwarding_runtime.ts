@@ -9,8 +9,8 @@ import { proveServer } from "../native/proof.ts";
 import { otherOptions } from "../node_internals/kept_options.ts";
 import { hideKey } from "../node_internals/sockets.ts";
 import { unsupported } from "../unsupported.ts";
-import { type Application, type AttachmentContext, ForwardingServer } from "./forwarding_server.ts";
 import { requireOneServer } from "./fastify_servers.ts";
+import { type Application, type AttachmentContext, ForwardingServer } from "./forwarding_server.ts";
 
 /** Settings of an HTTP server that the application may change while it serves. */
 const HTTP_SETTINGS = [

@@ -1,5 +1,5 @@
-import { Server as HttpsServer } from "node:https";
 import type { ServerHttp2Session } from "node:http2";
+import { Server as HttpsServer } from "node:https";
 import type { Server, TLSSocket } from "node:tls";
 import { admissionRefusal, ClientVerification } from "../accept/client_verification.ts";
 import { LiveConnections } from "../accept/live_connections.ts";

@@ -14,12 +14,12 @@ import { hideKey } from "../node_internals/sockets.ts";
 import { unsupported } from "../unsupported.ts";
 import { warn } from "../warnings.ts";
 import { type Attachment, type AttachOptions, reportTlsError } from "./attachment.ts";
+import { canChangeContext, ContextServer } from "./context_server.ts";
 import { requireServableLike } from "./forwarding_runtime.ts";
 import type { AttachmentContext, ForwardingServer } from "./forwarding_server.ts";
-import { UserServer } from "./user_server.ts";
-import { canChangeContext, ContextServer } from "./context_server.ts";
 import { HandoffClients } from "./handoff_clients.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
+import { UserServer } from "./user_server.ts";
 
 const userServers = new WeakMap<Server, UserServer>();
 

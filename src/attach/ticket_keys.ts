@@ -1,7 +1,7 @@
 import { hkdfSync, randomBytes } from "node:crypto";
 import type { Server } from "node:tls";
-import { sessionDigestOf } from "../config/digests.ts";
 import type { CertifiedKey } from "../config/certified_key.ts";
+import { sessionDigestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { hasTicketKeys } from "../node_internals/kept_options.ts";
 

@@ -1,6 +1,6 @@
 import type { HandoffOptions } from "../native/handoff.ts";
-import { openHandoffWith, takeOver } from "../native/open_handoff.ts";
 import type { Generation, ListenAddress, ServingGenerations } from "../native/native_server.ts";
+import { openHandoffWith, takeOver } from "../native/open_handoff.ts";
 import type { ForwardingServer } from "./forwarding_server.ts";
 import type { OwnServer } from "./own_server.ts";
 

@@ -4,11 +4,11 @@ import type { TlsConfig } from "../config/tls_config.ts";
 import type { HandoffFollower, HandoffOptions } from "../native/handoff.ts";
 import { handoffSupport } from "../native/handoff_support.ts";
 import type { Generation, ListenAddress } from "../native/native_server.ts";
-import type { Application, AttachmentContext } from "./forwarding_server.ts";
-import { type AnyGeneration, UserPort } from "./user_port.ts";
 import { ForwardingRuntime } from "./forwarding_runtime.ts";
+import type { Application, AttachmentContext } from "./forwarding_server.ts";
 import { listenCallOf } from "./listen_address.ts";
 import { ServerMethods } from "./server_methods.ts";
+import { type AnyGeneration, UserPort } from "./user_port.ts";
 
 type Emitter = { emit(event: string, ...args: unknown[]): boolean };
 

@@ -4,13 +4,13 @@ import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { Front, type FrontOptions } from "../native/front.ts";
+import type { Backend } from "../native/front_generations.ts";
 import { type ListenAddress, LOOPBACK, type ServingGenerations } from "../native/native_server.ts";
 import { peerOf } from "../native/peers.ts";
 import { listenOn } from "../native/public_listener.ts";
 import { relayToPort } from "../native/relay.ts";
-import type { Backend } from "../native/front_generations.ts";
-import type { BunGeneration, BunRuntime } from "./native_server.ts";
 import { unsupported } from "../unsupported.ts";
+import type { BunGeneration, BunRuntime } from "./native_server.ts";
 
 /** How long `Bun.serve` may take for its first byte to a client that has ended its side. */
 const FIRST_BYTE_TIMEOUT_MS = 500;

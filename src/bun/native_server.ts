@@ -6,8 +6,8 @@ import type { Peers } from "../native/peers.ts";
 import { proveServer } from "../native/proof.ts";
 import { startNative } from "../native/start_native.ts";
 import { unsupported } from "../unsupported.ts";
-import { tlsOptions } from "./tls_options.ts";
 import { BunDrain } from "./drain.ts";
+import { tlsOptions } from "./tls_options.ts";
 import type { BunNativeServer, BunWebSocket } from "./types.ts";
 
 declare const Bun: { serve(options: object): BunNativeServer };

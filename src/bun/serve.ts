@@ -1,8 +1,8 @@
 import process from "node:process";
 import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { refuseOptions, requireOptionTypes } from "../arguments.ts";
-import { unsupported } from "../unsupported.ts";
 import { requireHostname } from "../native/serving_options.ts";
+import { unsupported } from "../unsupported.ts";
 import { HttpServer } from "./http_server.ts";
 import type { BunServeOptions, BunServer, BunWebSocket } from "./types.ts";
 

@@ -1,6 +1,6 @@
 import type { Buffer } from "node:buffer";
-import type { ServingOptions } from "../native/serving_options.ts";
 import type { Generation, Mechanism } from "../native/native_server.ts";
+import type { ServingOptions } from "../native/serving_options.ts";
 
 /** The part of `ServerWebSocket` that this module uses; give `ServerWebSocket<Data>` to `serve()` for all of it. */
 export interface BunWebSocket {

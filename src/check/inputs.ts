@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
-import { type CertifiedKeyFiles, loadCertifiedKeys } from "../config/load_certified_keys.ts";
 import { pairsIn } from "../config/certificates_in.ts";
+import { type CertifiedKeyFiles, loadCertifiedKeys } from "../config/load_certified_keys.ts";
 import { TlsReloadError } from "../errors.ts";
 import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import { type CertificateRevocationList, MAX_CRL_BYTES, parseCrls } from "../x509/crl.ts";

@@ -1,5 +1,5 @@
-import { isExpiring, spanText } from "../findings/lifetimes.ts";
 import type { Severity } from "../findings/finding.ts";
+import { isExpiring, spanText } from "../findings/lifetimes.ts";
 import type { Report, ReportCertificate, ReportFinding, ServedFacts } from "./report.ts";
 import { type Paint, printable } from "./terminal.ts";
 

@@ -4,8 +4,8 @@ import { HandshakeServer, type Lineage } from "../accept/handshake_server.ts";
 import { createLineage } from "../accept/lineage.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
-import { encodeProtocols } from "../config/settings.ts";
 import { serverOptions } from "../config/server_options.ts";
+import { encodeProtocols } from "../config/settings.ts";
 
 /** Offered where the configuration names no protocols, as by `Deno.serve`. */
 const HTTP_PROTOCOLS = encodeProtocols(["h2", "http/1.1"]);

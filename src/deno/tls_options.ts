@@ -1,8 +1,8 @@
-import { HIDDEN_KEY, showAs } from "../redaction.ts";
 import { keyPemOf } from "../config/certified_key.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
-import { unsupported } from "../unsupported.ts";
 import type { ListenAddress } from "../native/native_server.ts";
+import { HIDDEN_KEY, showAs } from "../redaction.ts";
+import { unsupported } from "../unsupported.ts";
 import { namedServing } from "./internals.ts";
 import { choosesByName, missingForNames, namedKeysOf } from "./named_keys.ts";
 

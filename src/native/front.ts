@@ -2,11 +2,13 @@ import type { Socket } from "node:net";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
+import type { SocketAddress } from "../kernel/kernel.ts";
+import { type Backend, destroyAll, FrontGeneration, FrontGenerations } from "./front_generations.ts";
 import { FrontSuccession } from "./front_succession.ts";
 import type { Generation, ServingGenerations } from "./native_server.ts";
 import type { Listen, PublicListener } from "./public_listener.ts";
-import { type Backend, destroyAll, FrontGeneration, FrontGenerations } from "./front_generations.ts";
-import { errorReporter, type ServingOptions } from "./serving_options.ts";
+import { errorReporter } from "./serving_errors.ts";
+import type { ServingOptions } from "./serving_options.ts";
 
 /** Listens, and starts and proves the backends of a front. */
 export interface FrontRuntime<Server> {
@@ -102,7 +104,7 @@ export class Front<Server> implements ServingGenerations<Server> {
     return front;
   }
 
-  get address(): { readonly hostname: string; readonly port: number } {
+  get address(): SocketAddress {
     return this.#listener.address;
   }
 

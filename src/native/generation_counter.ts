@@ -1,6 +1,6 @@
+import type { Kernel } from "../kernel/kernel.ts";
 import { ConnectionCount, connectionMark, type CountedSockets, type Marked } from "./connection_count.ts";
 import type { HandoffGeneration } from "./handoff_generation.ts";
-import type { Kernel } from "../kernel/kernel.ts";
 import type { NativeServer } from "./native_server.ts";
 
 /** The longest that a count may keep the event loop from other things at once. */

@@ -1,6 +1,7 @@
 import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { Follower } from "../accept/follower.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
+import type { SocketAddress } from "../kernel/kernel.ts";
 import { unsupported } from "../unsupported.ts";
 import { HandoffGenerations } from "./handoff_generations.ts";
 import { HandoffSuccession } from "./handoff_succession.ts";
@@ -14,7 +15,8 @@ import {
 import { PublicPort } from "./public_port.ts";
 import type { HandoffTools } from "./public_socket.ts";
 import { type ProofOptions, ServerStarter } from "./server_starter.ts";
-import { errorReporter, type ServingOptions } from "./serving_options.ts";
+import { errorReporter } from "./serving_errors.ts";
+import type { ServingOptions } from "./serving_options.ts";
 
 /** What a handoff does at a swap: a {@linkcode Follower} that looks at the state by itself. */
 export interface HandoffFollower extends Pick<Follower, "requireServable" | "requireAlpnChallenges" | "hidesClients"> {
@@ -114,7 +116,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     await this.#succession.attempt;
   }
 
-  get address(): { readonly hostname: string; readonly port: number } {
+  get address(): SocketAddress {
     return this.#port.address;
   }
 

@@ -1,8 +1,8 @@
 import { drainLimits, type DrainPolicy } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { takesTrustAway } from "../accept/trust.ts";
-import { guarded } from "../warnings.ts";
 import type { Listener } from "../kernel/listener.ts";
+import { guarded } from "../warnings.ts";
 import type { NativeServer } from "./native_server.ts";
 
 /**

@@ -1,10 +1,10 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { takesTrustAway } from "../accept/trust.ts";
+import { Retry } from "../backoff.ts";
 import { LOOPBACK, type NativeServer } from "./native_server.ts";
 import type { HandoffContext, PublicPort } from "./public_port.ts";
-import { Retry } from "../backoff.ts";
-import { servingError } from "./serving_error.ts";
+import { servingError } from "./serving_errors.ts";
 
 /** The longest that connections wait for a configuration, if the previous one may serve them. */
 const PARK_LIMIT_MS = 1_000;

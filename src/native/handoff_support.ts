@@ -1,6 +1,6 @@
-import { messageOf } from "../warnings.ts";
 import { openLibc } from "../kernel/libc.ts";
 import { LinuxKernel } from "../kernel/linux_kernel.ts";
+import { messageOf } from "../warnings.ts";
 import type { HandoffTools } from "./public_socket.ts";
 import { checkHandoff } from "./self_check.ts";
 

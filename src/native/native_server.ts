@@ -2,6 +2,7 @@ import type { DrainLimits } from "../accept/drain_options.ts";
 import type { Generation } from "../accept/live_connections.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
+import type { SocketAddress } from "../kernel/kernel.ts";
 
 /** How connections reach the native server of a generation. */
 export type Mechanism = "handoff" | "front";
@@ -82,7 +83,7 @@ export interface ServingGenerations<Server> {
   /** Why this mechanism is used, such as `handoff: Linux with FFI` or `front: no permission --allow-ffi`. */
   readonly mechanismReason: string;
   /** The public address. */
-  readonly address: { readonly hostname: string; readonly port: number };
+  readonly address: SocketAddress;
   /** The generations that hold connections, oldest first; the last one gets the next connection. */
   readonly generations: readonly Generation[];
   /** The servers of these generations, in the same order. */

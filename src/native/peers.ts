@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 
 /** The address of the other end of a connection. */
 export interface Peer {
@@ -32,4 +33,16 @@ export function peerOf({ remoteAddress, remotePort, remoteFamily }: Socket): Pee
     port: remotePort ?? 0,
     family: remoteFamily === "IPv6" ? "IPv6" : "IPv4",
   };
+}
+
+/** Maps the port of an inner connection to the peer of its client, until the native server has ended that connection. */
+export function registerPeer(inner: Socket, client: Duplex, peer: Peer, peers: Peers): void {
+  const port = inner.localPort!;
+  peers.set(port, peer);
+  // Always before the inner connection is closed: after that the system may give its port to another process.
+  const forget = () => {
+    if (peers.get(port) === peer) peers.delete(port);
+  };
+  inner.prependOnceListener("end", forget).prependOnceListener("close", forget);
+  client.prependOnceListener("close", forget);
 }

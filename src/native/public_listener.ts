@@ -1,5 +1,6 @@
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { clearInterval, setInterval } from "node:timers";
+import type { SocketAddress } from "../kernel/kernel.ts";
 import { listenAgain } from "../node_internals/listeners.ts";
 import type { ListenAddress } from "./native_server.ts";
 import { ignoreError } from "./relay.ts";
@@ -17,7 +18,7 @@ interface ListenerEvents {
 /** The public listener of a front. */
 export interface PublicListener {
   /** The address in use. */
-  readonly address: { readonly hostname: string; readonly port: number };
+  readonly address: SocketAddress;
   /** Stops accepting. */
   close(): void;
   /** Keeps the process running, as it does from the start. */

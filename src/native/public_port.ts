@@ -1,12 +1,13 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import { takesTrustAway } from "../accept/trust.ts";
+import type { SocketAddress } from "../kernel/kernel.ts";
+import { ListenerGoneError } from "../kernel/listener.ts";
 import type { HandoffGeneration } from "./handoff_generation.ts";
 import type { HandoffGenerations } from "./handoff_generations.ts";
-import { ListenerGoneError } from "../kernel/listener.ts";
 import { type ListenAddress, LOOPBACK, type NativeServer } from "./native_server.ts";
 import { type HandoffTools, PublicSocket } from "./public_socket.ts";
 import type { ServerStarter } from "./server_starter.ts";
-import { servingError, typedError } from "./serving_error.ts";
-import { takesTrustAway } from "../accept/trust.ts";
+import { servingError, typedError } from "./serving_errors.ts";
 
 /** What the parts of a handoff get from it. */
 export interface HandoffContext<Server extends NativeServer> {
@@ -29,7 +30,7 @@ export interface HandoffContext<Server extends NativeServer> {
 export class PublicPort<Server extends NativeServer> {
   readonly #context: HandoffContext<Server>;
   #listenAddress: ListenAddress;
-  #address: { readonly hostname: string; readonly port: number } = { hostname: "", port: 0 };
+  #address: SocketAddress = { hostname: "", port: 0 };
   /** `undefined` while none listens, because a server has ended by itself. */
   #socket: PublicSocket | undefined;
 
@@ -40,7 +41,7 @@ export class PublicPort<Server extends NativeServer> {
   }
 
   /** Where it listens. */
-  get address(): { readonly hostname: string; readonly port: number } {
+  get address(): SocketAddress {
     return this.#address;
   }
 

@@ -1,7 +1,7 @@
 import { connect, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { clearTimeout, setTimeout } from "node:timers";
-import type { Peer, Peers } from "./peers.ts";
+import { type Peer, type Peers, registerPeer } from "./peers.ts";
 
 /** How long one side may take to end a connection that the other side has ended. */
 const LINGER_MS = 5_000;
@@ -44,18 +44,6 @@ export function relayToPort(client: Duplex, peer: Peer, port: number, peers: Pee
 /** Connects to a native server on the loopback interface. */
 export function connectInner(port: number): Socket {
   return connect({ host: "127.0.0.1", port, allowHalfOpen: true, noDelay: true }).on("error", ignoreError);
-}
-
-/** Maps the port of an inner connection to the peer of its client, until the native server has ended that connection. */
-export function registerPeer(inner: Socket, client: Duplex, peer: Peer, peers: Peers): void {
-  const port = inner.localPort!;
-  peers.set(port, peer);
-  // Always before the inner connection is closed: after that the system may give its port to another process.
-  const forget = () => {
-    if (peers.get(port) === peer) peers.delete(port);
-  };
-  inner.prependOnceListener("end", forget).prependOnceListener("close", forget);
-  client.prependOnceListener("close", forget);
 }
 
 /** Destroys a socket that does not close by itself in time. */

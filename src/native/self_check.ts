@@ -1,10 +1,10 @@
 import { connect } from "node:net";
 import process from "node:process";
 import { clearTimeout, setTimeout } from "node:timers";
-import { messageOf } from "../warnings.ts";
-import { ConnectionCount } from "./connection_count.ts";
 import type { EpollEvent, Kernel } from "../kernel/kernel.ts";
 import { findListener, type Listener, listenersOn, placeSocket } from "../kernel/listener.ts";
+import { messageOf } from "../warnings.ts";
+import { ConnectionCount } from "./connection_count.ts";
 import { Marks } from "./marks.ts";
 import type { HandoffTools } from "./public_socket.ts";
 

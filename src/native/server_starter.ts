@@ -1,6 +1,6 @@
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import { HandoffGeneration } from "./handoff_generation.ts";
 import { findListener } from "../kernel/listener.ts";
+import { HandoffGeneration } from "./handoff_generation.ts";
 import { UNMARKED } from "./marks.ts";
 import { type ListenAddress, LOOPBACK, type NativeRuntime, type NativeServer } from "./native_server.ts";
 import type { HandoffTools } from "./public_socket.ts";

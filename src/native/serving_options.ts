@@ -1,6 +1,5 @@
 import { kindOf } from "../arguments.ts";
 import type { Mechanism } from "./native_server.ts";
-import { guarded, warn } from "../warnings.ts";
 
 /** What every server of this module that follows a state takes beside its own options. */
 export interface ServingOptions {
@@ -25,14 +24,6 @@ const HOSTNAME = /^[\p{L}\p{N}_.:%[\]-]{0,253}$/u;
 export function requireHostname(where: string, hostname: string | undefined): void {
   if (hostname === undefined || (typeof hostname === "string" && HOSTNAME.test(hostname))) return;
   throw new TypeError(`Cannot call ${where}: 'hostname' must be a name or an address: ${kindOf(hostname)}`);
-}
-
-/**
- * How a server reports errors: in a microtask, after the swap or the attempt that has failed. An error that the
- * callback throws is emitted as a process warning, and holds up no connection.
- */
-export function errorReporter({ onTlsError = warn }: ServingOptions): (error: unknown) => void {
-  return (error) => queueMicrotask(() => guarded(() => onTlsError(error)));
 }
 
 /** The options that go to the server of the runtime as they are: all but those that this module handles by itself. */

@@ -1,20 +1,20 @@
 import type { ExpectUnused } from "../accept/authority_use.ts";
 import type { TlsState } from "../accept/tls_state.ts";
+import { digestOf } from "../config/digests.ts";
 import { type Expectation, requireExpected } from "../config/expectation.ts";
 import { proveTlsConfig } from "../config/proof.ts";
-import { digestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { type Load, loadWhole, PartialFailures } from "./load.ts";
 import { SingleFlight } from "../single_flight.ts";
 import { changesOf } from "./changes.ts";
 import type { FileWatch } from "./file_watch.ts";
 import { ReloadHistory } from "./history.ts";
-import type { ReloadResult } from "./reload_result.ts";
+import { type Load, loadWhole, PartialFailures } from "./load.ts";
 import { type PendingConfig, PendingSwap } from "./pending_swap.ts";
+import type { ReloadResult } from "./reload_result.ts";
 import { requireReplaceable } from "./validity.ts";
 
-/** The options of {@linkcode ReloadAttempts}. */
-interface AttemptOptions {
+/** What {@linkcode ReloadAttempts} gets from its reloader. */
+interface AttemptContext {
   /** How far ahead the validity of a certificate may begin. */
   readonly pendingLimitMs: number;
   /** What a configuration must be to replace the current one. */
@@ -46,16 +46,16 @@ export class ReloadAttempts {
   readonly watches = new Set<FileWatch>();
   readonly #state: TlsState;
   readonly #load: Load;
-  readonly #options: AttemptOptions;
+  readonly #context: AttemptContext;
   readonly #pending = new PendingSwap((config) => this.#swapPending(config));
   readonly #flight = new SingleFlight(() => this.#attempt());
   #replacedLoad: (() => Promise<TlsConfig>) | undefined;
   #isNextForced = false;
   #loadedDigest: string | undefined;
-  constructor(state: TlsState, load: Load, options: AttemptOptions) {
+  constructor(state: TlsState, load: Load, context: AttemptContext) {
     this.#state = state;
     this.#load = load;
-    this.#options = options;
+    this.#context = context;
   }
 
   /** Whether the current configuration is the last one that could be loaded. */
@@ -101,12 +101,12 @@ export class ReloadAttempts {
 
   #end(result: ReloadResult): void {
     const isNews = this.history.add(result, [...this.watches].map(({ readDigest }) => readDigest));
-    this.#options.onEnd(result, isNews);
+    this.#context.onEnd(result, isNews);
   }
 
   async #resultOf(isForced: boolean): Promise<ReloadResult> {
     const { config, digests } = await loadWhole(this.#replacedLoad ?? (() => this.#loadNow()), [...this.watches]);
-    for (const error of this.partialFailures.takeNews()) this.#options.onPartialFailure(error);
+    for (const error of this.partialFailures.takeNews()) this.#context.onPartialFailure(error);
     const result = await this.#swap(config, isForced);
     // Parts that could not be loaded are retried, though the files are the same.
     const isWhole = this.partialFailures.isEmpty;
@@ -129,7 +129,7 @@ export class ReloadAttempts {
       this.#pending.clear();
       return { outcome: "unchanged", config: current };
     }
-    const { expect, pendingLimitMs } = this.#options;
+    const { expect, pendingLimitMs } = this.#context;
     if (expect !== undefined) requireExpected(config, expect);
     const validFrom = isForced ? undefined : requireReplaceable(config, current, pendingLimitMs);
     if (validFrom !== undefined) {
@@ -142,7 +142,7 @@ export class ReloadAttempts {
   }
 
   #makeCurrent(config: TlsConfig): ReloadResult {
-    const previous = this.#state.swap(config, { expectUnused: this.#options.expectUnused });
+    const previous = this.#state.swap(config, { expectUnused: this.#context.expectUnused });
     return { outcome: "swapped", config, previous, changes: changesOf(previous, config) };
   }
 
@@ -151,10 +151,10 @@ export class ReloadAttempts {
     const current = this.#state.current();
     if (digestOf(config) === digestOf(current)) return;
     try {
-      requireReplaceable(config, current, this.#options.pendingLimitMs);
+      requireReplaceable(config, current, this.#context.pendingLimitMs);
       const result = this.#makeCurrent(config);
       this.history.addPendingSwap();
-      this.#options.onEnd(result, true);
+      this.#context.onEnd(result, true);
     } catch (error) {
       for (const watch of this.watches) watch.markLoaded(undefined);
       this.#end({ outcome: "rejected", error });

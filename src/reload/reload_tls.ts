@@ -1,13 +1,13 @@
 import { TlsState } from "../accept/tls_state.ts";
 import { requireOptions, requirePath } from "../arguments.ts";
-import { requireExpectation, requireExpected } from "../config/expectation.ts";
-import type { CertifiedKey } from "../config/certified_key.ts";
 import { certificatesIn } from "../config/certificates_in.ts";
-import type { TlsConfig } from "../config/tls_config.ts";
+import type { CertifiedKey } from "../config/certified_key.ts";
+import { sourcesOf } from "../config/client_auth.ts";
+import { requireExpectation, requireExpected } from "../config/expectation.ts";
 import type { CertifiedKeyFiles } from "../config/load_certified_keys.ts";
 import { loadTlsConfig } from "../config/load_tls_config.ts";
-import { sourcesOf } from "../config/client_auth.ts";
 import { OPTION_HINTS, OPTION_NAMES, type TlsConfigOptions } from "../config/options.ts";
+import type { TlsConfig } from "../config/tls_config.ts";
 import { RELOADER_OPTION_NAMES, type ReloaderOptions, type WatchOptions } from "./options.ts";
 import { Reloader } from "./reloader.ts";
 import type { ReloaderStatus } from "./status.ts";

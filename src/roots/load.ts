@@ -1,8 +1,7 @@
 import { setImmediate, setTimeout as delay } from "node:timers/promises";
 import { NativeRootsError, TlsReloadError } from "../errors.ts";
 import { readBundle } from "./bundle.ts";
-import type { RootDocument, RootPlace } from "./place.ts";
-import { isAbsent, isTemporary, nameOf, readFailure } from "./place_errors.ts";
+import { isAbsent, isTemporary, nameOf, readFailure, type RootDocument, type RootPlace } from "./place.ts";
 import type { Roots } from "./root.ts";
 import { rootPlaces, type RootSystem, type TimeLimit } from "./sources.ts";
 import { RootCertStore, type RootSource } from "./store.ts";

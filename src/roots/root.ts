@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import type { X509Certificate } from "node:crypto";
-import { Certificate, readX509 } from "../x509/certificate.ts";
 import { location, TlsReloadError } from "../errors.ts";
+import { Certificate, readX509 } from "../x509/certificate.ts";
 
 /** Roots by the base64 of their DER, because equal certificates have equal base64. */
 export type Roots = Map<string, Root>;

@@ -1,6 +1,6 @@
 import { createSecureContext, type SecureContext } from "node:tls";
-import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import { NativeRootsError, TlsReloadError } from "../errors.ts";
+import { type Certificate, parseCertificates } from "../x509/certificate.ts";
 import { pathOf, type PemInput } from "../x509/pem.ts";
 import { Root, type Roots } from "./root.ts";
 
