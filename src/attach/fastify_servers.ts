@@ -14,19 +14,13 @@ const CLOSE_ANOTHER = "closeSecondary";
  * Refuses one of several servers of Fastify. It listens on `localhost`, its default host, by a server for each address,
  * and shows the first only, as `app.server`. The others would serve the old certificate after a swap.
  *
- * @param server The server.
  * @throws {TlsReloadError} `UNSUPPORTED` if Fastify has made another one beside it.
  */
 export function requireOneServer(server: Server): void {
   if (server.listeners("unref").some(({ name }) => name === CLOSE_ANOTHER)) throw notTheOnly();
 }
 
-/**
- * Emits a process warning once Fastify makes another server. The next swap, which is refused, may be months away.
- *
- * @param server A server that has just been attached.
- * @param attachment Whether it still is.
- */
+/** Emits a process warning once Fastify makes another server. The next swap, which is refused, may be months away. */
 export function warnOfAnotherServer(server: Server, attachment: Attachment): void {
   server.on("newListener", (event: string | symbol, { name }: { readonly name: string }) => {
     if (event === "unref" && name === CLOSE_ANOTHER && attachment.isAttached) warn(notTheOnly());

@@ -29,13 +29,6 @@ export class HandoffClients {
   readonly #connections: LiveConnections;
   readonly #entering = new EnteringConnection();
 
-  /**
-   * Makes the clients of a server.
-   *
-   * @param server The server of the user.
-   * @param shared What the servers of its state share.
-   * @param newest The configuration that is to serve.
-   */
   constructor(server: Server, shared: Shared, newest: () => TlsAcceptor) {
     this.#server = server;
     this.#shared = shared;

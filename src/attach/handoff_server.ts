@@ -26,7 +26,6 @@ const userServers = new WeakMap<Server, UserServer>();
 /**
  * Why the handoff cannot serve a server, as far as it is known before it was tried.
  *
- * @param server The server.
  * @returns The reason, or `undefined` if it can, or may.
  */
 export function exclusionOf(server: Server): string | undefined {

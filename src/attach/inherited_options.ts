@@ -18,7 +18,6 @@ export class InheritedOptions {
   /**
    * Reads the options of a server.
    *
-   * @param server The server.
    * @param config The configuration that is current when the server is attached.
    */
   constructor(server: Server, config: TlsConfig) {
@@ -36,13 +35,7 @@ export class InheritedOptions {
     return Object.keys(this.#kept).every((name) => HARMLESS.has(name));
   }
 
-  /**
-   * Combines the options with those of a configuration, which take precedence.
-   *
-   * @param config The configuration.
-   * @param certifiedKey One of its certified keys.
-   * @returns The options.
-   */
+  /** Combines the options with those of a configuration, which take precedence. */
   with(config: TlsConfig, certifiedKey: CertifiedKey = config.certifiedKeys[0]!): TlsOptions {
     const { minVersion, maxVersion, secureOptions, ...options } = serverOptions(config, certifiedKey);
     const kept = this.#kept;
@@ -74,7 +67,6 @@ function stricter(own: TlsOptions["minVersion"], lowest: TlsOptions["minVersion"
 /**
  * Refuses a server with settings that would be ignored.
  *
- * @param server The server.
  * @param config The configuration that is current when the server is attached.
  * @throws {TlsReloadError} `UNSUPPORTED`, naming the setting and what to use instead.
  */

@@ -21,9 +21,6 @@ interface ListenOptions {
 /**
  * Reads the arguments of `listen()` in each of the forms of `net.Server`: `listen(options)`,
  * `listen(port, host, backlog)`, `listen(path)` and `listen(handle)`, each with a callback at the end.
- *
- * @param args The arguments.
- * @returns What they mean.
  */
 export function listenCallOf(args: readonly unknown[]): ListenCall {
   const last = args.at(-1);

@@ -37,13 +37,7 @@ export class TicketKeys {
     if (this.#generated) this.#generated = randomBytes(TICKET_KEYS_BYTES);
   }
 
-  /**
-   * Sets the keys of an inner server, unless it has them.
-   *
-   * @param inner The server that encrypts tickets.
-   * @param config The configuration of the server.
-   * @param certifiedKey The certified key of the server.
-   */
+  /** Sets the keys of an inner server, unless it has them. */
   giveTo(inner: Server, config: TlsConfig, certifiedKey: CertifiedKey): void {
     const own = this.#own();
     const isSet = hasTicketKeys(this.#server) || !isSame(own, this.#initial);

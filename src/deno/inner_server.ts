@@ -40,12 +40,7 @@ export class InnerServer implements DenoHttpGeneration {
   #running: ServeGeneration | undefined;
   #isEnding = false;
 
-  /**
-   * Starts the server.
-   *
-   * @param handlers How requests are answered.
-   * @param report Reports the error of a server that ended by itself.
-   */
+  /** Starts the server. */
   constructor({ handler, onError }: HttpHandlers, report: (error: unknown) => void) {
     const options = { hostname: "127.0.0.1", port: 0, onListen: () => {}, ...(onError && { onError }) };
     const answer: DenoServeHandler = (request, info) => this.#answer(handler, request, info);

@@ -33,20 +33,11 @@ export function missingForNames(config: TlsConfig): string | undefined {
   return hasAddress ? "choice by the local address" : undefined;
 }
 
-/** The answers of one listener. */
-interface NamedKeys {
-  readonly resolve: NameResolver;
-  /** Resolves when the listener has been asked for so many names that another one must take its place. */
-  readonly exhausted: Promise<void>;
-}
-
 /**
- * Answers the names of a configuration, in which each name has one certified key.
- *
- * @param config The configuration.
- * @param maxNames How many names are answered until the listener is exhausted. Later ones are answered as well.
+ * Answers the names of a configuration, in which each name has one certified key. After `maxNames` answers the listener
+ * is exhausted: another one must take its place. Later names are answered as well.
  */
-export function namedKeysOf(config: TlsConfig, maxNames = MAX_NAMES): NamedKeys {
+export function namedKeysOf(config: TlsConfig, maxNames = MAX_NAMES) {
   const { promise: exhausted, resolve: exhaust } = Promise.withResolvers<void>();
   let names = 0;
   const resolve: NameResolver = (name) => {

@@ -39,21 +39,16 @@ declare const Deno: {
 
 const RETRY_AFTER_MS = 100;
 
-/** The listener of one generation. */
-export interface DenoTlsGeneration extends NativeServer {
-  /** Where the connections of proofs come from, which the application does not see. */
-  readonly proofPorts: Set<number>;
-}
-
 /**
  * `Deno.listenTls` of one generation, which accepts from its start.
  *
  * Invariant: a connection goes to the application with its handshake complete, or is closed. Connections do not end
  * with their listener; they are remembered, weakly, only where a drain may close them.
  */
-class ListenGeneration implements DenoTlsGeneration {
+export class DenoTlsGeneration implements NativeServer {
   readonly ended: Promise<void>;
   readonly exhausted: Promise<void> | undefined;
+  /** Where the connections of proofs come from, which the application does not see. */
   readonly proofPorts = new Set<number>();
   readonly #native: NativeTlsListener;
   readonly #settings: AcceptSettings;
@@ -179,7 +174,7 @@ export class DenoTlsRuntime implements NativeRuntime<DenoTlsGeneration> {
 
   start({ config }: TlsAcceptor, address: ListenAddress): DenoTlsGeneration {
     const options = nativeListenOptions(config, address, this.#settings.maxNames);
-    return new ListenGeneration(options, this.#settings, this.#onConn);
+    return new DenoTlsGeneration(options, this.#settings, this.#onConn);
   }
 
   async prove(server: DenoTlsGeneration, acceptor: TlsAcceptor): Promise<void> {

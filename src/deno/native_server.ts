@@ -152,7 +152,6 @@ export class DenoHttpRuntime implements NativeRuntime<DenoHttpGeneration> {
   /**
    * Servers no longer keep the process running.
    *
-   * @param config The current configuration.
    * @throws {TlsReloadError} `UNSUPPORTED` if it chooses by name: what waits for names keeps the process running.
    */
   unref(config: TlsConfig): void {

@@ -25,9 +25,6 @@ const KEPT_OPTIONS = [
 /**
  * Reads the options that a server was created with. Node keeps nearly all of them; Deno keeps versions, cipher suites,
  * groups and signature algorithms.
- *
- * @param server The server.
- * @returns The options that have a value.
  */
 export function keptOptions(server: Server): SecureContextOptions & { readonly enableTrace?: boolean } {
   const context = (server as Server & { _sharedCreds?: { context?: object } })._sharedCreds?.context ?? {};
@@ -43,9 +40,6 @@ export function keptOptions(server: Server): SecureContextOptions & { readonly e
 /**
  * The options that a server of Bun was created with, TLS and others: `https` servers keep them under the symbol
  * `options`, those of `tls` and `http2` under `::bunnetserveroptions::`. Empty on other runtimes.
- *
- * @param server The server.
- * @returns The options as they were given.
  */
 function createdWith(server: Server): Readonly<Record<string, unknown>> {
   if (acceptsByListener(server)) return {};
@@ -69,33 +63,16 @@ const CONFIGURED_OPTIONS: ReadonlySet<string> = new Set([
   "ticketKeys",
 ]);
 
-/**
- * The options that a server of Bun was created with and that have nothing to do with TLS.
- *
- * @param server The server.
- * @returns The options.
- */
+/** The options that a server of Bun was created with and that have nothing to do with TLS. */
 export function otherOptions(server: Server): object {
   return Object.fromEntries(Object.entries(createdWith(server)).filter(([name]) => !CONFIGURED_OPTIONS.has(name)));
 }
 
-/** Options of a server that conflict with a configuration that changes. */
-interface ServerCallbacks {
-  readonly SNICallback: unknown;
-  readonly ALPNCallback: unknown;
-  readonly pskCallback: unknown;
-  readonly secureProtocol: unknown;
-  /** The number of contexts that `addContext()` has added. */
-  readonly addedContexts: number;
-}
-
 /**
- * Reads the callbacks and contexts of a server. Node keeps them under symbols, Deno under names with an underscore.
- *
- * @param server The server.
- * @returns The callbacks and contexts.
+ * Reads the options of a server that conflict with a configuration that changes, and counts the contexts that
+ * `addContext()` has added. Node keeps them under symbols, Deno under names with an underscore.
  */
-export function callbacksOf(server: Server): ServerCallbacks {
+export function callbacksOf(server: Server) {
   const { _contexts = [] } = server as Server & { _contexts?: unknown[] };
   const created = createdWith(server);
   return {
@@ -107,37 +84,23 @@ export function callbacksOf(server: Server): ServerCallbacks {
   };
 }
 
-/** The client authentication and the protocols of a server, and whether its sockets are paused. */
-interface ServerSettings {
-  readonly pauseOnConnect: boolean;
-  readonly requestCert: boolean;
-  readonly rejectUnauthorized: boolean;
-  readonly ALPNProtocols: Uint8Array | undefined;
-}
-
 /**
- * Reads the settings that a server uses for each connection. Bun names `requestCert` and `rejectUnauthorized` with an
- * underscore.
- *
- * @param server The server.
- * @returns The settings.
+ * Reads the settings that a server uses for each connection: client authentication, protocols, and whether sockets are
+ * paused. Bun names `requestCert` and `rejectUnauthorized` with an underscore.
  */
-export function settingsOf(server: Server): ServerSettings {
+export function settingsOf(server: Server) {
   const created = createdWith(server);
   const read = (name: string) => Reflect.get(server, name) ?? Reflect.get(server, `_${name}`) ?? created[name];
   return {
     pauseOnConnect: Boolean(Reflect.get(server, "pauseOnConnect")),
     requestCert: Boolean(read("requestCert")),
     rejectUnauthorized: Boolean(read("rejectUnauthorized")),
-    ALPNProtocols: Reflect.get(server, "ALPNProtocols"),
+    ALPNProtocols: Reflect.get(server, "ALPNProtocols") as Uint8Array | undefined,
   };
 }
 
 /**
- * Reads the time limit of handshakes of a server. Node keeps it under a symbol, Deno and Bun under `_handshakeTimeout`.
- *
- * @param server The server.
- * @returns Milliseconds; `undefined` if the time limit cannot be read.
+ * Reads the time limit of handshakes of a server in milliseconds, if it can be read. Node keeps it under a symbol, Deno and Bun under `_handshakeTimeout`.
  */
 export function handshakeTimeoutOf(server: Server): number | undefined {
   const value = valueNamed(server, "handshake-timeout") ?? Reflect.get(server, "_handshakeTimeout");

@@ -4,30 +4,15 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { forEachConcurrently } from "../concurrently.ts";
 
-/** A folder at one reading. */
-interface FolderContent {
-  /** A digest of the names, inodes, sizes and times of all files. */
-  readonly digest: string;
-  /** When the newest file was modified, as milliseconds since 1970. */
-  readonly changedAtMs: number;
-}
-
 /** The number of files that are looked at at once. */
 const AT_ONCE = 8;
 
-/** Where an entry of a folder may be replaced. */
-interface FolderPlaces {
-  /** The folder itself and the folders in it. */
-  readonly folders: readonly string[];
-  /** The symbolic links among the files and folders. */
-  readonly links: readonly string[];
-}
-
 /**
  * Looks at the files of a folder and of the folders in it, as `certificatesIn()` reads them. No file is opened, so that
- * many certificates cost little while none changes. Names that begin with a dot are ignored.
+ * many certificates cost little while none changes. Names that begin with a dot are ignored. Returns a digest of names,
+ * inodes, sizes and times, and when the newest file was modified.
  */
-export async function lookAtFolder(folder: string): Promise<FolderContent> {
+export async function lookAtFolder(folder: string) {
   let changedAtMs = 0;
   const look = async (at: string, isTop: boolean): Promise<string> => {
     const entries = await entriesOf(at);
@@ -48,8 +33,11 @@ export async function lookAtFolder(folder: string): Promise<FolderContent> {
   return { digest: hash("sha256", await look(folder, true)), changedAtMs };
 }
 
-/** Finds where the files of a folder may be replaced, without a look at files that are no links. */
-export async function placesIn(folder: string): Promise<FolderPlaces> {
+/**
+ * Finds where the files of a folder may be replaced: the folder itself, the folders in it, and all symbolic links. Does
+ * not look at files that are no links.
+ */
+export async function placesIn(folder: string) {
   const [folders, links]: [string[], string[]] = [[folder], []];
   for (const entry of await entriesOf(folder)) {
     const path = join(folder, entry.name);

@@ -20,22 +20,14 @@ const FIRST_PAUSE_MS = 10;
  */
 export type Load = (current: TlsConfig, onPartialFailure: (error: unknown) => void) => Promise<TlsConfig>;
 
-/** A configuration, and the digests of its watched files. */
-interface WholeLoad {
-  readonly config: TlsConfig;
-  readonly digests: ReadonlyMap<FileWatch, string>;
-}
-
 /**
- * Loads between two equal readings of the watched files, so that all content is of one version.
+ * Loads between two equal readings of the watched files, so that all content is of one version. Returns the
+ * configuration and the digests of the files.
  *
  * @throws {TlsReloadError} `FILES_UNSTABLE` if the files change at every attempt.
  * @throws {unknown} The error of `load`.
  */
-export async function loadWhole(
-  load: () => Promise<TlsConfig>,
-  watches: readonly FileWatch[],
-): Promise<WholeLoad> {
+export async function loadWhole(load: () => Promise<TlsConfig>, watches: readonly FileWatch[]) {
   const read = () => Promise.all(watches.map((watch) => watch.read()));
   const backoff = new Backoff({ firstMs: FIRST_PAUSE_MS, lastMs: Infinity });
   for (let retry = 0; retry <= MAX_RETRIES; retry++) {
