@@ -1,7 +1,7 @@
 import { connectMqttByWebSocket, connectMqtts } from "./mqtt_clients.ts";
 import { connectSmtps, connectStarttls } from "./smtp_clients.ts";
 import { connectGrpc, connectHttp2 } from "./stream_clients.ts";
-import { requests, socketIo, socketIoPolling, webSockets } from "./web_clients.ts";
+import { requests, socketIo, webSockets } from "./web_clients.ts";
 import type { WireClient } from "./wire_client.ts";
 
 /** A runtime, as the documents call it. `https` servers of Bun can be attached on Linux only. */
@@ -22,7 +22,7 @@ const ATTACHED = ["Node", "Deno", "Bun on Linux"] as const;
 const HTTP = { https: { requests } };
 const HTTP_AND_WEB_SOCKETS = { https: { requests, WebSockets: webSockets("/live") } };
 const WEB_SOCKETS = { wss: { WebSockets: webSockets("/") } };
-const SOCKET_IO = { https: { polling: socketIoPolling, WebSockets: socketIo } };
+const SOCKET_IO = { https: { polling: socketIo("polling"), WebSockets: socketIo("websocket") } };
 const GRPC = { grpcs: { streams: connectGrpc } };
 const HTTP2 = { https: { streams: connectHttp2 } };
 const MAIL = { smtps: { "mail over TLS": connectSmtps }, smtp: { "after STARTTLS": connectStarttls } };

@@ -1,4 +1,7 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { Agent } from "node:https";
+import type { PeerCertificate } from "node:tls";
+import { io } from "socket.io-client";
 import { HttpConnection } from "./http.ts";
 import type { WireClient, WireConnection } from "./wire_client.ts";
 
@@ -23,35 +26,35 @@ export const webSockets = (path: string): WireClient => async ({ port, onHandsha
   });
 };
 
-/** Speaks Socket.IO in a WebSocket (Engine.IO protocol 4, Socket.IO protocol 5). */
-export const socketIo: WireClient = async ({ port, onHandshake }) => {
-  onHandshake();
-  const connection = await HttpConnection.open(port);
-  await connection.upgrade("/socket.io/?EIO=4&transport=websocket");
-  assertMatch(await connection.receiveText(), /^0\{"sid":/);
-  connection.sendText("40");
-  assertMatch(await connection.receiveText(), /^40\{"sid":/);
-  return clientOf(connection, async () => {
-    connection.sendText('42["echo","hello"]');
-    assertEquals(await connection.receiveText(), '42["echo","hello"]');
-  });
-};
-
-/** Speaks Socket.IO by long polling, in one session over one connection. */
-export const socketIoPolling: WireClient = async ({ port, onHandshake }) => {
-  onHandshake();
-  const connection = await HttpConnection.open(port);
-  const path = "/socket.io/?EIO=4&transport=polling";
-  const [, sid] = /^0\{"sid":"([^"]+)"/.exec((await connection.ask(path)).text) ?? [];
-  const session = `${path}&sid=${sid}`;
-  const ask = async (message: string) => {
-    const length = `Content-Length: ${message.length}`;
-    connection.socket.write(`POST ${session} HTTP/1.1\r\nHost: localhost\r\n${length}\r\n\r\n${message}`);
-    assertEquals((await connection.answer()).text, "ok");
-    return (await connection.ask(session)).text;
+/** Connects by the client of Socket.IO, whose messages are echoed, and never reconnects. */
+export const socketIo = (transport: "polling" | "websocket"): WireClient => async ({ port, ca, onHandshake }) => {
+  let fingerprint256 = "";
+  const checkServerIdentity = (_name: string, certificate: PeerCertificate) => {
+    fingerprint256 ||= certificate.fingerprint256; // polling may open further connections
+    return undefined;
   };
-  assertMatch(await ask("40"), /^40\{"sid":/);
-  return clientOf(connection, async () => assertEquals(await ask('42["echo","hello"]'), '42["echo","hello"]'));
+  const agent = new Agent({ ca, checkServerIdentity, keepAlive: true });
+  const options = { transports: [transport], reconnection: false, forceNew: true, ca, checkServerIdentity, agent };
+  onHandshake();
+  const socket = io(`https://127.0.0.1:${port}`, options as object);
+  const happens = (event: string, failure: string) =>
+    new Promise<unknown>((resolve, reject) => {
+      socket.once(event, resolve).once(failure, (reason: unknown) => reject(new Error(`${failure}: ${reason}`)));
+    });
+  await happens("connect", "connect_error");
+  return {
+    fingerprint256,
+    async exchange() {
+      assert(socket.connected, "the client is disconnected");
+      const echo = happens("echo", "disconnect");
+      socket.emit("echo", "hello");
+      assertEquals(await echo, "hello");
+    },
+    close() {
+      socket.removeAllListeners().close();
+      agent.destroy();
+    },
+  };
 };
 
 function clientOf(connection: HttpConnection, exchange: () => Promise<void>): WireConnection {
