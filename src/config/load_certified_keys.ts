@@ -66,7 +66,9 @@ async function loadCertifiedKey({ cert, key, passphrase }: CertifiedKeyFiles, ta
   const keyFile = privateKey === chain ? chainFile : await privateKey.read();
   await task.pause();
   const certifiedKey = await parse(chainFile, keyFile, passphrase);
-  if (stamp !== undefined) stamps.set(loaded.set(chain.path, certifiedKey), stamp);
+  // Other files may have taken the place of those that were found.
+  const stampRead = stampOf(chain, privateKey, passphrase);
+  if (stampRead !== undefined) stamps.set(loaded.set(chain.path, certifiedKey), stampRead);
   return certifiedKey;
 }
 

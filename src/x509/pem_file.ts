@@ -85,7 +85,8 @@ export async function readPemFile(path: string | URL, options: ReadPemFileOption
   const { maxBytes = MAX_PEM_BYTES } = options;
   const name = filePath(path);
   try {
-    return { path: name, bytes: await readRegularFile(name, await stat(name), maxBytes) };
+    const { bytes } = await readRegularFile(name, await stat(name), maxBytes);
+    return { path: name, bytes };
   } catch (cause) {
     throw readFailure(name, cause);
   }
@@ -97,7 +98,7 @@ export async function readPemFile(path: string | URL, options: ReadPemFileOption
  * @param path The path.
  * @param stats What was found there.
  * @param maxBytes The maximum size.
- * @returns The bytes.
+ * @returns The bytes, and the facts about the file that was opened.
  * @throws {TlsReloadError} `FILE_UNREADABLE`, or `FILE_TOO_LARGE`.
  * @throws {unknown} The error of the system.
  */
@@ -105,13 +106,14 @@ export async function readRegularFile(
   path: string,
   stats: Stats | BigIntStats,
   maxBytes: number,
-): Promise<Uint8Array> {
+): Promise<{ readonly bytes: Uint8Array; readonly stats: BigIntStats }> {
   requireReadable(path, stats, maxBytes);
   return await withOpenFile(path, async (descriptor) => {
-    // Another process may have replaced the file by a FIFO or a device since.
-    const opened = fstatSync(descriptor);
+    // Another process may have replaced the file since, also by a FIFO or a device.
+    const opened = fstatSync(descriptor, { bigint: true });
     requireReadable(path, opened, maxBytes);
-    return await readToEnd(path, readerOf(descriptor), maxBytes, opened.size);
+    const bytes = await readToEnd(path, readerOf(descriptor), maxBytes, Number(opened.size));
+    return { bytes, stats: opened };
   });
 }
 

@@ -24,13 +24,13 @@ const POLL_INTERVAL_MS = 10;
 const SETTLED_MS = 4_000;
 
 /**
- * A place that PEM is read from, as it was when it was found: a file, a FIFO or standard input, such as the
+ * A place that PEM is read from, as it was when it was found or last read: a file, a FIFO or standard input, such as the
  * `/dev/fd/63` of `<(vault read …)` in a shell.
  */
 export class PemSource {
   /** The path. */
   readonly path: string;
-  readonly #stats: BigIntStats;
+  #stats: BigIntStats;
 
   private constructor(path: string, stats: BigIntStats) {
     this.path = path;
@@ -81,13 +81,14 @@ export class PemSource {
     }
   }
 
-  #readBytes(maxBytes: number): Promise<Uint8Array> {
-    if (this.#stats.isFIFO()) return readFifo(this.path, maxBytes);
+  async #readBytes(maxBytes: number): Promise<Uint8Array> {
+    if (this.#stats.isFIFO()) return await readFifo(this.path, maxBytes);
     // A socket cannot be opened by its path. Standard input is open already.
     const isOpen = this.path === STANDARD_INPUT && this.#stats.isSocket();
-    return isOpen
-      ? readToEnd(this.path, readerOf(STANDARD_INPUT_DESCRIPTOR), maxBytes)
-      : readRegularFile(this.path, this.#stats, maxBytes);
+    if (isOpen) return await readToEnd(this.path, readerOf(STANDARD_INPUT_DESCRIPTOR), maxBytes);
+    const { bytes, stats } = await readRegularFile(this.path, this.#stats, maxBytes);
+    this.#stats = stats;
+    return bytes;
   }
 }
 

@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertNotEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { createPrivateKey } from "node:crypto";
-import { renameSync } from "node:fs";
+import { renameSync, symlinkSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import test, { afterEach, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { CertifiedKey } from "../../src/config/certified_key.ts";
@@ -71,6 +73,33 @@ test("loadCertifiedKeys() returns the same certified key as long as its files ar
     assertStrictEquals(await load(entry), certifiedKey);
     await write(files, second);
     assertEquals((await load(entry)).leaf.fingerprint256, second.fingerprint256);
+  }));
+
+test("loadCertifiedKeys() does not take the files of one moment for those of another", () =>
+  withFiles(async (files) => {
+    const live = files.path("live");
+    const pointTo = (folder: string) => {
+      symlinkSync(folder, files.path("next"));
+      renameSync(files.path("next"), live);
+    };
+    for (const [folder, { cert, key }] of [["one", first], ["two", second]] as const) {
+      await mkdir(files.path(folder));
+      await files.write(`${folder}/tls.crt`, cert);
+      await files.write(`${folder}/tls.key`, key);
+    }
+    pointTo("one");
+    const entry = { cert: join(live, "tls.crt"), key: join(live, "tls.key") };
+    // The clock is read for the stamp, after the files were found and before they are opened.
+    let isFirst = true;
+    Date.now = () => {
+      if (isFirst) pointTo("two");
+      isFirst = false;
+      return now() + 60_000;
+    };
+    const certifiedKey = await load(entry);
+    assertEquals(certifiedKey.leaf.fingerprint256, second.fingerprint256);
+    pointTo("one");
+    assertEquals((await load(entry)).leaf.fingerprint256, first.fingerprint256);
   }));
 
 test("loadCertifiedKeys() reads the key again if only its file has changed", () =>
