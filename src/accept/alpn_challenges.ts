@@ -1,9 +1,10 @@
+import { isIP } from "node:net";
 import { type Duplex, duplexPair } from "node:stream";
 import type { Server } from "node:tls";
 import { CertifiedKey, type CertifiedKeyInit } from "../config/certified_key.ts";
 import type { TlsSettings } from "../config/settings.ts";
 import { serverOptions } from "../config/server_options.ts";
-import { normalizeName } from "../x509/server_name.ts";
+import { canonicalAddress, normalizeName, reverseName } from "../x509/server_name.ts";
 import { TlsReloadError } from "../errors.ts";
 import { unsupported } from "../unsupported.ts";
 import type { ClientHello } from "./client_hello.ts";
@@ -13,7 +14,7 @@ import { createInnerServer } from "./inner_server.ts";
 const ACME_PROTOCOL = "acme-tls/1";
 
 /**
- * The pending challenges `tls-alpn-01` of ACME (RFC 8737), by name.
+ * The pending challenges `tls-alpn-01` of ACME (RFC 8737), by the name that the validating server asks for.
  *
  * Invariant: a challenge is answered until its disposable is disposed of, and only to clients that offer `acme-tls/1`
  * alone.
@@ -29,22 +30,25 @@ export class AlpnChallenges {
   /**
    * Answers a challenge from now on.
    *
-   * @param name The name that is validated.
+   * @param name The name or the address that is validated.
    * @param init The certificate of the ACME client for the challenge, and its key.
    * @returns Stops the answers when disposed of.
    * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone; `UNSUPPORTED` if the
    * runtime cannot serve it; every error of {@linkcode CertifiedKey}.
    */
   answer(name: string, init: CertifiedKeyInit): Disposable {
-    const key = normalizeName(name);
+    const isAddress = isIP(name) > 0;
+    const identifier = isAddress ? canonicalAddress(name) : normalizeName(name);
     const certifiedKey = new CertifiedKey(init);
     const { dnsNames, ipAddresses } = certifiedKey.leaf;
-    if (String([...dnsNames, ...ipAddresses].map(normalizeName)) !== key) {
+    if (String([...dnsNames, ...ipAddresses].map(normalizeName)) !== identifier) {
       const message =
         "Cannot answer ALPN challenge: the certificate must hold the name that is validated, and no other";
       throw new TlsReloadError("CONFIG_UNUSABLE", message);
     }
     requireServable(certifiedKey);
+    // RFC 8738 section 6: a ClientHello cannot hold an address.
+    const key = isAddress ? reverseName(identifier) : identifier;
     this.#certifiedKeys.set(key, certifiedKey);
     return {
       [Symbol.dispose]: () => {

@@ -188,7 +188,7 @@ export class TlsState {
    * alone and ask for the name get this certificate, on connections of `acceptor()` and of `attach()`. They never reach
    * the application: `accept()` rejects with `CHALLENGE_ANSWERED`. It needs no swap.
    *
-   * @param name The name that is validated.
+   * @param name The name that is validated, or the IP address (RFC 8738).
    * @param certifiedKey The certificate that the ACME client has made for the challenge, and its key, in PEM.
    * @returns Ends the answers when disposed of.
    * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone, `UNSUPPORTED` if a server

@@ -32,6 +32,20 @@ export function coversName(
   return dnsNames.map(normalizeName).some((each) => each === wanted || each === wildcard);
 }
 
-function canonicalAddress(address: string): string {
+/** An address in the form of {@linkcode Certificate.ipAddresses}. */
+export function canonicalAddress(address: string): string {
   return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
+}
+
+/**
+ * The name of an address in the reverse tree of the DNS (RFC 1035 section 3.5 and RFC 3596 section 2.5).
+ *
+ * @param address An address in the form of {@linkcode Certificate.ipAddresses}.
+ */
+export function reverseName(address: string): string {
+  if (isIP(address) === 4) return `${address.split(".").reverse().join(".")}.in-addr.arpa`;
+  const [before = [], after = []] = address.split("::").map((groups) => groups.split(":").filter((group) => group));
+  const zeros = Array<string>(8 - before.length - after.length).fill("0");
+  const digits = [...before, ...zeros, ...after].map((group) => group.padStart(4, "0")).join("");
+  return `${[...digits].reverse().join(".")}.ip6.arpa`;
 }

@@ -135,6 +135,18 @@ test("TlsState.answerAlpnChallenge() continues after a swap, and a later answer 
   second[Symbol.dispose]();
 });
 
+test("TlsState.answerAlpnChallenge() answers for an address, which clients ask for by its reverse name", async () => {
+  const state = new TlsState(configOf(server));
+  const { port } = await acceptorOf(state);
+  const nibbles = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2";
+  for (const [address, asked] of [["192.0.2.7", "7.2.0.192.in-addr.arpa"], ["2001:DB8:0::1", `${nibbles}.ip6.arpa`]]) {
+    const issued = await issue("address", { names: [{ type: "ip", value: address! }] });
+    const challenge = state.answerAlpnChallenge(address!, pem(issued));
+    assertEquals((await validate(port, asked)).fingerprint256, issued.fingerprint256);
+    challenge[Symbol.dispose]();
+  }
+});
+
 test("TlsState.answerAlpnChallenge() refuses a certificate of another name", async () => {
   const state = new TlsState(configOf(server));
   const two = await issue("two", { names: [{ type: "dns", value: NAME }, { type: "dns", value: "other.test" }] });
