@@ -9,6 +9,7 @@ import { uncoveredNames } from "../findings/names.ts";
 import { LongTask } from "../long_task.ts";
 import type { Certificate } from "../x509/certificate.ts";
 import { filePath } from "../x509/pem_file.ts";
+import { isServerName } from "../x509/server_name.ts";
 import { encryptedKeyFinding, keyFileFindings, loadFinding } from "./files.ts";
 import {
   type CheckFiles,
@@ -198,7 +199,7 @@ class Draft {
 function requireValues(names: readonly string[], roots: Iterable<Certificate> | undefined, at: Date): void {
   const wrong = (name: string, type: string, value: unknown) =>
     new TypeError(`Cannot call check: '${name}' must be ${type}: ${kindOf(value)}`);
-  if (!Array.isArray(names) || !names.every((name) => typeof name === "string" && name !== "")) {
+  if (!Array.isArray(names) || !names.every(isServerName)) {
     throw wrong("names", "a list of names", names);
   }
   if (roots !== undefined && (typeof roots !== "object" || typeof Object(roots)[Symbol.iterator] !== "function")) {

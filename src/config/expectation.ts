@@ -2,6 +2,7 @@ import { requireOptions } from "../arguments.ts";
 import { location, TlsReloadError } from "../errors.ts";
 import { isAtLeast, type Severity, titleOf } from "../findings/finding.ts";
 import { uncoveredNames } from "../findings/names.ts";
+import { isServerName } from "../x509/server_name.ts";
 import { findingsOf } from "./config_findings.ts";
 import type { TlsConfig } from "./tls_config.ts";
 
@@ -30,7 +31,7 @@ const SEVERITIES: readonly unknown[] = ["error", "warning", "note"];
 export function requireExpectation(expect: Expectation): void {
   requireOptions("expect", expect, NAMES);
   const { names = [], minRemainingMs = 0, maxSeverity = "error" } = expect;
-  if (!Array.isArray(names) || !names.every((name) => typeof name === "string" && name !== "")) {
+  if (!Array.isArray(names) || !names.every(isServerName)) {
     throw new TypeError("Cannot use TLS config: 'expect.names' must be a list of names");
   }
   if (!Number.isFinite(minRemainingMs) || minRemainingMs < 0) {

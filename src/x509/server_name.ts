@@ -14,6 +14,19 @@ export function normalizeName(name: string): string {
   return ascii.toLowerCase().replace(/\.$/, "");
 }
 
+/** The limit of a label is that of RFC 1035 section 2.3.4. A wildcard counts as a name. */
+const NAME = /^(?:[a-z0-9_*-]{1,63}\.)*[a-z0-9_*-]{1,63}$/;
+
+/**
+ * Whether a value can be a DNS name, a wildcard or an address. Another text is never quoted, because it may be a private
+ * key.
+ *
+ * @param value The value.
+ */
+export function isServerName(value: unknown): value is string {
+  return typeof value === "string" && (isIP(value) > 0 || NAME.test(normalizeName(value)));
+}
+
 /**
  * Whether a certificate is for a name. A wildcard stands for one label, the first (RFC 6125 section 6.4.3).
  *

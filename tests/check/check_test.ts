@@ -182,7 +182,10 @@ test("check() refuses what is no input with a TypeError, and shows nothing of a 
     assert(!error.message.includes(key.split("\n")[1]!), error.message);
   }
   await assertRejects(() => check("a.pem", { name: ["a"] } as object), TypeError);
-  const wrong: readonly object[] = [{ names: "a" }, { names: [1] }, { names: [""] }, { roots: "a" }, { roots: {} }, {
+  const names = [1, "", key, key.replaceAll("\n", ""), key.split("\n")[1], "x".repeat(64)].map((name) => ({
+    names: [name],
+  }));
+  const wrong: readonly object[] = [{ names: "a" }, ...names, { roots: "a" }, { roots: {} }, {
     at: new Date(NaN),
   }, { at: "2026" }];
   for (const options of wrong) {

@@ -73,7 +73,10 @@ test("loadTlsConfig() refuses at load, and refuses expectations that are none", 
     const list = [{ cert: paths[0], key: paths[1] }];
     await assertRejects(() => loadTlsConfig(list, { expect: { minRemainingMs: 81 * DAY_MS } }), TlsReloadError);
     await loadTlsConfig(list, { expect: { names: ["mail.example.com"] } });
-    const bad: readonly unknown[] = [{ name: [] }, { names: "a" }, { minRemainingMs: -1 }, { minRemainingMs: NaN }, {
+    await loadTlsConfig(list, { expect: { names: ["MAIL.example.com."] } });
+    const bad: readonly unknown[] = [{ name: [] }, { names: "a" }, { names: [key] }, { minRemainingMs: -1 }, {
+      minRemainingMs: NaN,
+    }, {
       maxSeverity: "none",
     }, 1];
     for (const expect of bad) {
