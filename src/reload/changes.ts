@@ -26,7 +26,10 @@ export interface SwapChanges {
   readonly revocationLists?: Change;
 }
 
-const FACTS: { readonly [Name in keyof SwapChanges]-?: (config: TlsConfig) => string[] } = {
+/** The part of a `TlsConfig` that changes are taken from. */
+type Parts = Pick<TlsConfig, "certifiedKeys" | "clientAuth">;
+
+const FACTS: { readonly [Name in keyof SwapChanges]-?: (parts: Parts) => string[] } = {
   names: ({ certifiedKeys }) => certifiedKeys.flatMap(({ leaf }) => [...leaf.dnsNames, ...leaf.ipAddresses]),
   keyTypes: ({ certifiedKeys }) => certifiedKeys.map(({ leaf }) => keyTypeOf(leaf)),
   issuers: ({ certifiedKeys }) => certifiedKeys.map(({ leaf }) => leaf.issuer),
@@ -38,10 +41,17 @@ const FACTS: { readonly [Name in keyof SwapChanges]-?: (config: TlsConfig) => st
 
 /** Compares the previous configuration with the next one. A fact that is the same is absent. */
 export function changesOf(previous: TlsConfig, next: TlsConfig): SwapChanges {
+  // Of thousands of certified keys, few are replaced.
+  const [before, after] = [new Set(previous.certifiedKeys), new Set(next.certifiedKeys)];
+  const lost = { certifiedKeys: [...before.difference(after)], clientAuth: previous.clientAuth };
+  const gained = { certifiedKeys: [...after.difference(before)], clientAuth: next.clientAuth };
+  const kept = { certifiedKeys: [...after.intersection(before)], clientAuth: undefined };
   const changes = Object.entries(FACTS).flatMap(([name, factOf]) => {
-    const [before, after] = [new Set(factOf(previous)), new Set(factOf(next))];
-    const added = [...after].filter((each) => !before.has(each));
-    const removed = [...before].filter((each) => !after.has(each));
+    const [lostFacts, gainedFacts] = [new Set(factOf(lost)), new Set(factOf(gained))];
+    if (lostFacts.symmetricDifference(gainedFacts).size === 0) return [];
+    const keptFacts = new Set(factOf(kept));
+    const added = [...gainedFacts.difference(lostFacts).difference(keptFacts)];
+    const removed = [...lostFacts.difference(gainedFacts).difference(keptFacts)];
     return added.length + removed.length > 0 ? [[name, { added, removed }]] : [];
   });
   return Object.fromEntries(changes);

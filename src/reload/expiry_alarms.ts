@@ -60,7 +60,7 @@ export class ExpiryAlarms {
   readonly #raise: (alarm: ExpiryAlarm) => void;
   /** The level that each one has reached, by its fingerprint, for those that have reached one. */
   readonly #reached = new Map<string, number>();
-  #used: readonly Expiring[] = [];
+  #config: TlsConfig | undefined;
   #timer: NodeJS.Timeout | undefined;
   constructor(levels: ExpiryLevels, raise: (alarm: ExpiryAlarm) => void) {
     requireOptions("expiryAlarms of Reloader", levels, ["remainingShares", "remainingMs"]);
@@ -87,15 +87,16 @@ export class ExpiryAlarms {
 
   /** Watches the certificates and lists of this configuration, in place of the previous one. */
   watch(config: TlsConfig): void {
-    this.#used = expiringOf(config);
+    this.#config = config;
     clearTimeout(this.#timer);
-    // Deferred, so that the caller can add listeners to a new reloader first.
+    // Deferred, so that a swap is short, and that the caller can add listeners to a new reloader first.
     this.#timer = setTimeout(() => this.#lookAgain(), 0).unref();
   }
 
   /** Compares the clock with the certificates and lists, and raises the alarms that are due. */
   look(): void {
-    for (const { subject, fingerprint256, beginMs, endMs } of this.#used) {
+    if (!this.#config) return;
+    for (const { subject, fingerprint256, beginMs, endMs } of expiringOf(this.#config)) {
       const remainingMs = endMs - Date.now();
       const level = this.#levelAt(remainingMs, endMs - beginMs);
       const before = this.#reached.get(fingerprint256) ?? 0;

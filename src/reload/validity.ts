@@ -10,29 +10,31 @@ import type { Certificate } from "../x509/certificate.ts";
  * @throws {TlsReloadError} `CERTIFICATE_EXPIRED`, or `CERTIFICATE_NOT_YET_VALID` beyond the limit.
  */
 export function requireReplaceable(next: TlsConfig, current: TlsConfig, pendingLimitMs: number): Date | undefined {
+  const now = new Date(Date.now());
+  const outside = next.certifiedKeys.map(({ leaf }) => leaf).filter((leaf) => !leaf.isValidAt(now));
+  // Usually no certificate of thousands is, and then nothing is looked up.
+  if (outside.length === 0) return undefined;
+  const served = leavesByNames(current);
   let validFrom: Date | undefined;
-  for (const { leaf } of next.certifiedKeys) {
-    const replaced = leaf === next.leaf ? current.leaf : findReplaced(leaf, current);
-    const from = replaced && requireNoWorse(leaf, replaced, pendingLimitMs);
+  for (const leaf of outside) {
+    const replaced = leaf === next.leaf ? current.leaf : served.get(namesOf(leaf));
+    const from = replaced?.isValidAt(now) ? requirePending(leaf, now, pendingLimitMs) : undefined;
     if (from && (validFrom === undefined || from > validFrom)) validFrom = from;
   }
   return validFrom;
 }
 
-/** The certificate in use for the same names. */
-function findReplaced(leaf: Certificate, { certifiedKeys }: TlsConfig): Certificate | undefined {
-  const names = namesOf(leaf);
-  return certifiedKeys.find((certifiedKey) => namesOf(certifiedKey.leaf) === names)?.leaf;
+/** The certificates in use by their names, the first of the same names. */
+function leavesByNames({ certifiedKeys }: TlsConfig): ReadonlyMap<string, Certificate> {
+  return new Map(certifiedKeys.map(({ leaf }) => [namesOf(leaf), leaf] as const).reverse());
 }
 
 function namesOf({ dnsNames, ipAddresses }: Certificate): string {
   return [...dnsNames, ...ipAddresses].sort().join();
 }
 
-function requireNoWorse(next: Certificate, current: Certificate, pendingLimitMs: number): Date | undefined {
-  const now = new Date(Date.now());
-  if (next.isValidAt(now) || !current.isValidAt(now)) return undefined;
-  const { notBefore, notAfter } = next;
+/** The moment at which a certificate becomes valid, if it is within the limit. */
+function requirePending({ notBefore, notAfter }: Certificate, now: Date, pendingLimitMs: number): Date {
   const aheadMs = notBefore.getTime() - now.getTime();
   if (aheadMs > 0 && aheadMs <= pendingLimitMs) return notBefore;
   const [code, reason] = notAfter < now
