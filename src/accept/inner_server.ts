@@ -1,8 +1,8 @@
 import type { Duplex } from "node:stream";
 import { createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
-import { TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
+import type { TlsReloadError } from "../errors.ts";
 import { hideKey, socketUnder } from "../node_internals/sockets.ts";
-import { authorizationReason } from "./authorization_reason.ts";
+import { runtimeFailure } from "./handshake_failure.ts";
 
 /** One handshake in progress. */
 export interface Pending {
@@ -40,7 +40,7 @@ export function createInnerServer(options: TlsOptions, created: (server: Server)
   });
   server.on("tlsClientError", (cause: NodeJS.ErrnoException, secure) => {
     const pending = pendingOf(secure);
-    pending?.fail(pending.refusal ?? failureOf(cause, secure), secure);
+    pending?.fail(pending.refusal ?? runtimeFailure(cause, secure), secure);
   });
   return server;
 }
@@ -69,18 +69,4 @@ export function forget(socket: Duplex): void {
 function closeAfterError(secure: TLSSocket): void {
   // Deferred: the runtime has not sent its alert yet, and destroying inside the event crashes Node.
   setImmediate(() => secure.destroy());
-}
-
-function failureOf(cause: NodeJS.ErrnoException, secure: TLSSocket): TlsReloadError {
-  if (cause.code === "ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE") {
-    return failure("CLIENT_UNAUTHORIZED", "the client sent no certificate", cause);
-  }
-  return secure.authorizationError
-    ? failure("CLIENT_UNAUTHORIZED", authorizationReason(secure), cause)
-    : failure("HANDSHAKE_FAILED", cause.code ?? cause.message, cause);
-}
-
-/** The error of a connection that is not accepted. */
-export function failure(code: TlsReloadErrorCode, reason: string, cause?: unknown): TlsReloadError {
-  return new TlsReloadError(code, `Cannot accept connection: ${reason}`, { cause });
 }

@@ -2,7 +2,8 @@ import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { TlsReloadError } from "../errors.ts";
 import type { ClientHello } from "./client_hello.ts";
-import { failure, forget, type Pending } from "./inner_server.ts";
+import { failure } from "./handshake_failure.ts";
+import { forget, type Pending } from "./inner_server.ts";
 
 /** The options of one handshake. */
 export interface HandshakeOptions {

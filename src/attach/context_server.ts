@@ -3,6 +3,7 @@ import type { Server, TLSSocket } from "node:tls";
 import { admissionRefusal, ClientVerification, resetConnection } from "../accept/client_verification.ts";
 import type { Follower, TlsSwap } from "../accept/follower.ts";
 import { type CurrentConfig, type Generation, LiveConnections } from "../accept/live_connections.ts";
+import { failure, runtimeFailure } from "../accept/handshake_failure.ts";
 import { addFollower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import { VerifiedClients } from "../accept/verified_clients.ts";
 import { serverOptions } from "../config/server_options.ts";
@@ -133,7 +134,9 @@ export class ContextServer implements Attachment, Follower {
     if (!this.isAttached) return pass();
     if (event === "secureConnection") return this.#enter(args[0] as TLSSocket, pass);
     if (event === "connection") this.#configAt.set(args[0] as object, this.#current);
-    if (event === "tlsClientError") this.#report("HANDSHAKE_FAILED", (args[0] as Error).message, args[0]);
+    if (event === "tlsClientError") {
+      reportTlsError(this, runtimeFailure(args[0] as Error, args[1] as TLSSocket));
+    }
     if (event === "session") this.#entering.noteSession(args[0] as ServerHttp2Session);
     return pass();
   };
@@ -152,18 +155,13 @@ export class ContextServer implements Attachment, Follower {
 
   #refuse(secure: TLSSocket, reason: string): void {
     resetConnection(secure);
-    const error = this.#report("CLIENT_UNAUTHORIZED", reason);
+    const error = failure("CLIENT_UNAUTHORIZED", reason);
+    reportTlsError(this, error);
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.
     setImmediate(() => Reflect.apply(this.#emit, this.#server, ["tlsClientError", error, secure]));
   }
 
   #refusal(secure: TLSSocket, { verification: own }: CurrentConfig): string | undefined {
     return admissionRefusal(secure, { ...this.#shared, own, current: () => this.#current.verification });
-  }
-
-  #report(code: "HANDSHAKE_FAILED" | "CLIENT_UNAUTHORIZED", reason: string, cause?: unknown): TlsReloadError {
-    const error = new TlsReloadError(code, `Cannot accept connection: ${reason}`, { cause });
-    reportTlsError(this, error);
-    return error;
   }
 }

@@ -22,7 +22,7 @@ export interface AttachmentContext {
   /** Judges a client after its handshake: gives it to the application, or resets the connection. */
   admit(secure: TLSSocket, generation: ForwardingServer, give: () => void): void;
   /** Reports a handshake that the runtime refuses. */
-  reportFailure(error: Error): void;
+  reportFailure(error: Error, secure: TLSSocket): void;
   /** Reports an error of a configuration. */
   report(error: unknown): void;
   /** Makes the server follow its state by another mechanism. Throws if there is none. */
@@ -185,7 +185,7 @@ export class ForwardingServer implements NativeServer {
 
   #failed(error: Error, secure: TLSSocket): void {
     if (this.#hidden.has(secure)) return;
-    this.#application.context.reportFailure(error);
+    this.#application.context.reportFailure(error, secure);
     this.#application.emit("tlsClientError", error, secure);
   }
 }

@@ -4,10 +4,11 @@ import type { Server, TLSSocket } from "node:tls";
 import { type ClientVerification, resetConnection } from "../accept/client_verification.ts";
 import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { Follower } from "../accept/follower.ts";
+import { failure, runtimeFailure } from "../accept/handshake_failure.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
-import { TlsReloadError } from "../errors.ts";
+import type { TlsReloadError } from "../errors.ts";
 import { handoffExclusion } from "../native/handoff_support.ts";
 import type { Generation } from "../native/native_server.ts";
 import { hideKey } from "../node_internals/sockets.ts";
@@ -150,9 +151,8 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
     else give();
   }
 
-  reportFailure(cause: Error): void {
-    const message = `Cannot accept connection: ${cause.message}`;
-    reportTlsError(this, new TlsReloadError("HANDSHAKE_FAILED", message, { cause }));
+  reportFailure(cause: Error, secure: TLSSocket): void {
+    reportTlsError(this, runtimeFailure(cause, secure));
   }
 
   report(error: unknown): void {
@@ -176,7 +176,7 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
     // An https server would go on with the first request.
     if (this.#server instanceof HttpsServer) secure.destroy();
     else resetConnection(secure);
-    const error = new TlsReloadError("CLIENT_UNAUTHORIZED", `Cannot accept connection: ${reason}`);
+    const error = failure("CLIENT_UNAUTHORIZED", reason);
     reportTlsError(this, error);
     // After the reset, because listeners destroy the socket, and the connection would end without a reset.
     setImmediate(() => this.#userServer.emit("tlsClientError", error, secure));

@@ -22,12 +22,14 @@ const SERVERS = {
 };
 
 async function start(state: TlsState, server: Server, mechanism: AttachMechanism) {
-  const attachment = attach(state, server, { mechanism });
+  const refusals: string[] = [];
+  const attachment = attach(state, server, { mechanism, onTlsError: ({ code }) => void refusals.push(code) });
   server.on("tlsClientError", () => {});
   await once(server.listen(0, "127.0.0.1"), "listening");
   await attachment.ready;
   return {
     port: portOf(server),
+    refusals,
     [Symbol.asyncDispose]: () => {
       attachment[Symbol.dispose]();
       return new Promise<void>((resolve) => server.close(() => resolve()));

@@ -22,6 +22,8 @@ export interface Visited {
   /** Whether the first line of the server arrived. */
   readonly isGreeted: boolean;
   readonly isResumed: boolean;
+  /** Whether the client was neither greeted nor refused in 10 seconds. */
+  readonly isStalled: boolean;
   /** The latest session that the server gave it. */
   readonly session?: string | undefined;
 }

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { connect } from "node:tls";
 import type { Visit, Visited } from "./chain_client.ts";
 
-/** A client that is neither greeted nor refused within this time was not let in. */
+/** A client that is neither greeted nor refused within this time is stalled. */
 const PATIENCE_MS = 10_000;
 
 function visit({ port, cert, key, version, session }: Visit): Promise<Visited> {
@@ -26,12 +26,16 @@ function visit({ port, cert, key, version, session }: Visit): Promise<Visited> {
     });
     let text = "";
     let latest: string | undefined;
+    let isStalled = false;
     const finish = () => {
       const isGreeted = /generation \d+|200 OK/.test(text);
-      resolve({ isGreeted, isResumed: isGreeted && socket.isSessionReused(), session: latest });
+      resolve({ isGreeted, isResumed: isGreeted && socket.isSessionReused(), isStalled, session: latest });
       socket.destroy();
     };
-    socket.setTimeout(PATIENCE_MS, finish);
+    socket.setTimeout(PATIENCE_MS, () => {
+      isStalled = true;
+      finish();
+    });
     socket.on("session", (session) => latest = session.toString("base64"));
     socket.on("error", finish).once("close", finish).once("end", finish);
     // Node emits a session of TLS 1.3 after the data that arrived behind it.

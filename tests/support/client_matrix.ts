@@ -12,6 +12,8 @@ import type { Made } from "./made_certificates.ts";
 /** A server that greets each client that gets in with `generation N`. */
 export interface MatrixServer extends AsyncDisposable {
   readonly port: number;
+  /** The codes of the errors about clients that did not get in, if the server reports them. */
+  readonly refusals?: readonly string[];
 }
 
 /** One column of the matrix. */
@@ -130,6 +132,7 @@ export function testClientKinds(
       await served[Symbol.asyncDispose]();
     }
     assertEquals(wrong, []);
+    if (served.refusals && !hidesClients) assertEquals(new Set(served.refusals), new Set(["CLIENT_UNAUTHORIZED"]));
   });
 }
 
@@ -138,7 +141,11 @@ function entryOf(client: ChainClient, port: number, kind: string, version: Visit
   const [leaf, intermediates] = chainOf(kind);
   const cert = [leaf, ...intermediates].map(({ pem }) => pem).join("");
   const key = leaf.key.privateKey.export({ type: "pkcs8", format: "pem" }) as string;
-  return (session?: string) => client.visit({ port, cert, key, version, session });
+  return async (session?: string) => {
+    const visited = await client.visit({ port, cert, key, version, session });
+    if (visited.isStalled) throw new Error(`${kind} (${version}): the client is neither greeted nor refused`);
+    return visited;
+  };
 }
 
 function chainOf(kind: string): Chain {
