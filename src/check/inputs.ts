@@ -39,8 +39,8 @@ export async function filesAt(path: string): Promise<CheckFiles[]> {
   // A folder of certbot holds the same chain in parts beside it.
   const fullChain = pairs.find(({ name }) => name === "fullchain");
   const key = pairs.find(({ name }) => name === "privkey");
-  if (fullChain && key) return [{ cert: fullChain.cert, key: key.key }];
-  if (pairs.length > 0) return pairs.map(({ cert, key }) => ({ cert, key }));
+  if (fullChain && key) return [{ ...fullChain, key: key.key }];
+  if (pairs.length > 0) return pairs;
   const message = `Cannot find a certificate in "${path}": it holds no pair of files`;
   throw new TlsReloadError("NO_CERTIFICATE", message, { path });
 }

@@ -7,7 +7,7 @@ import { LongTask } from "../long_task.ts";
 import { warn } from "../warnings.ts";
 import { filePath } from "../x509/pem_file.ts";
 import type { CertifiedKey } from "./certified_key.ts";
-import { type CertifiedKeyFiles, loadCertifiedKeys } from "./load_certified_keys.ts";
+import { type FolderFiles, loadCertifiedKeys } from "./load_certified_keys.ts";
 import { TlsConfig } from "./tls_config.ts";
 
 /** The options of {@linkcode certificatesIn}. */
@@ -23,7 +23,7 @@ export interface CertificatesInOptions {
 }
 
 /** A certificate and its key in a folder. Pairs are sorted by their name. */
-export interface Pair extends CertifiedKeyFiles {
+export interface Pair extends FolderFiles {
   readonly name: string;
   readonly cert: string;
   readonly key: string;
@@ -37,7 +37,8 @@ const DEFAULT_NAME = "default";
  * with a dot, or that no path of this module can have, such as names with line breaks.
  *
  * A pair that cannot be loaded does not stop the others. It is reported, and its certified key of the previous
- * configuration is kept. A pair is removed once both of its files are removed.
+ * configuration is kept. A FIFO is such a pair too, and is not waited for. A pair is removed once both of its files are
+ * removed.
  *
  * @param folder The folder.
  * @param options The current configuration, and a callback for errors.
@@ -111,12 +112,12 @@ async function pairOf(folder: string, entry: string): Promise<Pair | undefined> 
   if (name !== undefined) {
     const path = join(folder, name);
     return extension === "pem"
-      ? { name, cert: `${path}.pem`, key: `${path}.pem` }
-      : { name, cert: `${path}.crt`, key: `${path}.key` };
+      ? { folder, name, cert: `${path}.pem`, key: `${path}.pem` }
+      : { folder, name, cert: `${path}.crt`, key: `${path}.key` };
   }
   const path = join(folder, entry);
   if (!await holdsPair(path)) return undefined;
-  return { name: entry, cert: join(path, "fullchain.pem"), key: join(path, "privkey.pem") };
+  return { folder, name: entry, cert: join(path, "fullchain.pem"), key: join(path, "privkey.pem") };
 }
 
 function sortKeyOf({ name, cert }: Pair): string {

@@ -18,6 +18,11 @@ export interface CertifiedKeyFiles {
   readonly passphrase?: string | undefined;
 }
 
+/** The files of a certified key that were found in a folder. There a FIFO is a mistake, and nothing writes to it. */
+export interface FolderFiles extends CertifiedKeyFiles {
+  readonly folder: string;
+}
+
 /** The number of certified keys that are read at once, enough to keep the disk busy. */
 const READERS = 32;
 /** The last certified keys of files, by the path of their chain. */
@@ -55,15 +60,17 @@ export async function loadCertifiedKeys<Entry extends CertifiedKeyFiles | Certif
   return certifiedKeys.filter((certifiedKey) => certifiedKey !== undefined);
 }
 
-async function loadCertifiedKey({ cert, key, passphrase }: CertifiedKeyFiles, task: LongTask): Promise<CertifiedKey> {
+async function loadCertifiedKey(files: CertifiedKeyFiles | FolderFiles, task: LongTask): Promise<CertifiedKey> {
+  const { cert, key, passphrase } = files;
   const chain = await PemSource.find(cert);
   const privateKey = filePath(key) === chain.path ? chain : await PemSource.find(key);
   const stamp = stampOf(chain, privateKey, passphrase);
   const known = loaded.get(chain.path);
   if (known && stamp !== undefined && stamps.get(known) === stamp) return known;
 
-  const chainFile = await chain.read();
-  const keyFile = privateKey === chain ? chainFile : await privateKey.read();
+  const options = { onlyFile: "folder" in files };
+  const chainFile = await chain.read(options);
+  const keyFile = privateKey === chain ? chainFile : await privateKey.read(options);
   await task.pause();
   const certifiedKey = await parse(chainFile, keyFile, passphrase);
   // Other files may have taken the place of those that were found.

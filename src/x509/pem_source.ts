@@ -23,6 +23,12 @@ const POLL_INTERVAL_MS = 10;
 /** More than the resolution of the times of any file system: two seconds on FAT, and one second in Deno. */
 const SETTLED_MS = 4_000;
 
+/** The options of a {@linkcode PemSource}. */
+interface ReadSourceOptions extends ReadPemFileOptions {
+  /** Whether only a regular file is read, and a FIFO is refused at once. */
+  readonly onlyFile?: boolean;
+}
+
 /**
  * A place that PEM is read from, as it was when it was found or last read: a file, a FIFO or standard input, such as the
  * `/dev/fd/63` of `<(vault read …)` in a shell.
@@ -68,14 +74,15 @@ export class PemSource {
   /**
    * Reads the source. A FIFO and standard input can be read only once. A second call waits for another writer.
    *
-   * @param options The maximum size.
+   * @param options The maximum size, and whether only a regular file is read.
    * @returns The bytes, with the path for errors.
    * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_TOO_LARGE`, or `FILE_UNREADABLE`, also if nothing is written to a
    * FIFO within ten seconds.
    */
-  async read({ maxBytes = MAX_PEM_BYTES }: ReadPemFileOptions = {}): Promise<PemFile> {
+  async read({ maxBytes = MAX_PEM_BYTES, onlyFile = false }: ReadSourceOptions = {}): Promise<PemFile> {
     try {
-      return { path: this.path, bytes: await this.#readBytes(maxBytes) };
+      const bytes = onlyFile ? readRegularFile(this.path, this.#stats, maxBytes) : this.#readBytes(maxBytes);
+      return { path: this.path, bytes: await bytes };
     } catch (cause) {
       throw readFailure(this.path, cause);
     }

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { chmod, mkdir, symlink, truncate } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { chmod, mkdir, symlink, truncate, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import process from "node:process";
 import test from "node:test";
@@ -128,6 +129,8 @@ test("check() of a folder of odd entries names each that cannot be used, and che
     await symlink("loop.pem", files.path("loop.pem"));
     await symlink("nowhere", files.path("dangling.pem"));
     await symlink("/dev/zero", files.path("device.pem"));
+    execFileSync("mkfifo", [files.path("fifo.pem"), files.path("key.key")]);
+    await files.write("key.crt", chainOf(good));
     await symlink(".", files.path("itself"));
     const { findings, certificates, isUsable } = await check(files.path("."));
     const found = findings.map(({ code, subject }) => [basename(subject), code].join(" "));
@@ -135,11 +138,15 @@ test("check() of a folder of odd entries names each that cannot be used, and che
       "dangling.pem FILE_NOT_FOUND",
       "device.pem FILE_UNREADABLE",
       "empty.pem NO_CERTIFICATE",
+      "fifo.pem FILE_UNREADABLE",
       "folder.pem FILE_UNREADABLE",
+      "key.key FILE_UNREADABLE",
       "large.pem FILE_TOO_LARGE",
       "loop.pem FILE_UNREADABLE",
     ]);
-    assertEquals([certificates.length, isUsable], [2, false]);
+    assertEquals([certificates.length, isUsable], [4, false]);
+    const fifos = findings.filter(({ message }) => message.endsWith("not a regular file but a FIFO"));
+    assertEquals(fifos.length, 2, "it waited for the writer of a FIFO");
   });
 });
 
@@ -162,11 +169,10 @@ test("check() of a folder of 200 pairs takes less than two seconds of the proces
 });
 
 test("check() does not wait for a FIFO that was used up", { skip: NO_SPECIAL_FILES }, async () => {
-  const { execFileSync } = await import("node:child_process");
   await withFiles(async (files) => {
     const path = files.path("fifo");
     execFileSync("mkfifo", [path]);
-    const written = (await import("node:fs/promises")).writeFile(path, chainOf(good));
+    const written = writeFile(path, chainOf(good));
     const key = await writeKey(files, "key.pem", keyOf(another));
     const report = await check({ cert: path, key });
     assertEquals(codesOf(report), ["error KEY_MISMATCH"]);

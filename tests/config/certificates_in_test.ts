@@ -1,10 +1,12 @@
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { execFileSync } from "node:child_process";
 import { mkdir, rm, symlink } from "node:fs/promises";
 import { basename } from "node:path";
 import test from "node:test";
 import { certificatesIn, loadTlsConfig, TlsConfig, TlsReloadError } from "../../mod.ts";
 import { type Issued, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
+import { NO_SPECIAL_FILES } from "../support/platform.ts";
 
 const all = new Map<string, Issued>();
 for (const name of ["a", "b", "c", "default"]) all.set(name, await issueServer(name));
@@ -77,6 +79,23 @@ test("certificatesIn() keeps the previous certified key of a bad pair, reports i
       ["KEY_MISMATCH", "a.crt"],
       ["NO_CERTIFICATE", "new.pem"],
     ]);
+  });
+});
+
+test("certificatesIn() reports a FIFO at once and keeps the previous certified key", {
+  skip: NO_SPECIAL_FILES,
+}, async () => {
+  await withFiles(async (files) => {
+    const folder = await writeAll(files);
+    const previous = await loadTlsConfig(await certificatesIn(folder));
+    await rm(files.path("a.key"));
+    execFileSync("mkfifo", [files.path("a.key"), files.path("fifo.pem")]);
+    const errors: TlsReloadError[] = [];
+    const certifiedKeys = await certificatesIn(folder, { previous, onError: (error) => errors.push(error) });
+    assertEquals(certifiedKeys, previous.certifiedKeys);
+    const messages = errors.map(({ code, message, path }) => [code, basename(path!), message.split(": ").at(-1)]);
+    const reason = "not a regular file but a FIFO";
+    assertEquals(messages.sort(), [["FILE_UNREADABLE", "a.key", reason], ["FILE_UNREADABLE", "fifo.pem", reason]]);
   });
 });
 
