@@ -81,18 +81,22 @@ export class PemSource {
    */
   async read({ maxBytes = MAX_PEM_BYTES, onlyFile = false }: ReadSourceOptions = {}): Promise<PemFile> {
     try {
-      const bytes = onlyFile ? readRegularFile(this.path, this.#stats, maxBytes) : this.#readBytes(maxBytes);
-      return { path: this.path, bytes: await bytes };
+      const bytes = onlyFile ? await this.#readFile(maxBytes) : await this.#readAny(maxBytes);
+      return { path: this.path, bytes };
     } catch (cause) {
       throw readFailure(this.path, cause);
     }
   }
 
-  async #readBytes(maxBytes: number): Promise<Uint8Array> {
+  async #readAny(maxBytes: number): Promise<Uint8Array> {
     if (this.#stats.isFIFO()) return await readFifo(this.path, maxBytes);
     // A socket cannot be opened by its path. Standard input is open already.
     const isOpen = this.path === STANDARD_INPUT && this.#stats.isSocket();
     if (isOpen) return await readToEnd(this.path, readerOf(STANDARD_INPUT_DESCRIPTOR), maxBytes);
+    return await this.#readFile(maxBytes);
+  }
+
+  async #readFile(maxBytes: number): Promise<Uint8Array> {
     const { bytes, stats } = await readRegularFile(this.path, this.#stats, maxBytes);
     this.#stats = stats;
     return bytes;
