@@ -2,7 +2,7 @@ import { guarded } from "../warnings.ts";
 
 /** The connections that drains have ended since the state was made. */
 export interface DrainStatus {
-  /** How many connections are being ended now. */
+  /** How many connections are being ended now; with a handoff, as of the last count of its connections. */
   readonly ending: number;
   /** How many have ended by themselves or gently, after a drain had begun to end them. */
   readonly gently: number;
@@ -29,7 +29,7 @@ export type EndOfConnection = "gently" | "forced" | "untrusted";
 type Counts = Record<EndOfConnection, number>;
 
 /**
- * Counts the connections that the drains of a state end, in all servers that know their connections.
+ * Counts the connections that the drains of a state end, in all of its servers.
  *
  * Invariant: a drain starts when a connection begins to end while no other one is ending, and ends with the last one.
  * Connections that begin to end in between belong to it.
@@ -59,11 +59,12 @@ export class DrainTally {
     if (isFirst) this.#notify({ phase: "started", connections, forced: 0, untrusted: 0 });
   }
 
-  /** A connection that began to end has ended. */
-  end(way: EndOfConnection): void {
-    this.#total[way]++;
-    this.#ended[way]++;
-    if (--this.#ending > 0) return;
+  /** Connections that began to end have ended. */
+  end(way: EndOfConnection, connections = 1): void {
+    this.#total[way] += connections;
+    this.#ended[way] += connections;
+    this.#ending -= connections;
+    if (this.#ending > 0) return;
     const { gently, forced, untrusted } = this.#ended;
     this.#ended = { gently: 0, forced: 0, untrusted: 0 };
     this.#notify({ phase: "ended", connections: gently + forced + untrusted, forced, untrusted });

@@ -1,9 +1,10 @@
 import { Server as HttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Server, TLSSocket } from "node:tls";
-import type { DrainLimits, DrainPolicy } from "../accept/drain_options.ts";
+import type { DrainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { closeIdleConnectionsAfter, DrainMoments } from "../native/gentle_end.ts";
+import type { HandoffPolicy } from "../native/handoff_generations.ts";
 import type { NativeServer } from "../native/native_server.ts";
 import type { InheritedOptions } from "./inherited_options.ts";
 
@@ -12,7 +13,7 @@ export interface AttachmentContext {
   /** The configuration that is to serve. */
   readonly newest: TlsAcceptor;
   /** Which connections of older generations end. */
-  readonly drain: DrainPolicy;
+  readonly policy: HandoffPolicy;
   /** The options that the server of the user was created with and keeps. */
   readonly inherited: InheritedOptions;
   /** The time limit of handshakes, if it is set. */

@@ -2,13 +2,13 @@ import type { ServerHttp2Session } from "node:http2";
 import { Server as HttpsServer } from "node:https";
 import type { Server, TLSSocket } from "node:tls";
 import { type ClientVerification, resetConnection } from "../accept/client_verification.ts";
-import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { Follower } from "../accept/follower.ts";
 import { failure, runtimeFailure } from "../accept/handshake_failure.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import { addFollower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { TlsReloadError } from "../errors.ts";
+import type { HandoffPolicy } from "../native/handoff_generations.ts";
 import { handoffExclusion } from "../native/handoff_support.ts";
 import type { Generation } from "../native/native_server.ts";
 import { hideKey } from "../node_internals/sockets.ts";
@@ -136,8 +136,8 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
     this.#userServer.release();
   }
 
-  get drain(): DrainPolicy {
-    return this.#shared.drain;
+  get policy(): HandoffPolicy {
+    return this.#shared;
   }
 
   get newest(): TlsAcceptor {

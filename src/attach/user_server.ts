@@ -106,10 +106,12 @@ export class UserServer implements Application {
   }
 
   get #handoffOptions(): HandoffOptions<AnyGeneration> {
+    const { drain, drainTally } = this.context.policy;
     return {
       state: { acceptor: () => this.context.newest },
       runtime: this.#runtime as HandoffOptions<AnyGeneration>["runtime"],
-      drain: this.context.drain,
+      drain,
+      drainTally,
       onTlsError: (error) => this.context.report(error),
       follow: (follower) => {
         this.#follower = follower;

@@ -70,9 +70,9 @@ export class GenerationCounter<Server extends NativeServer> {
     const shown = new Set<number>();
     return generations.filter((generation) => {
       const owned = [...byMark].filter(([mark]) => generation.marks.has(mark));
-      generation.witnesses = owned.map(([, { witness }]) => witness);
       const own = owned.filter(([mark]) => !shown.has(mark));
-      generation.connections = own.reduce((sum, [, { connections }]) => sum + connections, 0);
+      const connections = own.reduce((sum, [, { connections }]) => sum + connections, 0);
+      generation.counted(connections, owned.map(([, { witness }]) => witness));
       for (const [mark] of own) shown.add(mark);
       return owned.length === 0 && this.#judged.has(generation);
     });

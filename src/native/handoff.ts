@@ -1,9 +1,8 @@
-import type { DrainPolicy } from "../accept/drain_options.ts";
 import type { Follower } from "../accept/follower.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { SocketAddress } from "../kernel/kernel.ts";
 import { unsupported } from "../unsupported.ts";
-import { HandoffGenerations } from "./handoff_generations.ts";
+import { HandoffGenerations, type HandoffPolicy } from "./handoff_generations.ts";
 import { HandoffSuccession } from "./handoff_succession.ts";
 import {
   type Generation,
@@ -25,11 +24,9 @@ export interface HandoffFollower extends Pick<Follower, "requireServable" | "req
 
 /** What a handoff serves, and how. */
 export interface HandoffOptions<Server extends NativeServer>
-  extends ProofOptions<Server>, Pick<ServingOptions, "onTlsError"> {
+  extends ProofOptions<Server>, HandoffPolicy, Pick<ServingOptions, "onTlsError"> {
   /** Makes it follow the state. */
   readonly follow: (follower: HandoffFollower) => Disposable;
-  /** Which connections of older generations end. */
-  readonly drain: DrainPolicy;
 }
 
 /** For a duplicate of the public socket, the next server, and its proof. */
@@ -63,7 +60,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     this.#options = options;
     const report = (error: unknown) => this.#report(error);
     const newest = () => this.#options.state.acceptor();
-    const generations = new HandoffGenerations<Server>(tools, options.drain, report);
+    const generations = new HandoffGenerations<Server>(tools, options, report);
     const starter = new ServerStarter(tools, options.runtime, {
       ended: (server, error) => this.#serverEnded(server, error),
       exhausted: (server) => this.#serverExhausted(server),
@@ -110,7 +107,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     this.#subscription?.[Symbol.dispose]();
     this.#options = options;
     this.#starter.runtime = options.runtime;
-    this.#generations.policy = options.drain;
+    this.#generations.policy = options;
     this.#subscription = options.follow(this);
     this.follow();
     await this.#succession.attempt;

@@ -1,8 +1,9 @@
-import { drainLimits, type DrainPolicy } from "../accept/drain_options.ts";
+import type { DrainLimits } from "../accept/drain_options.ts";
+import type { DrainTally } from "../accept/drain_tally.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
-import { takesTrustAway } from "../accept/trust.ts";
 import type { Listener } from "../kernel/listener.ts";
 import { guarded } from "../warnings.ts";
+import { CountedDrain } from "./counted_drain.ts";
 import type { NativeServer } from "./native_server.ts";
 
 /**
@@ -21,10 +22,9 @@ export class HandoffGeneration<Server extends NativeServer> {
   forcedAt = Infinity;
   /** Whether the server may go on accepting; "gave up" has ended by itself, but not closed its listener. */
   phase: "running" | "exhausted" | "gave up" | "ended" = "running";
-  connections = 0;
-  /** Descriptors of connections that it had when they were counted. */
-  witnesses: readonly number[] = [];
-  #isDraining = false;
+  #connections = 0;
+  #witnesses: readonly number[] = [];
+  #drain: CountedDrain | undefined;
 
   constructor(acceptor: TlsAcceptor, server: Server, listener: Listener, mark: number) {
     this.acceptor = acceptor;
@@ -34,14 +34,35 @@ export class HandoffGeneration<Server extends NativeServer> {
     this.marks = new Set([mark]);
   }
 
+  /** How many connections it had when they were counted. */
+  get connections(): number {
+    return this.#connections;
+  }
+
+  /** Descriptors of some of them. */
+  get witnesses(): readonly number[] {
+    return this.#witnesses;
+  }
+
+  /** Its connections have been counted. */
+  counted(connections: number, witnesses: readonly number[]): void {
+    this.#connections = connections;
+    this.#witnesses = witnesses;
+    this.#drain?.found(connections);
+  }
+
   /** Its connections end, unless they are ending earlier. */
-  drain(policy: DrainPolicy, newest: TlsAcceptor): void {
-    if (this.server.knowsClients) return;
-    const limits = drainLimits(policy, takesTrustAway(this.acceptor.config, newest.config));
-    if (!limits) return;
-    if (!this.#isDraining) guarded(() => this.server.endConnections?.(limits));
-    this.#isDraining = true;
+  drain(limits: DrainLimits, tally: DrainTally): void {
     this.forcedAt = Math.min(this.forcedAt, performance.now() + limits.forceMs);
+    if (this.#drain) return;
+    this.#drain = new CountedDrain(tally);
+    this.#drain.found(this.#connections);
+    guarded(() => this.server.endConnections?.(limits));
+  }
+
+  /** Its connections that are left are ended by force. */
+  forceDrain(): void {
+    this.#drain?.force();
   }
 
   /** It may get connections that carry these marks. */

@@ -1,6 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import type { DrainPolicy } from "../accept/drain_options.ts";
+import { drainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
+import type { Shared } from "../accept/tls_state.ts";
 import { takesTrustAway } from "../accept/trust.ts";
 import { guarded } from "../warnings.ts";
 import type { CountedSockets } from "./connection_count.ts";
@@ -14,6 +15,9 @@ const LOOK_EVERY_MS = 100;
 /** The pause between two slices of a count. */
 const PAUSE_MS = 4;
 
+/** The policy for the connections of a handoff. */
+export type HandoffPolicy = Pick<Shared, "drain" | "drainTally">;
+
 /**
  * The generations that hold connections, oldest first; the last one has the public socket, while it is not parked.
  *
@@ -25,8 +29,8 @@ export class HandoffGenerations<Server extends NativeServer> {
   readonly #tools: HandoffTools;
   readonly #report: (error: unknown) => void;
   readonly #list: HandoffGeneration<Server>[] = [];
-  /** Which connections of older generations end. */
-  policy: DrainPolicy;
+  /** Which connections of older generations end, and what counts them. */
+  policy: HandoffPolicy;
   readonly #empty = Promise.withResolvers<void>();
   readonly #ending = new Set<Promise<void>>();
   readonly #counter: GenerationCounter<Server>;
@@ -35,7 +39,7 @@ export class HandoffGenerations<Server extends NativeServer> {
   #lookAt = Infinity;
   #isClosed = false;
 
-  constructor(tools: HandoffTools, policy: DrainPolicy, report: (error: unknown) => void) {
+  constructor(tools: HandoffTools, policy: HandoffPolicy, report: (error: unknown) => void) {
     this.#tools = tools;
     this.#counter = new GenerationCounter(tools.kernel);
     this.policy = policy;
@@ -47,11 +51,9 @@ export class HandoffGenerations<Server extends NativeServer> {
    * when another server has taken its place.
    */
   drainUntrusted(newest: TlsAcceptor): void {
-    for (const generation of this.#list) {
-      if (!takesTrustAway(generation.acceptor.config, newest.config)) continue;
-      guarded(() => generation.server.refuseRequests?.());
-      generation.drain(this.policy, newest);
-    }
+    const isUntrusted = ({ acceptor }: HandoffGeneration<Server>) => takesTrustAway(acceptor.config, newest.config);
+    this.#drain(isUntrusted, newest);
+    for (const { server } of this.#list.filter(isUntrusted)) guarded(() => server.refuseRequests?.());
     this.#look(LOOK_EVERY_MS);
   }
 
@@ -68,9 +70,7 @@ export class HandoffGenerations<Server extends NativeServer> {
   /** Adds a generation that has the public socket now. The last one is replaced. */
   add(generation: HandoffGeneration<Server>, publicSocket: PublicSocket): void {
     this.#public = publicSocket;
-    for (const each of this.#list) {
-      if (each.acceptor !== generation.acceptor) each.drain(this.policy, generation.acceptor);
-    }
+    this.#drain(({ acceptor }) => acceptor !== generation.acceptor, generation.acceptor);
     generation.own(publicSocket.queued.all);
     this.#list.push(generation);
     this.#look(LOOK_EVERY_MS);
@@ -124,15 +124,19 @@ export class HandoffGenerations<Server extends NativeServer> {
     return this.#isClosed ? [...this.#list] : this.#list.slice(0, -1);
   }
 
+  /** The generations whose drain is over. */
+  get #due(): HandoffGeneration<Server>[] {
+    const now = performance.now();
+    return this.#leaving.filter(({ forcedAt }) => forcedAt <= now);
+  }
+
   #lookNow(): void {
     this.#cancelLook();
     this.#public?.settle();
-    const now = performance.now();
-    for (const generation of this.#leaving) {
-      if (generation.forcedAt <= now) this.#end(generation);
-    }
-    if (this.#counter.isCounting || this.#counter.mayFindEmpty(this.#leaving, this.#sockets)) this.#advanceCount();
-    const untilForce = Math.min(...this.#leaving.map(({ forcedAt }) => forcedAt - now));
+    const isDue = this.#due.length > 0;
+    const isCounting = this.#counter.isCounting;
+    if (isDue || isCounting || this.#counter.mayFindEmpty(this.#leaving, this.#sockets)) this.#advanceCount();
+    const untilForce = Math.min(...this.#leaving.map(({ forcedAt }) => forcedAt)) - performance.now();
     this.#look(this.#counter.isCounting ? PAUSE_MS : Math.max(0, Math.min(LOOK_EVERY_MS, untilForce)));
   }
 
@@ -145,11 +149,30 @@ export class HandoffGenerations<Server extends NativeServer> {
   #advanceCount(): void {
     if (!this.#counter.isCounting) this.#counter.begin(this.#sockets, this.#leaving);
     for (const generation of this.#counter.advance(this.#list)) this.#end(generation);
-    if (this.#counter.isCounting) this.#look(PAUSE_MS);
+    if (this.#counter.isCounting) return this.#look(PAUSE_MS);
+    // Counted first, because only what is left now is ended by force.
+    for (const generation of this.#due) this.#end(generation);
+  }
+
+  /** Begins to end the connections of the generations that do not serve any more, as the policy says. */
+  #drain(isReplaced: (generation: HandoffGeneration<Server>) => boolean, newest: TlsAcceptor): void {
+    const { drain, drainTally } = this.policy;
+    const limitsOf = (generation: HandoffGeneration<Server>) => {
+      if (generation.server.knowsClients || !isReplaced(generation)) return undefined;
+      return drainLimits(drain, takesTrustAway(generation.acceptor.config, newest.config));
+    };
+    if (!this.#list.some(limitsOf)) return;
+    // Counted first, because idle connections may end at once.
+    this.#advanceCount();
+    for (const generation of this.#list) {
+      const limits = limitsOf(generation);
+      if (limits) generation.drain(limits, drainTally);
+    }
   }
 
   #end(generation: HandoffGeneration<Server>): void {
     this.#list.splice(this.#list.indexOf(generation), 1);
+    generation.forceDrain();
     const inUse = new Set([...this.#list.flatMap(({ marks }) => [...marks]), ...this.#public?.queued.all ?? []]);
     for (const mark of generation.marks) if (!inUse.has(mark)) this.#tools.marks.release(mark);
     const ended = generation.server.ended.then(() => {}, () => {});

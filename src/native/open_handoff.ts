@@ -27,9 +27,9 @@ export async function openHandoff<Server extends NativeServer>(
   address: ListenAddress,
   { onTlsError }: Pick<ServingOptions, "onTlsError"> = {},
 ): Promise<ServingGenerations<Server>> {
-  const { drain } = sharedBy(state);
+  const { drain, drainTally } = sharedBy(state);
   const follow = addFollower.bind(undefined, state);
-  return await openHandoffWith({ state, runtime, onTlsError, drain, follow }, address);
+  return await openHandoffWith({ state, runtime, onTlsError, drain, drainTally, follow }, address);
 }
 
 /** The same for servers that follow one state after the other. */

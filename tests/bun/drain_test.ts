@@ -5,11 +5,13 @@ import { duplexPair } from "node:stream";
 import test from "node:test";
 import { connect } from "node:tls";
 import { type DrainOptions, TlsState } from "../../mod.ts";
+import { sharedBy } from "../../src/accept/tls_state.ts";
 import { serve } from "../../src/bun.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { HttpConnection } from "../support/http.ts";
 import { closed, configOf, dialTcp } from "../support/peers.ts";
 import { ON_LINUX } from "../support/ports.ts";
+import { until } from "../support/tcp.ts";
 
 const isBun = process.versions["bun"] !== undefined;
 const ON_BUN = { skip: isBun ? false : "needs Bun" };
@@ -60,6 +62,9 @@ for (const mechanism of ["handoff", "front"] as const) {
       release.resolve();
       assertEquals((await slow!.answer()).text, "fresh");
       await closed(slow!.socket);
+      const tally = sharedBy(state).drainTally;
+      await until(() => tally.status.ending === 0);
+      assertEquals(tally.status, { ending: 0, gently: 5, forced: 0, untrusted: 0 });
       const fresh = await dial();
       await new Promise((resolve) => setTimeout(resolve, 1_100));
       assertEquals((await fresh.ask("/shared")).headers.get("connection"), undefined);
@@ -83,6 +88,7 @@ for (const mechanism of ["handoff", "front"] as const) {
         if (when === "always") {
           await once(slow.socket, "close");
           assert(performance.now() - begin >= 299);
+          assertEquals(sharedBy(state).drainTally.status, { ending: 0, gently: 0, forced: 1, untrusted: 0 });
         } else {
           await new Promise((resolve) => setTimeout(resolve, 800));
           release.resolve();

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import process from "node:process";
 import test from "node:test";
 import { type DrainOptions, type TlsConfig, TlsState } from "../../mod.ts";
+import { sharedBy } from "../../src/accept/tls_state.ts";
 import { listenTls, serve } from "../../src/deno.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { makeCrl } from "../support/crls.ts";
@@ -53,6 +54,7 @@ for (const mechanism of ["handoff", "front"] as const) {
     const fresh = await HttpConnection.open(server.addr.port);
     await once(old.socket, "close");
     assert(performance.now() - begin >= 399);
+    assertEquals(sharedBy(state).drainTally.status, { ending: 0, gently: 0, forced: 1, untrusted: 0 });
     assertEquals((await fresh.ask("/")).text, "pong");
     fresh.close();
     await server.shutdown();
@@ -75,6 +77,8 @@ for (const mechanism of ["handoff", "front"] as const) {
       await until(() => conns.length === 1);
       state.swap(config);
       await closed(old);
+      await until(() => sharedBy(state).drainTally.status.ending === 0);
+      assertEquals(sharedBy(state).drainTally.status, { ending: 0, gently: 1, forced: 0, untrusted: 0 });
       listener.close();
       await loop;
     },

@@ -4,6 +4,8 @@ import process from "node:process";
 import test from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type DrainOptions, TlsReloadError } from "../../mod.ts";
+import type { DrainProgress } from "../../src/accept/drain_tally.ts";
+import { sharedBy } from "../../src/accept/tls_state.ts";
 import type { FakeServer } from "../support/fake_kernel.ts";
 import type { ServingOptions } from "../../src/native/serving_options.ts";
 import { SECOND, SECOND_WITHOUT_TRUST, THIRD, World } from "../support/handoff_world.ts";
@@ -269,6 +271,28 @@ test("Handoff ends a replaced generation by force when graceMs is over, the serv
   assertEquals(kept.isReset, undefined);
   world.kernel.disconnect(kept);
   await finished(world);
+});
+
+test("Handoff reports how many connections a drain ends, and how, from one count to the next", async () => {
+  const world = await opened({ when: "always", graceMs: 500 });
+  const { drainTally } = sharedBy(world.state);
+  const told: DrainProgress[] = [];
+  drainTally.subscribe((progress) => told.push(progress));
+  const [first, second, third] = [world.connect(), world.connect(), world.connect()];
+  world.runtime.acceptAll();
+  world.state.swap(SECOND);
+  await world.newestServes();
+  const kept = world.connect();
+  assertEquals([told, drainTally.status.ending], [[{ phase: "started", connections: 3, forced: 0, untrusted: 0 }], 3]);
+  world.kernel.disconnect(first!);
+  await world.until(() => generations(world).length > 0 && drainTally.status.gently === 1, "one has ended");
+  // The witness of its generation is still there when this one ends, so that no count is due.
+  world.kernel.disconnect(second!);
+  await world.until(() => third!.isReset === true, "the last one is closed");
+  assertEquals(drainTally.status, { ending: 0, gently: 2, forced: 1, untrusted: 0 });
+  assertEquals(told.at(-1), { phase: "ended", connections: 3, forced: 1, untrusted: 0 });
+  world.kernel.disconnect(kept);
+  await close(world);
 });
 
 test("Handoff begins the drain of a generation once, also when connections never end by force", async () => {

@@ -43,12 +43,14 @@ export class World {
 
   async open(options: ServingOptions = {}): Promise<void> {
     const tools = { kernel: this.kernel, marks: this.marks, dummy: this.dummy, publicCookies: new Set<bigint>() };
+    const { drain, drainTally } = sharedBy(this.state);
     this.handoff = await Handoff.open(tools, { port: 443 }, {
       state: this.state,
       runtime: this.runtime,
       onTlsError: (error) => this.errors.push(error),
       ...options,
-      drain: sharedBy(this.state).drain,
+      drain,
+      drainTally,
       follow: addFollower.bind(undefined, this.state),
     });
   }

@@ -65,8 +65,8 @@ export async function open(
   const shared = setting.tools ?? await tools();
   const { onTlsError = (error: unknown) => errors.push(error) } = setting;
   const follow = addFollower.bind(undefined, state);
-  const { drain } = sharedBy(state);
-  const served = { state, runtime, onTlsError, drain, follow };
+  const { drain, drainTally } = sharedBy(state);
+  const served = { state, runtime, onTlsError, drain, drainTally, follow };
   const handoff = await Handoff.open(shared, setting.address ?? LOOPBACK, served);
   const { port } = handoff.address;
   const server: Opened = {
