@@ -43,7 +43,7 @@ export interface ServerSetup {
   /** Called with a server that was made, so that its listeners are called before those of the handshakes. */
   created?(server: Server): void;
   /** Called with a server before each connection. */
-  beforeConnection?(server: Server, certifiedKey: CertifiedKey): void;
+  beforeConnection?(server: Server): void;
 }
 
 const PLAIN_SETUP: ServerSetup = { options: serverOptions };
@@ -162,7 +162,7 @@ export class HandshakeServer {
   #serve(socket: Duplex, pending: PendingHandshake, certifiedKey: CertifiedKey): void {
     this.#makeHandshake(socket, pending, () => {
       const server = socket instanceof Socket ? this.#serverOf(certifiedKey) : this.#createServer(certifiedKey, socket);
-      this.#setup.beforeConnection?.(server, certifiedKey);
+      this.#setup.beforeConnection?.(server);
       return server;
     });
   }

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { ServerHttp2Session } from "node:http2";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type Server, type TLSSocket } from "node:tls";
@@ -19,6 +18,7 @@ import { type Attachment, type AttachOptions, reportTlsError } from "./attachmen
 import { EnteringConnection } from "./entering_connection.ts";
 import { requireOneServer } from "./fastify_servers.ts";
 import { InheritedOptions, requireInheritable } from "./inherited_options.ts";
+import { SessionContexts } from "./session_contexts.ts";
 import { TicketKeys } from "./ticket_keys.ts";
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -45,11 +45,7 @@ export class AcceptingServer implements Attachment, Follower {
   readonly #handshakeOptions: HandshakeOptions;
   readonly #inherited: InheritedOptions;
   readonly #ticketKeys: TicketKeys;
-  /**
-   * Restricts the sessions of verified clients to this server, because another one has not verified them. Workers of
-   * `node:cluster` share their ticket keys. OpenSSL makes a full handshake for a session of another context.
-   */
-  readonly #sessionIdContext = randomBytes(16).toString("hex");
+  readonly #sessionContexts = new SessionContexts();
   readonly #lineage: Lineage;
   #handshakes: HandshakeServer;
   readonly #entering = new EnteringConnection();
@@ -120,12 +116,12 @@ export class AcceptingServer implements Attachment, Follower {
     return new HandshakeServer(config, generation, this.#lineage, {
       options: (config, certifiedKey) => {
         const { pauseOnConnect } = settingsOf(this.#server);
-        const ownSessions = config.clientAuth && { sessionIdContext: this.#sessionIdContext };
-        return { ...this.#inherited.with(config, certifiedKey), ...ownSessions, pauseOnConnect };
+        const options = { ...this.#inherited.with(config, certifiedKey), pauseOnConnect };
+        return this.#sessionContexts.with(options, config, certifiedKey);
       },
       created: (inner) => this.#forwardErrors(inner),
-      beforeConnection: (inner, certifiedKey) => {
-        this.#ticketKeys.giveTo(inner, config, certifiedKey);
+      beforeConnection: (inner) => {
+        this.#ticketKeys.giveTo(inner);
         this.#forwardHandshakeEvents(inner);
       },
     });

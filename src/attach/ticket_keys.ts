@@ -1,6 +1,5 @@
-import { hkdfSync, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import type { Server } from "node:tls";
-import type { CertifiedKey } from "../config/certified_key.ts";
 import { sessionDigestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { hasTicketKeys } from "../node_internals/kept_options.ts";
@@ -38,12 +37,10 @@ export class TicketKeys {
   }
 
   /** Sets the keys of an inner server, unless it has them. */
-  giveTo(inner: Server, config: TlsConfig, certifiedKey: CertifiedKey): void {
+  giveTo(inner: Server): void {
     const own = this.#own();
     const isSet = hasTicketKeys(this.#server) || !isSame(own, this.#initial);
-    const shared = isSet ? own : this.#generated;
-    // A session of one name must not be resumed under another name, because the client would not see its certificate.
-    const keys = shared && config.certifiedKeys.length > 1 ? derived(shared, certifiedKey) : shared;
+    const keys = isSet ? own : this.#generated;
     if (keys && !isSame(keys, this.#given.get(inner))) {
       inner.setTicketKeys(keys as Parameters<Server["setTicketKeys"]>[0]);
     }
@@ -53,11 +50,6 @@ export class TicketKeys {
   #own(): Uint8Array | undefined {
     return this.#server.getTicketKeys?.();
   }
-}
-
-/** Derives the keys of a certified key. Processes that share the keys derive the same ones. */
-function derived(keys: Uint8Array, certifiedKey: CertifiedKey): Uint8Array {
-  return new Uint8Array(hkdfSync("sha256", keys, certifiedKey.leaf.fingerprint256, "ticket keys", TICKET_KEYS_BYTES));
 }
 
 function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {

@@ -6,9 +6,9 @@ import { createServer as createHttpsServer } from "node:https";
 import process from "node:process";
 import test from "node:test";
 import { connect, type ConnectionOptions, createServer, type Server, type TlsOptions, type TLSSocket } from "node:tls";
-import { type TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { attach, type AttachOptions } from "../../src/node.ts";
-import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
+import { issue, issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { opensslText } from "../support/openssl.ts";
 import { closed, configOf, dialTcp, OpensslClient, portOf, visit } from "../support/peers.ts";
 import { until } from "../support/tcp.ts";
@@ -244,6 +244,29 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
     },
   );
 }
+
+test("a session that the application has stored is not resumed under another name", { skip: NOT_NODE }, async () => {
+  const issued = [first, await issue("named", { names: [{ type: "dns", value: "n.test" }] })];
+  const { server, port, stop } = await start(
+    new TlsState(new TlsConfig({ certifiedKeys: issued.map(({ cert, key }) => ({ cert, key })) })),
+  );
+  const sessions = new Map<string, Buffer>();
+  server.on("newSession", (id: Buffer, session: Buffer, done: () => void) => {
+    sessions.set(id.toString("hex"), session);
+    done();
+  });
+  server.on("resumeSession", (id: Buffer, done: (error: null, session: Buffer | null) => void) => {
+    done(null, sessions.get(id.toString("hex")) ?? null);
+  });
+  const openssl = await OpensslClient.create();
+  const isReused = async (name: string, resume: boolean) =>
+    (await openssl.run(port, { resume, args: ["-tls1_2", "-no_ticket", "-servername", name] })).reused;
+  assertEquals(await isReused("localhost", false), false);
+  assertEquals(await isReused("n.test", true), false);
+  assertEquals(await isReused("localhost", true), true);
+  await openssl[Symbol.asyncDispose]();
+  await stop();
+});
 
 test(
   "an attached server emits our errors with the encrypted socket where it refuses itself",
