@@ -42,7 +42,9 @@ export function parseClientAuth(options: ClientAuthOptions<PemInput>): ClientAut
   const { mode, requireCrl = false, staleCrl = "refuse" } = options;
   const ca = Object.freeze(parseCertificates(options.ca));
   const intermediates = Object.freeze(sourcesOf(options.intermediates).flatMap(parseCertificates));
-  const lists = sourcesOf(options.crl).flatMap(parseCrls);
+  // Each once, because metrics of the same list twice would make a scrape fail.
+  const byFingerprint = new Map(sourcesOf(options.crl).flatMap(parseCrls).map((list) => [list.fingerprint256, list]));
+  const lists = [...byFingerprint.values()];
   const crl = Object.freeze(lists.map((list) => Object.freeze(list.toJSON())));
   const auth: ClientAuth = Object.freeze({ mode, ca, crl, requireCrl, staleCrl, intermediates });
   const revocation = lists.length > 0 || requireCrl

@@ -36,9 +36,9 @@ test("TlsConfig.toJSON() counts the entries of revocation lists and leaves out d
   assertEquals(Object.keys(withAuth().toJSON().clientAuth!), ["mode", "ca"]);
 });
 
-test("TlsConfig reads lists in PEM and DER, several in one source, and verifies each", () => {
+test("TlsConfig reads lists in PEM and DER, several in one source, each once, and verifies each", () => {
   const intermediates = intermediate.cert;
-  const config = withAuth({ crl: [`${list}${makeCrl(other)}`, derOfIntermediate], intermediates });
+  const config = withAuth({ crl: [`${list}${makeCrl(other)}`, derOfIntermediate, list], intermediates });
   assertEquals(config.clientAuth!.crl.map(({ issuer }) => issuer), ["CN=authority", "CN=other", "CN=intermediate"]);
   const impostor = { cert: authority.cert, key: other.key };
   const forged = new Uint8Array(makeCrl(authority, { format: "DER" }));
