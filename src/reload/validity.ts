@@ -11,12 +11,14 @@ import type { Certificate } from "../x509/certificate.ts";
  */
 export function requireReplaceable(next: TlsConfig, current: TlsConfig, pendingLimitMs: number): Date | undefined {
   const now = new Date(Date.now());
-  const outside = next.certifiedKeys.map(({ leaf }) => leaf).filter((leaf) => !leaf.isValidAt(now));
+  const unchanged = new Set(current.certifiedKeys);
+  const outside = next.certifiedKeys.filter(({ leaf }) => !leaf.isValidAt(now));
+  const doubtful = outside.filter((key) => key.leaf === next.leaf || !unchanged.has(key)).map(({ leaf }) => leaf);
   // Usually no certificate of thousands is, and then nothing is looked up.
-  if (outside.length === 0) return undefined;
+  if (doubtful.length === 0) return undefined;
   const served = leavesByNames(current);
   let validFrom: Date | undefined;
-  for (const leaf of outside) {
+  for (const leaf of doubtful) {
     const replaced = leaf === next.leaf ? current.leaf : served.get(namesOf(leaf));
     const from = replaced?.isValidAt(now) ? requirePending(leaf, now, pendingLimitMs) : undefined;
     if (from && (validFrom === undefined || from > validFrom)) validFrom = from;
