@@ -1,5 +1,5 @@
 import type { Certificate } from "../x509/certificate.ts";
-import { coversName, normalizeName } from "../x509/server_name.ts";
+import { CoveredNames, coversName, normalizeName } from "../x509/server_name.ts";
 import type { ChainFacts } from "./chain_facts.ts";
 import { type Rule, titleOf } from "./finding.ts";
 
@@ -67,7 +67,8 @@ function wildcardAbove(dnsNames: readonly string[], name: string): string | unde
  * @param names The names that clients ask for.
  */
 export function uncoveredNames(leaves: readonly Certificate[], names: readonly string[]): string[] {
-  return names.filter((name) => !leaves.some((leaf) => coversName(leaf, name)));
+  const covered = new CoveredNames(names.length > 0 ? leaves : []);
+  return names.filter((name) => !covered.has(name));
 }
 
 /** The rules about the names of the server's own certificate. */

@@ -27,22 +27,35 @@ export function isServerName(value: unknown): value is string {
   return typeof value === "string" && (isIP(value) > 0 || NAME.test(normalizeName(value)));
 }
 
+/** The names and addresses of a certificate. */
+type Named = Pick<Certificate, "dnsNames" | "ipAddresses">;
+
 /**
- * Whether a certificate is for a name. A wildcard stands for one label, the first (RFC 6125 section 6.4.3).
- *
- * @param certificate The certificate. Its common name does not count (RFC 9525 section 2).
- * @param name A DNS name, a wildcard such as `*.example.com`, or an address.
+ * The names that certificates are for. A wildcard stands for one label, the first (RFC 6125 section 6.4.3). Common names
+ * do not count (RFC 9525 section 2). The time of a look-up does not depend on the number of certificates.
  */
-export function coversName(
-  { dnsNames, ipAddresses }: Pick<Certificate, "dnsNames" | "ipAddresses">,
-  name: string,
-): boolean {
-  if (isIP(name)) return ipAddresses.includes(canonicalAddress(name));
-  const wanted = normalizeName(name);
-  if (wanted === "") return false;
-  const dot = wanted.indexOf(".");
-  const wildcard = dot > 0 ? `*${wanted.slice(dot)}` : wanted;
-  return dnsNames.map(normalizeName).some((each) => each === wanted || each === wildcard);
+export class CoveredNames {
+  readonly #dnsNames: ReadonlySet<string>;
+  readonly #addresses: ReadonlySet<string>;
+
+  constructor(certificates: readonly Named[]) {
+    this.#dnsNames = new Set(certificates.flatMap(({ dnsNames }) => dnsNames.map(normalizeName)));
+    this.#addresses = new Set(certificates.flatMap(({ ipAddresses }) => ipAddresses));
+  }
+
+  /** Whether a certificate is for a DNS name, a wildcard such as `*.example.com`, or an address. */
+  has(name: string): boolean {
+    if (isIP(name)) return this.#addresses.has(canonicalAddress(name));
+    const wanted = normalizeName(name);
+    if (wanted === "") return false;
+    const dot = wanted.indexOf(".");
+    return this.#dnsNames.has(wanted) || (dot > 0 && this.#dnsNames.has(`*${wanted.slice(dot)}`));
+  }
+}
+
+/** Whether a certificate is for a name, see {@linkcode CoveredNames}. */
+export function coversName(certificate: Named, name: string): boolean {
+  return new CoveredNames([certificate]).has(name);
 }
 
 /** An address in the form of {@linkcode Certificate.ipAddresses}. */

@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import test from "node:test";
-import { type Expectation, loadTlsConfig, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { type Certificate, type Expectation, loadTlsConfig, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { findingsOf } from "../../src/config/config_findings.ts";
 import { requireExpected } from "../../src/config/expectation.ts";
+import { uncoveredNames } from "../../src/findings/names.ts";
 import { Reloader, reloadTls } from "../../src/reload.ts";
 import { issueServer } from "../support/certificates.ts";
 import { makeAuthority, makeLeaf } from "../support/chains.ts";
@@ -59,6 +60,22 @@ test("findingsOf() looks at the revocation lists of client authorities and of li
   assertEquals(error.code, "EXPECTATION_FAILED");
   const current = [root, intermediate].map((authority) => listOf(authority, in30Days));
   assertEquals(findingsOf(new TlsConfig({ ...pairOf(good), clientAuth: clientAuth(...current) })), []);
+});
+
+test("uncoveredNames() reads each certificate once, however many names are expected", () => {
+  let readings = 0;
+  const readNames = (index: number) => {
+    readings++;
+    return [`n${index}.test`, `*.w${index}.test`];
+  };
+  const leaf = configOf(good).leaf;
+  const leaves = Array.from(
+    { length: 1_000 },
+    (_, index) => Object.create(leaf, { dnsNames: { get: () => readNames(index) } }) as Certificate,
+  );
+  const names = leaves.flatMap((_, index) => [`N${index}.test.`, `a.w${index}.test`]);
+  assertEquals(uncoveredNames(leaves, [...names, "a.b.w1.test", ".w1.test"]), ["a.b.w1.test", ".w1.test"]);
+  assertEquals(readings, leaves.length);
 });
 
 test("loadTlsConfig() refuses at load, and refuses expectations that are none", async () => {
