@@ -45,7 +45,7 @@ interface Expiring {
  * The interval at which the clock is read, because timers stop while a machine sleeps and ignore changes of the clock.
  */
 const LOOK_EVERY_MS = 60_000;
-/** The maximum number of certificates and lists that are kept, including those that are no longer used. */
+/** The maximum number of certificates and lists that are remembered after their use. */
 const MAX_REMEMBERED = 1_000;
 
 /**
@@ -96,13 +96,15 @@ export class ExpiryAlarms {
   /** Compares the clock with the certificates and lists, and raises the alarms that are due. */
   look(): void {
     if (!this.#config) return;
-    for (const { subject, fingerprint256, beginMs, endMs } of expiringOf(this.#config)) {
+    const used = expiringOf(this.#config);
+    for (const { subject, fingerprint256, beginMs, endMs } of used) {
       const remainingMs = endMs - Date.now();
       const level = this.#levelAt(remainingMs, endMs - beginMs);
       const before = this.#reached.get(fingerprint256) ?? 0;
       this.#remember(fingerprint256, level);
       if (level > before) this.#raise({ ...subject, level, remainingMs });
     }
+    this.#forgetOldest(MAX_REMEMBERED + used.length);
   }
 
   close(): void {
@@ -123,8 +125,13 @@ export class ExpiryAlarms {
     // Deleted first, so that the map is in the order of use.
     this.#reached.delete(fingerprint256);
     if (level > 0) this.#reached.set(fingerprint256, level);
-    const [oldest] = this.#reached.keys();
-    if (this.#reached.size > MAX_REMEMBERED && oldest !== undefined) this.#reached.delete(oldest);
+  }
+
+  #forgetOldest(limit: number): void {
+    for (const oldest of this.#reached.keys()) {
+      if (this.#reached.size <= limit) return;
+      this.#reached.delete(oldest);
+    }
   }
 }
 

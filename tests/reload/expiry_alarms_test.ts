@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { Buffer } from "node:buffer";
 import test from "node:test";
-import type { TlsConfig } from "../../mod.ts";
+import { encodePem, parsePem, type TlsConfig } from "../../mod.ts";
 import { type ExpiryAlarm, ExpiryAlarms, type ExpiryLevels } from "../../src/reload/expiry_alarms.ts";
 import { expiryMessage } from "../../src/reload/expiry_message.ts";
 import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
@@ -128,6 +129,28 @@ test("ExpiryAlarms watches intermediates and client authorities, and raises each
     ...["intermediate 1", "intermediate 2", "intermediate 3"],
     "server 3", // the first certificate, which had expired by the rollback
   ]);
+});
+
+test("ExpiryAlarms raises one alarm for each of thousands of certificates that expire together", async () => {
+  const count = 1_500;
+  const [certificate] = parsePem((await issueCa("Clients", from(0, HOUR_MS))).cert);
+  const authorities = Array.from({ length: count }, (_, index) => {
+    // Another signature makes another certificate. Nothing verifies it here.
+    const der = Buffer.from(certificate!.der);
+    der.writeUInt16BE(index, der.length - 2);
+    return encodePem({ label: "CERTIFICATE", der });
+  });
+  const config = configOf(await issueServer("server", from(0, 1_000 * DAY_MS)), {
+    clientAuth: { mode: "required", ca: authorities.join("") },
+  });
+  withClock((setClock) => {
+    const { alarms, raised } = alarmsOf();
+    alarms.watch(config);
+    setClock(50 * MINUTE_MS);
+    for (let looks = 0; looks < 3; looks++) alarms.look();
+    alarms.close();
+    assertEquals(raised.length, count);
+  });
 });
 
 test("ExpiryAlarms watches revocation lists and the intermediates of clients", async () => {
