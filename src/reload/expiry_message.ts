@@ -5,6 +5,8 @@ import type { WatchStatus } from "./status.ts";
 
 /** Renewal tools replace a certificate when two thirds of its life have passed. */
 const RENEWAL_SHARE = 2 / 3;
+/** The maximum number of files that a message names. */
+const MAX_PATHS = 4;
 
 /** Writes the text of an alarm: what ends and when, what has not come, and the last changes of its source. */
 export function expiryMessage(alarm: ExpiryAlarm, watches: readonly WatchStatus[], lastSwap: Date | undefined): string {
@@ -55,6 +57,7 @@ function dueOf({ notBefore, notAfter }: Certificate): string {
 }
 
 function changes({ paths, changedAt }: WatchStatus): string {
-  const names = paths.map((path) => `"${path}"`).join(", ");
+  const named = paths.slice(0, MAX_PATHS).map((path) => `"${path}"`).join(", ");
+  const names = paths.length > MAX_PATHS ? `${named} and ${paths.length - MAX_PATHS} more` : named;
   return `${names} last changed ${changedAt ? `at ${changedAt.toISOString()}` : "at an unknown time"}`;
 }

@@ -93,8 +93,9 @@ export class Reloader extends ReloaderEventTarget implements AsyncDisposable {
     this.#attempts = new ReloadAttempts(state, load, { ...limits, onEnd, onPartialFailure });
     this.#triggers = new Triggers(this.#attempts, (error, retryMs) => this.#announcer.disconnect(error, retryMs));
     const alarms = new ExpiryAlarms(expiryAlarms, (alarm) => {
-      const { watches, lastSwap } = this.status();
-      this.#announcer.expiring(alarm, expiryMessage(alarm, watches, lastSwap));
+      // Without the rest of the status, which has as many certificates as there may be alarms.
+      const watches = [...this.#attempts.watches].map(({ status }) => status);
+      this.#announcer.expiring(alarm, expiryMessage(alarm, watches, this.#attempts.history.lastSwap));
     });
     const drains = sharedBy(state).drainTally.subscribe((progress) => this.#announcer.drain(progress));
     for (const each of [alarms.follow(state), drains]) this.#triggers.add(() => each[Symbol.dispose]());

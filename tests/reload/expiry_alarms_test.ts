@@ -1,7 +1,8 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import test from "node:test";
-import { encodePem, parsePem, type TlsConfig } from "../../mod.ts";
+import { encodePem, parsePem, type TlsConfig, TlsState } from "../../mod.ts";
+import { Reloader } from "../../src/reload.ts";
 import { type ExpiryAlarm, ExpiryAlarms, type ExpiryLevels } from "../../src/reload/expiry_alarms.ts";
 import { expiryMessage } from "../../src/reload/expiry_message.ts";
 import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
@@ -131,26 +132,45 @@ test("ExpiryAlarms watches intermediates and client authorities, and raises each
   ]);
 });
 
-test("ExpiryAlarms raises one alarm for each of thousands of certificates that expire together", async () => {
-  const count = 1_500;
-  const [certificate] = parsePem((await issueCa("Clients", from(0, HOUR_MS))).cert);
+/** A configuration of many client authorities with the same validity. */
+async function manyOf(count: number, validity: { notBefore: Date; notAfter: Date }): Promise<TlsConfig> {
+  const [certificate] = parsePem((await issueCa("Clients", validity)).cert);
   const authorities = Array.from({ length: count }, (_, index) => {
     // Another signature makes another certificate. Nothing verifies it here.
     const der = Buffer.from(certificate!.der);
     der.writeUInt16BE(index, der.length - 2);
     return encodePem({ label: "CERTIFICATE", der });
   });
-  const config = configOf(await issueServer("server", from(0, 1_000 * DAY_MS)), {
-    clientAuth: { mode: "required", ca: authorities.join("") },
-  });
+  const server = await issueServer("server", from(0, 1_000 * DAY_MS));
+  return configOf(server, { clientAuth: { mode: "required", ca: authorities.join("") } });
+}
+
+test("ExpiryAlarms raises one alarm for each of thousands of certificates that expire together", async () => {
+  const config = await manyOf(1_200, from(0, HOUR_MS));
   withClock((setClock) => {
     const { alarms, raised } = alarmsOf();
     alarms.watch(config);
     setClock(50 * MINUTE_MS);
     for (let looks = 0; looks < 3; looks++) alarms.look();
     alarms.close();
-    assertEquals(raised.length, count);
+    assertEquals(raised.length, 1_200);
   });
+});
+
+test("Reloader announces thousands of certificates that expire together in linear time", async () => {
+  const config = await manyOf(1_200, from(-50 * MINUTE_MS, 10 * MINUTE_MS));
+  const reloader = new Reloader(new TlsState(config), () => Promise.resolve(config));
+  let count = 0;
+  let first = Infinity;
+  reloader.addEventListener("expiring", (event) => {
+    event.preventDefault();
+    first = Math.min(first, performance.now());
+    count++;
+  });
+  await until(() => count === 1_200);
+  // Quadratic time would be some seconds.
+  assert(performance.now() - first < 1_000);
+  await reloader.close();
 });
 
 test("ExpiryAlarms watches revocation lists and the intermediates of clients", async () => {
@@ -245,6 +265,7 @@ test("expiryMessage() says what expires when, what did not come, and where it wa
   const config = configOf(server, { clientAuth: { mode: "required", ca: root.cert } });
   const changedAt = new Date(START);
   const watch = { paths: ["/certs/tls.crt", "/certs/tls.key"], missing: [], changedAt, checkedAt: undefined };
+  const many = { ...watch, paths: Array.from({ length: 9 }, (_, index) => `/certs/${index}`), degraded: undefined };
   const messages = withClock((setClock) => {
     const { alarms, raised } = alarmsOf();
     alarms.watch(config);
@@ -253,6 +274,8 @@ test("expiryMessage() says what expires when, what did not come, and where it wa
       alarms.look();
     }
     alarms.close();
+    const paths = `"/certs/0", "/certs/1", "/certs/2", "/certs/3" and 5 more last changed at`;
+    assertStringIncludes(expiryMessage(raised[0]!, [many], changedAt), paths);
     return raised.map((alarm) => expiryMessage(alarm, [{ ...watch, degraded: undefined }], changedAt));
   });
   const [end, due, begin] = [90, 60, 0].map((day) => new Date(START + day * DAY_MS).toISOString());
