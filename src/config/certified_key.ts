@@ -52,12 +52,13 @@ export class CertifiedKey {
   /** The file that the chain was read from; `undefined` if it was not read from a file. */
   readonly path: string | undefined;
   readonly #keyPem: string;
+  /** Made at once, because those of thousands of certified keys in one turn block the event loop. */
+  readonly #digest: string;
   #isProved: boolean;
-  #digest: string | undefined;
 
   static {
     keyPemOf = (certifiedKey) => certifiedKey.#keyPem;
-    certifiedKeyDigestOf = (certifiedKey) => certifiedKey.#digest ??= certifiedKey.#digestOfAll();
+    certifiedKeyDigestOf = (certifiedKey) => certifiedKey.#digest;
     isProved = (certifiedKey) => certifiedKey.#isProved;
     markProved = (certifiedKey) => void (certifiedKey.#isProved = true);
   }
@@ -76,6 +77,7 @@ export class CertifiedKey {
     requireMatch(this.chain, keyObject, this.path, pathOf(key));
     const { publicKey } = new CertificateStructure(derOf(this.leaf));
     this.#keyPem = encodeKey(withPublicKey(der, publicKey));
+    this.#digest = sha256([...this.chain.map(({ pem }) => pem), this.#keyPem]);
     // From an EC or Ed25519 key the runtime derives the public key that was compared. An RSA key only claims it.
     this.#isProved = readPublicKey({ publicKey }).kind !== "rsa";
     Object.freeze(this);
@@ -89,10 +91,6 @@ export class CertifiedKey {
   /** The public facts as a plain object. */
   toJSON(): CertifiedKeyFacts {
     return { chain: this.chain.map((certificate) => certificate.toJSON()) };
-  }
-
-  #digestOfAll(): string {
-    return sha256([...this.chain.map(({ pem }) => pem), this.#keyPem]);
   }
 }
 
@@ -136,7 +134,7 @@ function inputDigestOf({ cert, key, passphrase }: CertifiedKeyInit): string {
 function sha256(parts: readonly (string | Uint8Array)[]): string {
   const hash = createHash("sha256");
   for (const part of parts) hash.update(`${part.length}:`).update(part);
-  return hash.digest("hex");
+  return hash.digest("base64");
 }
 
 function requireMatch(
