@@ -1,11 +1,26 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
+import { forEachConcurrently } from "../concurrently.ts";
 import type { TlsReloadError } from "../errors.ts";
 import { MAX_CRL_BYTES } from "../x509/crl.ts";
 import { readPemFile } from "../x509/pem_file.ts";
 import { fifoSpot, replacedMountSpot } from "./blind_spots.ts";
 import { lookAtFolder } from "./folder.ts";
+
+/** A file or folder at one reading. */
+interface Place {
+  /** A digest of the bytes, or of the names and times in the folder; the error if it cannot be read. */
+  readonly content: string;
+  readonly isMissing?: boolean;
+  /** The reason why its changes cannot be noticed. */
+  readonly blindSpot?: string;
+  /** Milliseconds since 1970. */
+  readonly changedAtMs: number;
+}
+
+/** The number of files that are read at once. */
+const READERS = 8;
 
 /**
  * Files and folders that belong together, and the result of their last reading.
@@ -32,55 +47,41 @@ export class FileSet {
 
   /** Reads the files. An error counts as content, because a file that becomes readable is a change. */
   async read(): Promise<string> {
-    const reading = new Reading();
-    for (const path of this.paths) await reading.add(path);
-    this.digest = reading.hash.digest("hex");
-    this.missing = reading.missing;
-    this.blindSpots = reading.blindSpots;
-    this.changedAt = reading.changedAtMs > 0 ? new Date(reading.changedAtMs) : undefined;
+    const places: Place[] = [];
+    await forEachConcurrently(this.paths, READERS, async (path, index) => {
+      places[index] = await placeAt(path);
+    });
+    const changedAtMs = places.reduce((latest, place) => Math.max(latest, place.changedAtMs), 0);
+    this.digest = hash("sha256", JSON.stringify(places.map(({ content }) => content)));
+    this.missing = this.paths.filter((_, index) => places[index]!.isMissing);
+    this.blindSpots = places.flatMap(({ blindSpot }) => blindSpot ?? []);
+    this.changedAt = changedAtMs > 0 ? new Date(changedAtMs) : undefined;
     this.readAt = new Date();
     return this.digest;
   }
 }
 
-/** The findings of one reading so far. */
-class Reading {
-  readonly hash = createHash("sha256");
-  readonly missing: string[] = [];
-  readonly blindSpots: string[] = [];
-  changedAtMs = 0;
-
-  async add(path: string): Promise<void> {
-    const stats = await stat(path).catch(() => undefined);
-    this.#changed(stats?.mtimeMs ?? 0);
-    if (stats?.isFIFO()) {
-      // Reading would consume the content before `load` reads it.
-      this.blindSpots.push(fifoSpot(path));
-      return;
-    }
-    if (stats?.isDirectory()) return await this.#addFolder(path);
-    if (stats?.isFile() && stats.nlink === 0) this.blindSpots.push(replacedMountSpot(path));
-    await this.#addFile(path);
+async function placeAt(path: string): Promise<Place> {
+  const stats = await stat(path).catch(() => undefined);
+  const changedAtMs = stats?.mtimeMs ?? 0;
+  // Reading a FIFO would consume the content before `load` reads it.
+  if (stats?.isFIFO()) return { content: "", changedAtMs, blindSpot: fifoSpot(path) };
+  if (stats?.isDirectory()) {
+    const folder = await lookAtFolder(path).catch(({ message }: Error) => ({ digest: message, changedAtMs: 0 }));
+    return { content: folder.digest, changedAtMs: Math.max(changedAtMs, folder.changedAtMs) };
   }
+  const file = await readFile(path);
+  return stats?.isFile() && stats.nlink === 0
+    ? { ...file, changedAtMs, blindSpot: replacedMountSpot(path) }
+    : { ...file, changedAtMs };
+}
 
-  async #addFolder(path: string): Promise<void> {
-    const content = await lookAtFolder(path).catch(({ message }: Error) => ({ digest: message, changedAtMs: 0 }));
-    this.#changed(content.changedAtMs);
-    this.hash.update(`${content.digest} `);
-  }
-
-  async #addFile(path: string): Promise<void> {
-    try {
-      const { bytes } = await readPemFile(path, { maxBytes: MAX_CRL_BYTES });
-      this.hash.update(`${bytes.length} `).update(bytes);
-    } catch (error) {
-      const { code, message } = error as TlsReloadError;
-      if (code === "FILE_NOT_FOUND") this.missing.push(path);
-      this.hash.update(`${message} `);
-    }
-  }
-
-  #changed(atMs: number): void {
-    this.changedAtMs = Math.max(this.changedAtMs, atMs);
+async function readFile(path: string): Promise<Pick<Place, "content" | "isMissing">> {
+  try {
+    const { bytes } = await readPemFile(path, { maxBytes: MAX_CRL_BYTES });
+    return { content: hash("sha256", bytes) };
+  } catch (error) {
+    const { code, message } = error as TlsReloadError;
+    return { content: message, isMissing: code === "FILE_NOT_FOUND" };
   }
 }
