@@ -20,9 +20,11 @@ const LOAD_COLUMNS = {
   firstMs: "first load, ms",
   longestTurnMs: "its longest turn, ms",
   longestSliceMs: "without garbage collection, ms",
+  lookMs: "stat of the files, ms",
   reloadMs: "reload, one changed, ms",
   heapMiB: "heap and external, MiB",
   residentMiB: "resident, MiB",
+  youngMiB: "of it young generation, MiB",
 };
 const ACCEPT_COLUMN = "µs per connection";
 /** The servers of the probe, and whether they are ours. */
@@ -59,7 +61,8 @@ function loadTable(count: number): TableBuilder {
     title: `${count} names`,
     about: `\`loadTlsConfig()\` of ${count} pairs, in a process that has read their files before. A turn is the time ` +
       "in which nothing else runs on the event loop; only Node says how much of it is garbage collection. Memory is " +
-      "what the process has more than before, after 100 of the names have been asked for.",
+      "what the process has more than before, after 100 of the names have been asked for. The young generation of V8 " +
+      "grows once for everything that a process does.",
     columns: Object.values(LOAD_COLUMNS).map((name) => ({ name, isCompared: false })),
   });
   for (const name of RUNTIMES) table.row({ name, isOurs: true });

@@ -1,7 +1,7 @@
 // What a process measures in itself of a configuration of many names. The folder holds n0.test.crt, n0.test.key, ….
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, readFile, rename } from "node:fs/promises";
+import { copyFile, readFile, rename, stat } from "node:fs/promises";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { PerformanceObserver } from "node:perf_hooks";
@@ -10,6 +10,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
+import { getHeapSpaceStatistics } from "node:v8";
 import { type AcceptOptions, loadTlsConfig, TlsState } from "../../mod.ts";
 import { median } from "./report.ts";
 
@@ -30,7 +31,7 @@ declare const Bun: { gc(force: true): void };
 
 const CLIENT = fileURLToPath(new URL("name_client.ts", import.meta.url));
 const IN_USE = 100;
-const READERS = 8;
+const READERS = 32;
 /** How many connections a block has, whose processor time is measured. */
 const BLOCK = 200;
 const MEBIBYTE = 1024 * 1024;
@@ -41,9 +42,9 @@ export async function probeNames(folder: string, count: number, node: string, bl
   const client = startClient(node);
   // What is compiled at the first load, and the files that are in no cache yet, are no part of it.
   await loadTlsConfig(pairs.slice(0, 1));
-  await readAll(pairs);
+  await eachFile(pairs, readFile);
   const before = memory();
-  const readMs = await timed(() => readAll(pairs));
+  const readMs = await timed(() => eachFile(pairs, readFile));
   const { state, ...loadFigures } = await firstLoad(pairs);
   const server = await listen(acceptingServer(state));
   await client.visit(portOf(server), spread(count), IN_USE);
@@ -52,14 +53,17 @@ export async function probeNames(folder: string, count: number, node: string, bl
   const after = memory();
 
   const reloadMs = await reload(state, pairs);
+  const lookMs = await timed(() => eachFile(pairs, (path) => stat(path, { bigint: true })));
   const accepts = await acceptTimes(state, pairs, client, blocks);
   client.stop();
   return {
     readMs,
     ...loadFigures,
+    lookMs,
     reloadMs,
     heapMiB: after.heapMiB - before.heapMiB,
     residentMiB: after.residentMiB - before.residentMiB,
+    youngMiB: after.youngMiB - before.youngMiB,
     ...accepts,
   };
 }
@@ -121,10 +125,10 @@ function spread(count: number): string[] {
   return Array.from({ length: names }, (_, index) => `n${Math.floor(index * count / names)}.test`);
 }
 
-async function readAll(pairs: readonly Pair[]): Promise<void> {
+async function eachFile(pairs: readonly Pair[], use: (path: string) => Promise<unknown>): Promise<void> {
   const queue = pairs.flatMap(({ cert, key }) => [cert, key]).values();
   const work = async () => {
-    for (const path of queue) await readFile(path);
+    for (const path of queue) await use(path);
   };
   await Promise.all(Array.from({ length: READERS }, work));
 }
@@ -135,11 +139,17 @@ async function timed(body: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-function memory(): { heapMiB: number; residentMiB: number } {
+function memory() {
   const { gc } = globalThis as { gc?: () => void };
   for (let times = 0; times < 3; times++) typeof Bun === "undefined" ? gc?.() : Bun.gc(true);
   const { heapUsed, external, rss } = process.memoryUsage();
-  return { heapMiB: (heapUsed + external) / MEBIBYTE, residentMiB: rss / MEBIBYTE };
+  // V8 keeps these pages, empty, once objects have survived in them.
+  const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space");
+  return {
+    heapMiB: (heapUsed + external) / MEBIBYTE,
+    residentMiB: rss / MEBIBYTE,
+    youngMiB: (young?.physical_space_size ?? 0) / MEBIBYTE,
+  };
 }
 
 /** The turns of the event loop, from the construction on. */
