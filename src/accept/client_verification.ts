@@ -28,7 +28,7 @@ const HIDDEN_ISSUER = "this runtime does not show the intermediate of the client
  * Invariant: a client is accepted only if a full handshake has verified its certificate, and a path of which nothing is
  * revoked leads from the certificate to an authority that this configuration trusts now, see {@linkcode findPath}. In a
  * full handshake the runtime verifies the client as well, and must accept it. In a resumed handshake no runtime
- * verifies the client, so the same server must have verified the client before.
+ * verifies the client, so a server of the same state must have verified the client before.
  *
  * Node 24.21 and 26.8 to 26.9 show a server only the client's own certificate (nodejs/node#65579). If the issuer of
  * that certificate is neither an authority nor an intermediate of the configuration, the decision of the runtime
@@ -103,7 +103,7 @@ export class ClientVerification {
 
   #refusalOfVerified(certificate: ClientCertificate): string | undefined {
     const known = this.verifiedClients.get(certificate.fingerprint256) ?? certificate.verification;
-    if (!known) return "the resumed session is of a client that this server has not verified";
+    if (!known) return "the resumed session is of a client that no server of this state has verified";
     if (this.#holds(known.finding)) return this.#admit(certificate, known);
     const { intermediates = this.#revocation && this.#intermediates, finding } = known;
     if (!intermediates) return this.#refusalOfHidden(certificate, finding);

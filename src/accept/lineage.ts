@@ -9,23 +9,26 @@ import { VerifiedClients } from "./verified_clients.ts";
 export interface LineageOptions extends Partial<LivePolicy> {
   /** Answers ACME challenges. */
   readonly challenges?: AlpnChallenges;
+  /** The clients that the servers of the state have verified. */
+  readonly verifiedClients?: VerifiedClients;
   /** The maximum number of servers for several certified keys. */
   readonly maxContexts?: number;
 }
 
 /**
  * Makes the lineage of a state, of one server that follows a state, or of an acceptor without a state. Each server gets
- * its own, because a client that one server has verified means nothing to another one.
+ * its own.
  *
  * @param current Returns the generation that is current now.
  * @param options The parts that come from the state.
  * @returns The lineage.
  */
 export function createLineage(current: () => HandshakeServer, options: LineageOptions = {}): Lineage {
-  const { challenges = new AlpnChallenges(), allowClient, authorityUse, drainTally, maxContexts } = options;
+  const { challenges = new AlpnChallenges(), verifiedClients = new VerifiedClients(), maxContexts } = options;
+  const { allowClient, authorityUse, drainTally } = options;
   const { drain = drainPolicyOf(), endWithClientCertificate = false } = options;
   return {
-    verifiedClients: new VerifiedClients(),
+    verifiedClients,
     connections: new LiveConnections(
       { drain, endWithClientCertificate, allowClient, authorityUse, drainTally },
       current,

@@ -12,12 +12,14 @@ import { createLineage } from "./lineage.ts";
 import { type Generation, sumByGeneration } from "./live_connections.ts";
 import { handshakesOf, TlsAcceptor } from "./tls_acceptor.ts";
 import { type StateSettings, stateSettings, type TlsStateOptions } from "./tls_state_options.ts";
+import { VerifiedClients } from "./verified_clients.ts";
 
-/** The settings, counts and challenges that a state and the servers that follow it share. */
+/** The settings, counts, challenges and verified clients that a state and the servers that follow it share. */
 export interface Shared extends StateSettings {
   readonly authorityUse: AuthorityUse;
   readonly drainTally: DrainTally;
   readonly challenges: AlpnChallenges;
+  readonly verifiedClients: VerifiedClients;
 }
 
 /** The {@linkcode Shared} of a state. */
@@ -91,7 +93,13 @@ export class TlsState {
     const settings = stateSettings(options);
     const authorityUse = new AuthorityUse();
     authorityUse.follow(config);
-    this.#shared = { ...settings, authorityUse, drainTally: new DrainTally(), challenges: new AlpnChallenges() };
+    this.#shared = {
+      ...settings,
+      authorityUse,
+      drainTally: new DrainTally(),
+      challenges: new AlpnChallenges(),
+      verifiedClients: new VerifiedClients(),
+    };
     this.#lineage = createLineage(() => handshakesOf(this.#acceptor), this.#shared);
     this.#acceptor = new TlsAcceptor(config, 0, this.#lineage);
   }

@@ -33,12 +33,11 @@ export interface Verification {
 }
 
 /**
- * The clients that full handshakes of one state, or of one attached server, have verified.
+ * The clients that full handshakes of the servers of one state have verified.
  *
  * Invariant: it holds at most 10,000 clients, by the fingerprint of their certificate, and at most 16 MiB of
- * intermediate certificates; the client that was away longest is first and is removed first. Servers never share it,
- * because Deno lets a client resume a session of any server of the process, and the servers may trust different
- * clients.
+ * intermediate certificates; the client that was away longest is first and is removed first. States never share it,
+ * because Deno lets a client resume a session of any server of the process, and the states may trust different clients.
  */
 export class VerifiedClients {
   readonly #verifications = new Map<string, Verification>();

@@ -5,7 +5,6 @@ import type { Follower, TlsSwap } from "../accept/follower.ts";
 import { type CurrentConfig, type Generation, LiveConnections } from "../accept/live_connections.ts";
 import { failure, runtimeFailure } from "../accept/handshake_failure.ts";
 import { addFollower, type Shared, sharedBy, type TlsState } from "../accept/tls_state.ts";
-import { VerifiedClients } from "../accept/verified_clients.ts";
 import { serverOptions } from "../config/server_options.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
@@ -42,7 +41,6 @@ export class ContextServer implements Attachment, Follower {
   readonly #inherited: InheritedOptions;
   readonly #shared: Shared;
   readonly #connections: LiveConnections;
-  readonly #verifiedClients = new VerifiedClients();
   /** The configuration that was current when each connection was accepted. */
   readonly #configAt = new WeakMap<object, CurrentConfig>();
   readonly #emit: Server["emit"];
@@ -118,7 +116,7 @@ export class ContextServer implements Attachment, Follower {
   #apply(config: TlsConfig, generation: number): void {
     const { clientAuth } = config;
     // Comes first, so that no client is accepted by the old trust if the runtime refuses the context.
-    const verification = clientAuth && new ClientVerification(clientAuth, this.#verifiedClients);
+    const verification = clientAuth && new ClientVerification(clientAuth, this.#shared.verifiedClients);
     this.#current = { config, generation, verification };
     try {
       this.#server.setSecureContext(this.#inherited.with(config));

@@ -6,7 +6,6 @@ import { LiveConnections } from "../accept/live_connections.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { Shared } from "../accept/tls_state.ts";
 import { takesTrustAway } from "../accept/trust.ts";
-import { VerifiedClients } from "../accept/verified_clients.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { Generation } from "../native/native_server.ts";
 import { hideKey } from "../node_internals/sockets.ts";
@@ -23,7 +22,6 @@ export class HandoffClients {
   readonly #server: Server;
   readonly #shared: Shared;
   readonly #newest: () => TlsAcceptor;
-  readonly #verifiedClients = new VerifiedClients();
   readonly #verifications = new WeakMap<TlsConfig, ClientVerification>();
   /** Those of `http2` and `tls` servers, which show the certificates of their clients. */
   readonly #connections: LiveConnections;
@@ -53,7 +51,7 @@ export class HandoffClients {
   verificationOf(config: TlsConfig): ClientVerification | undefined {
     const { clientAuth } = config;
     if (!clientAuth) return undefined;
-    const known = this.#verifications.get(config) ?? new ClientVerification(clientAuth, this.#verifiedClients);
+    const known = this.#verifications.get(config) ?? new ClientVerification(clientAuth, this.#shared.verifiedClients);
     this.#verifications.set(config, known);
     return known;
   }

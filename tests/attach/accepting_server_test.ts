@@ -10,7 +10,7 @@ import { TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { attach, type AttachOptions } from "../../src/node.ts";
 import { issue, issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { opensslText } from "../support/openssl.ts";
-import { closed, configOf, dialTcp, OpensslClient, portOf, visit } from "../support/peers.ts";
+import { closed, configOf, dialTcp, echoServer, OpensslClient, portOf, visit } from "../support/peers.ts";
 import { until } from "../support/tcp.ts";
 
 const { bun, deno } = process.versions as { bun?: string; deno?: string };
@@ -266,6 +266,22 @@ test("a session that the application has stored is not resumed under another nam
   assertEquals(await isReused("localhost", true), true);
   await openssl[Symbol.asyncDispose]();
   await stop();
+});
+
+test("servers of one state greet a client that resumes its session of another one (openssl s_client)", {
+  skip: ON_BUN,
+}, async () => {
+  const state = new TlsState(trusting(ca));
+  const acceptor = await echoServer(state);
+  const [one, two] = [await start(state), await start(state)];
+  const openssl = await OpensslClient.create(client);
+  for (const args of [["-tls1_2"], ["-tls1_3"]]) {
+    await openssl.run(one.port, { args });
+    for (const { port } of [two, acceptor]) {
+      assertEquals((await openssl.run(port, { args, resume: true })).greeted, true, `${args}`);
+    }
+  }
+  await Promise.all([one.stop(), two.stop(), openssl[Symbol.asyncDispose](), acceptor[Symbol.asyncDispose]()]);
 });
 
 test(
