@@ -32,6 +32,7 @@
 export { type DrainProgress, type DrainStatus } from "./accept/drain_tally.ts";
 export { type Change, type SwapChanges } from "./reload/changes.ts";
 export {
+  type DegradedWatch,
   type Disconnect,
   type ExpiryNotice,
   type PartialFailure,

@@ -37,6 +37,11 @@ export class Announcer {
     if (this.#announce("expiring", { ...alarm, message })) warn(message);
   }
 
+  /** Announces a problem of a watch. */
+  degraded(message: string): void {
+    if (this.#announce("degraded", { message })) warn(message);
+  }
+
   /** Announces that a followed stream has ended, and the pause before the next subscription. */
   disconnect(error: unknown, retryMs: number): void {
     this.#announce("disconnect", { error, retryMs });

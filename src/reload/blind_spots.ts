@@ -24,6 +24,11 @@ export function replacedMountSpot(path: string): string {
     "the folder instead";
 }
 
+/** Files that are missing for longer than it takes to replace them. */
+export function missingSpot(paths: readonly string[]): string {
+  return `Cannot find ${namesOf(paths)}: what was loaded before stays in use until the files are back`;
+}
+
 /** A FIFO has no content before a process writes to it. */
 export function fifoSpot(path: string): string {
   return `Cannot see changes of "${path}": it is a FIFO, which can be loaded but not watched; write a regular file, or ` +
@@ -32,10 +37,13 @@ export function fifoSpot(path: string): string {
 
 /** The poll has found a change that caused no event. */
 export function silentSpot(paths: readonly string[]): string {
-  const names = paths.map((path) => `"${path}"`).join(", ");
-  return `Cannot see changes of ${names} at once: the system reported none when they changed, as network and FUSE file ` +
+  return `Cannot see changes of ${
+    namesOf(paths)
+  } at once: the system reported none when they changed, as network and FUSE file ` +
     "systems do; shorten 'pollIntervalMs', or reload by a signal";
 }
+
+const namesOf = (paths: readonly string[]) => paths.map((path) => `"${path}"`).join(", ");
 
 function reasonOf(directory: string, error: Error): string {
   const { code, name, message } = error as NodeJS.ErrnoException;

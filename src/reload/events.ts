@@ -22,6 +22,11 @@ export interface ReloaderEventMap {
    * them and each level.
    */
   readonly expiring: CustomEvent<ExpiryNotice>;
+  /**
+   * A watch notices changes late or never, as `degraded` of its status says, or a file is missing for longer than it
+   * takes to replace it. Dispatched once, and again when the problem changes.
+   */
+  readonly degraded: CustomEvent<DegradedWatch>;
   /** A followed stream has ended or failed. */
   readonly disconnect: CustomEvent<Disconnect>;
   /**
@@ -35,6 +40,12 @@ export interface ReloaderEventMap {
 export interface PartialFailure {
   /** Why the pair cannot be loaded; its path is in the error. */
   readonly error: unknown;
+}
+
+/** The details of a `degraded` event. */
+export interface DegradedWatch {
+  /** What is wrong, and the remedy. */
+  readonly message: string;
 }
 
 /** The details of a `disconnect` event. */

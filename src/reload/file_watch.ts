@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { Backoff } from "../backoff.ts";
 import { MAX_MS } from "../durations.ts";
-import { silentSpot, unwatchedSpot } from "./blind_spots.ts";
+import { missingSpot, silentSpot, unwatchedSpot } from "./blind_spots.ts";
 import { watchDirectories } from "./directory_watches.ts";
 import { FileSet } from "./file_set.ts";
 import { placesIn } from "./folder.ts";
@@ -10,11 +10,18 @@ import type { WatchStatus } from "./status.ts";
 
 /** An event that arrives within this time after the poll has found the change is not missing, only late. */
 const LATE_EVENT_MS = 1_000;
+/** A file that is missing at so many checks in a row is not being replaced. */
+const MISSING_CHECKS = 3;
 
-/** The interval of the poll, and the pause after an event. */
-interface FileWatchTimes {
+/** What a watch gets from its owner. */
+interface FileWatchContext {
+  /** The interval of the poll. */
   readonly pollIntervalMs: number;
+  /** The pause after an event. */
   readonly settleMs: number;
+  readonly reload: () => Promise<unknown>;
+  /** Called with a problem of the watch, once, and again when the problem changes. */
+  readonly onDegraded: (message: string) => void;
 }
 
 /**
@@ -25,8 +32,7 @@ interface FileWatchTimes {
  */
 export class FileWatch {
   readonly #files: FileSet;
-  readonly #times: FileWatchTimes;
-  readonly #reload: () => Promise<unknown>;
+  readonly #context: FileWatchContext;
   readonly #retries: Backoff;
   #loadedDigest: string | undefined;
   #unwatched: readonly string[] = [];
@@ -36,13 +42,14 @@ export class FileWatch {
   #hasEvent = false;
   #isSilent = false;
   #silenceTimer: NodeJS.Timeout | undefined;
+  #missingChecks = 0;
+  #problem = "";
   #isOpen = true;
 
-  constructor(paths: readonly string[], times: FileWatchTimes, reload: () => Promise<unknown>) {
+  constructor(paths: readonly string[], context: FileWatchContext) {
     this.#files = new FileSet(paths);
-    this.#times = times;
-    this.#reload = reload;
-    this.#retries = new Backoff({ firstMs: times.settleMs, lastMs: times.pollIntervalMs });
+    this.#context = context;
+    this.#retries = new Backoff({ firstMs: context.settleMs, lastMs: context.pollIntervalMs });
     this.#schedule(0);
   }
 
@@ -102,7 +109,7 @@ export class FileWatch {
     this.#hasEvent = true;
     this.#isSilent = false;
     clearTimeout(this.#silenceTimer);
-    this.#schedule(this.#times.settleMs);
+    this.#schedule(this.#context.settleMs);
   };
 
   #start(): void {
@@ -115,11 +122,22 @@ export class FileWatch {
       this.#checking = undefined;
       this.#dueAt = Infinity;
       this.#schedule(this.#nextPauseMs());
+      if (this.#isOpen) this.#reportProblem();
     });
   }
 
+  /** Reports the problem after a check, if it is another one than before. */
+  #reportProblem(): void {
+    const { degraded, missing } = this.status;
+    this.#missingChecks = missing.length > 0 ? this.#missingChecks + 1 : 0;
+    const isMissing = this.#missingChecks >= MISSING_CHECKS;
+    const problem = [...(degraded ? [degraded] : []), ...(isMissing ? [missingSpot(missing)] : [])].join(". ");
+    if (problem !== "" && problem !== this.#problem) this.#context.onDegraded(problem);
+    this.#problem = problem;
+  }
+
   #nextPauseMs(): number {
-    const { pollIntervalMs, settleMs } = this.#times;
+    const { pollIntervalMs, settleMs } = this.#context;
     if (this.isLoaded) this.#retries.reset();
     const retryMs = this.isLoaded ? Infinity : this.#retries.nextPauseMs();
     return Math.min(pollIntervalMs, retryMs, this.#hasEvent ? settleMs : Infinity);
@@ -132,7 +150,7 @@ export class FileWatch {
     await this.read();
     if (isWatched && !isByEvent && before !== "" && before !== this.readDigest) this.#suspectSilence();
     // A missing file is about to be replaced, so there is nothing to load yet.
-    if (this.#isOpen && !this.isLoaded && this.#files.missing.length === 0) await this.#reload();
+    if (this.#isOpen && !this.isLoaded && this.#files.missing.length === 0) await this.#context.reload();
   }
 
   /**

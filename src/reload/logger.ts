@@ -33,6 +33,7 @@ const LEVELS = {
   reject: "error",
   partial: "error",
   expiring: "warn",
+  degraded: "warn",
   disconnect: "warn",
   drain: "info",
 } as const;
@@ -53,6 +54,7 @@ const FIELDS: {
   reject: ({ error }) => ({ code: codeOf(error), error: messageOf(error) }),
   partial: ({ error }) => ({ code: codeOf(error), error: messageOf(error) }),
   expiring: ({ level, message }) => ({ level, message }),
+  degraded: ({ message }) => ({ message }),
   disconnect: ({ error, retryMs }) => ({
     error: error === undefined ? "the stream has ended" : messageOf(error),
     retryMs: Math.round(retryMs),

@@ -32,9 +32,9 @@ const DAY_MS = 86_400_000;
  * A certificate that is not valid yet is kept and swapped in when its validity begins.
  *
  * The reloader is an `EventTarget`. It dispatches `swap`, `unchanged` or `pending` after a reload, `reject` after a
- * failed reload, `partial` if one certificate of several could not be loaded, and `expiring` before a certificate in
- * use expires or a revocation list becomes stale. The last three also emit a process warning, unless there is a logger
- * or a listener calls `preventDefault()`. `disconnect` reports the end of a followed stream, and `drain` the
+ * failed reload, `partial` if one certificate of several could not be loaded, `degraded` if a watch cannot notice
+ * changes at once or a file is missing, and `expiring` before a certificate in use expires or a revocation list becomes
+ * stale. The last four also emit a process warning, unless there is a logger or a listener calls `preventDefault()`. `disconnect` reports the end of a followed stream, and `drain` the
  * connections that end after a swap. Each event is also published to the diagnostics channel `tls-reload:EVENT`, such
  * as `tls-reload:swap`.
  *
@@ -91,7 +91,10 @@ export class Reloader extends ReloaderEventTarget implements AsyncDisposable {
     const onPartialFailure = (error: unknown) => this.#announcer.partial(error);
     const limits = { pendingLimitMs, expect, expectUnused };
     this.#attempts = new ReloadAttempts(state, load, { ...limits, onEnd, onPartialFailure });
-    this.#triggers = new Triggers(this.#attempts, (error, retryMs) => this.#announcer.disconnect(error, retryMs));
+    this.#triggers = new Triggers(this.#attempts, {
+      onDegraded: (message) => this.#announcer.degraded(message),
+      onDisconnect: (error, retryMs) => this.#announcer.disconnect(error, retryMs),
+    });
     const alarms = new ExpiryAlarms(expiryAlarms, (alarm) => {
       // Without the rest of the status, which has as many certificates as there may be alarms.
       const watches = [...this.#attempts.watches].map(({ status }) => status);

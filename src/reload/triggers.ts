@@ -18,8 +18,13 @@ import type { FollowStatus } from "./status.ts";
 /** The longest pause before a rejected reload of a followed source is retried. */
 const LAST_RETRY_MS = 30_000;
 
-/** Called when a subscription of a followed stream has ended. */
-type DisconnectListener = StreamContext<unknown>["onDisconnect"];
+/** The listeners to the sources of a reloader. */
+export interface SourceListeners {
+  /** Called when a watch notices changes late or never, or a file is missing. */
+  readonly onDegraded: (message: string) => void;
+  /** Called when a subscription of a followed stream has ended. */
+  readonly onDisconnect: StreamContext<unknown>["onDisconnect"];
+}
 
 /**
  * The triggers of a reloader.
@@ -29,14 +34,15 @@ type DisconnectListener = StreamContext<unknown>["onDisconnect"];
  */
 export class Triggers {
   readonly #attempts: ReloadAttempts;
-  readonly #onDisconnect: DisconnectListener;
+  readonly #listeners: SourceListeners;
   readonly #intervals = new Set<IntervalTrigger>();
   readonly #streams = new Set<{ readonly status: FollowStatus }>();
   readonly #closers = new Set<() => unknown>();
   #isClosed = false;
-  constructor(attempts: ReloadAttempts, onDisconnect: DisconnectListener) {
+
+  constructor(attempts: ReloadAttempts, listeners: SourceListeners) {
     this.#attempts = attempts;
-    this.#onDisconnect = onDisconnect;
+    this.#listeners = listeners;
   }
 
   /** The status of each followed stream. */
@@ -54,7 +60,9 @@ export class Triggers {
     requireMs("pollIntervalMs", pollIntervalMs);
     requireMs("settleMs", settleMs);
     const { watches } = this.#attempts;
-    const watch = new FileWatch(paths.map(filePath), { pollIntervalMs, settleMs }, () => this.#attempts.run(false));
+    const { onDegraded } = this.#listeners;
+    const reload = () => this.#attempts.run(false);
+    const watch = new FileWatch(paths.map(filePath), { pollIntervalMs, settleMs, reload, onDegraded });
     watches.add(watch);
     return this.add(() => {
       watches.delete(watch);
@@ -132,7 +140,7 @@ export class Triggers {
       if (toConfig && latest) this.#attempts.replaceLoad(async () => await toConfig(latest.item));
       void this.#attempts.run(false);
     };
-    const stream = new StreamTrigger(subscribe, options, { onDue, onDisconnect: this.#onDisconnect });
+    const stream = new StreamTrigger(subscribe, options, { onDue, onDisconnect: this.#listeners.onDisconnect });
     this.#streams.add(stream);
     return this.add(() => {
       this.#streams.delete(stream);

@@ -391,7 +391,7 @@ test("Reloader.watch() polls where a watch is lost with its directory and anothe
   }));
 
 test(
-  "Reloader.watch() says that a FIFO is not watched, and does not read it",
+  "Reloader.watch() reports a FIFO, which it does not read, and then a file that stays missing",
   { skip: NO_INOTIFY },
   () =>
     withFiles(async (files) => {
@@ -399,9 +399,14 @@ test(
       execFileSync("mkfifo", [key]);
       const config = new TlsConfig({ cert: v1.cert, key: v1.key });
       const reloader = new Reloader(new TlsState(config), () => Promise.resolve(config));
-      const unchanged = nextEvent(reloader, "unchanged");
+      const messages: string[] = [];
+      reloader.addEventListener("degraded", (event) => {
+        event.preventDefault();
+        messages.push(event.detail.message);
+      });
+      const isReported = nextEvent(reloader, "degraded");
       reloader.watch([cert, key], BY_POLLING);
-      await unchanged;
+      await isReported;
       const [status] = reloader.status().watches;
       assertMatch(
         status!.degraded!,
@@ -409,6 +414,12 @@ test(
       );
       assertEquals([status!.missing, reloader.status().inSync], [[], true]);
       assert(reloader.metrics().includes("\ntls_reload_watch_degraded 1\n"));
+      await unlink(cert);
+      while (messages.length < 2) await nextEvent(reloader, "degraded");
+      assertEquals(messages, [
+        status!.degraded,
+        `${status!.degraded}. Cannot find "${cert}": what was loaded before stays in use until the files are back`,
+      ]);
       await reloader.close();
     }),
 );
