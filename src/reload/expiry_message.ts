@@ -59,5 +59,7 @@ function dueOf({ notBefore, notAfter }: Certificate): string {
 function changes({ paths, changedAt }: WatchStatus): string {
   const named = paths.slice(0, MAX_PATHS).map((path) => `"${path}"`).join(", ");
   const names = paths.length > MAX_PATHS ? `${named} and ${paths.length - MAX_PATHS} more` : named;
-  return `${names} last changed ${changedAt ? `at ${changedAt.toISOString()}` : "at an unknown time"}`;
+  // Before the first reading, and while all files are missing.
+  if (changedAt === undefined) return `its source is ${names}`;
+  return `${names} last changed at ${changedAt.toISOString()}`;
 }

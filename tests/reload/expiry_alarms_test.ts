@@ -276,6 +276,8 @@ test("expiryMessage() says what expires when, what did not come, and where it wa
     alarms.close();
     const paths = `"/certs/0", "/certs/1", "/certs/2", "/certs/3" and 5 more last changed at`;
     assertStringIncludes(expiryMessage(raised[0]!, [many], changedAt), paths);
+    const unread = expiryMessage(raised.at(-1)!, [{ ...watch, changedAt: undefined, degraded: undefined }], undefined);
+    assert(unread.endsWith('; its source is "/certs/tls.crt", "/certs/tls.key"'), unread);
     return raised.map((alarm) => expiryMessage(alarm, [{ ...watch, degraded: undefined }], changedAt));
   });
   const [end, due, begin] = [90, 60, 0].map((day) => new Date(START + day * DAY_MS).toISOString());
