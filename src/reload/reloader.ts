@@ -130,9 +130,9 @@ export class Reloader extends ReloaderEventTarget implements AsyncDisposable {
    * Name all files that `load` reads, by the same paths. They are one set, which is read again until it is stable, at
    * most 6 times. The directories of the files and of all links on the way to them are watched, so renamed files,
    * retargeted links and replaced directories are noticed. If the system reports no events (network and FUSE mounts, no
-   * watches left), the poll finds the change, and `status()` reports the problem if it is known. A missing file does
-   * not count as a change. A set that is rejected is retried, with growing pauses. A Kubernetes `subPath` mount never
-   * changes: mount the whole volume.
+   * watches left), the poll finds the change, and `status()` and a `degraded` event report the problem if it is known.
+   * A missing file does not count as a change; the event reports it if it stays missing. A set that is rejected is
+   * retried, with growing pauses. A Kubernetes `subPath` mount never changes: mount the whole volume.
    *
    * A folder is watched with the folders in it, as {@linkcode certificatesIn} reads it: new and removed files are
    * changes. Its files are compared by name, size and times, without reading them.
