@@ -19,7 +19,7 @@ import type { FollowStatus } from "./status.ts";
 const LAST_RETRY_MS = 30_000;
 
 /** The listeners to the sources of a reloader. */
-export interface SourceListeners {
+interface SourceListeners {
   /** Called when a watch notices changes late or never, or a file is missing. */
   readonly onDegraded: (message: string) => void;
   /** Called when a subscription of a followed stream has ended. */
