@@ -42,6 +42,9 @@ class Noted implements Drainable {
   }
 }
 
+/** A drain that takes longer than the tests, so that only refused clients are disconnected meanwhile. */
+const SLOW_DRAIN = { drain: { spreadMs: 600_000 } };
+
 /** How many of the times are in each tenth of a second. */
 function tenths(times: readonly number[]): number[] {
   const first = Math.min(...times);
@@ -130,8 +133,8 @@ test("TlsState refuses options of a drain that it does not have", () => {
   assertThrows(() => new TlsState(one, { endWithClientCertificate: 1 } as never), TypeError);
 });
 
-test("acceptor() disconnects a live client whose authority is removed within a second, all others live", async () => {
-  const state = new TlsState(both);
+test("acceptor() disconnects a live client whose authority is removed at once, all others live", async () => {
+  const state = new TlsState(both, SLOW_DRAIN);
   const echo = await echoServer(state);
   const [stranger, staying, leaving] = [
     await dial(echo.port),
@@ -140,10 +143,8 @@ test("acceptor() disconnects a live client whose authority is removed within a s
   ];
   await until(() => state.generations[0]!.connections === 3);
   const end = closed(leaving);
-  const begin = performance.now();
   state.swap(one);
   await end;
-  assert(performance.now() - begin < 1_000);
   for (const client of [stranger, staying]) {
     const data = once(client, "data");
     client.write("still here\n");
@@ -210,7 +211,6 @@ test('acceptor() ends connections of replaced generations with "always", and by 
   const begin = performance.now();
   state.swap(one);
   await closed(polite);
-  await until(() => state.generations[0]!.connections === 1);
   await until(() => state.generations.length === 1);
   // Bun closes a connection at once when the server ends its side.
   if (!isBun) assert(performance.now() - begin >= 249, "by force after graceMs");

@@ -26,6 +26,9 @@ const [stays, leaves] = [await clientOf("stays", kept), await clientOf("leaves",
 const both = configOf(server, { clientAuth: { ca: kept.cert + removed.cert, mode: "required" } });
 const one = configOf(server, { clientAuth: { ca: kept.cert, mode: "required" } });
 
+/** A drain that takes longer than the tests, so that only refused clients are disconnected meanwhile. */
+const SLOW_DRAIN = { drain: { spreadMs: 600_000 } };
+
 const SERVERS = {
   tls: (state: TlsState): Server =>
     createTlsServer(state.tls, (socket) => {
@@ -61,8 +64,8 @@ async function answers(client: TLSSocket): Promise<boolean> {
 }
 
 for (const kind of KINDS) {
-  test(`attach(): a ${kind} server disconnects the live client of a removed authority within a second, no other`, async () => {
-    const state = new TlsState(both);
+  test(`attach(): a ${kind} server disconnects the live client of a removed authority at once, no other`, async () => {
+    const state = new TlsState(both, SLOW_DRAIN);
     const { attachment, port, stop } = await start(kind, state);
     const options: ConnectionOptions = { ALPNProtocols: ["http/1.1"] };
     const staying = await dial(port, { ...options, ...stays });
@@ -72,10 +75,8 @@ for (const kind of KINDS) {
     const counts = () =>
       attachment.generations.map(({ generation, connections }) => `${generation}: ${connections}`).join();
     await until(() => counts() === "0: 2");
-    const begin = performance.now();
     state.swap(one);
     await closed(leaving);
-    assert(performance.now() - begin < 1_000);
     assert(await answers(staying));
     await until(() => counts() === "0: 1,1: 0");
     assertEquals(allGenerations(state), attachment.generations);
@@ -157,7 +158,7 @@ test(
   "attach(): an https server of Bun ends the older generations when an authority is removed",
   { skip: isBun ? ON_LINUX.skip : "needs Bun" },
   async () => {
-    const state = new TlsState(both, { drain: { spreadMs: 1_000 } });
+    const state = new TlsState(both, { drain: { spreadMs: 2_000 } });
     const release = Promise.withResolvers<void>();
     const server = createHttpsServer(async (request, response) => {
       if (request.url === "/slow") await release.promise;
@@ -181,10 +182,10 @@ test(
       }
     }));
     assert(farewells.includes("close"), farewells.join());
-    assert(performance.now() - begin < 990, "before the end by force");
+    assert(!stubborn!.socket.destroyed, "before the end by force");
     await closed(idle!.socket);
     await once(stubborn!.socket, "close");
-    assert(performance.now() - begin >= 990);
+    assert(performance.now() - begin >= 1_990);
     const fresh = await HttpConnection.open(portOf(server), stays);
     assertEquals((await fresh.ask("/")).text, "pong");
     fresh.close();

@@ -89,6 +89,8 @@ const crl = (revoked: readonly { cert: string }[]) =>
   configOf(issued, {
     clientAuth: { ca: kept.cert + removed.cert, mode: "required", crl: [makeCrl(kept), makeCrl(removed, { revoked })] },
   });
+/** A drain that takes longer than the tests, so that only refused clients are disconnected meanwhile. */
+const SLOW_DRAIN = { drain: { spreadMs: 600_000 } };
 /** Configurations before and after swaps that refuse a client. */
 const REFUSALS: Record<string, () => readonly [TlsConfig, TlsConfig]> = {
   "the client of a removed authority": () => [both, one],
@@ -96,9 +98,9 @@ const REFUSALS: Record<string, () => readonly [TlsConfig, TlsConfig]> = {
 };
 
 for (const [what, configs] of Object.entries(REFUSALS)) {
-  test(`serve() and listenTls() of ./deno disconnect ${what} within a second, and no other`, ON_DENO, async () => {
+  test(`serve() and listenTls() of ./deno disconnect ${what} at once, and no other`, ON_DENO, async () => {
     const [before, after] = configs();
-    const state = new TlsState(before);
+    const state = new TlsState(before, SLOW_DRAIN);
     const server = await serve(state, LOOPBACK, () => new Response("pong"));
     const listener = await listenTls(state, LOOPBACK);
     const loop = (async () => {
@@ -113,10 +115,8 @@ for (const [what, configs] of Object.entries(REFUSALS)) {
     const silent = await HttpConnection.open(server.addr.port, leaves);
     const [echoed, echoedLeaving] = [await dial(listener.addr.port, stays), await dial(listener.addr.port, leaves)];
     await until(() => state.authorities().reduce((sum, { liveConnections }) => sum + liveConnections, 0) === 5);
-    const begin = performance.now();
     state.swap(after);
     await Promise.all([leaving.socket, silent.socket, echoedLeaving].map(closed));
-    assert(performance.now() - begin < 1_000);
     assertEquals((await staying.ask("/")).text, "pong");
     const data = once(echoed, "data");
     echoed.write("still here");

@@ -76,8 +76,9 @@ async function runJob(job: TestJob): Promise<JobResult> {
   const isOk = code === 0 && failed === 0 && passed + skipped > 0;
   const ms = performance.now() - start;
   if (isOk) return { ...counts, job, ms, report: "" };
+  // A test that fails leaves its servers open, which keep a process of Node running.
   const headline = isHanging
-    ? `hangs: killed after ${JOB_TIMEOUT_MS / 1000} s, the output shows which tests had ended`
+    ? `${failed} failed, then it hung: killed after ${JOB_TIMEOUT_MS / 1000} s, the output shows which tests had ended`
     : failed > 0
     ? `${failed} failed`
     : code === 0
