@@ -27,6 +27,9 @@ export interface HandshakeOutcome {
   fail(error: unknown, secure: TLSSocket | undefined): void;
 }
 
+/** The longest wait for the end of a connection that is destroyed at the time limit. */
+const DESTROY_LIMIT_MS = 1_000;
+
 /**
  * A handshake that has not ended.
  *
@@ -95,6 +98,8 @@ export class PendingHandshake implements Pending {
     this.refusal = failure("HANDSHAKE_TIMEOUT", `no handshake within ${this.#options.handshakeTimeoutMs} ms`);
     // The runtime emits the error together with the encrypted socket.
     this.#socket.destroy(this.refusal);
+    // A stream whose `destroy()` never calls back emits nothing.
+    this.#timer = setTimeout(() => this.fail(this.refusal), DESTROY_LIMIT_MS);
   };
 }
 

@@ -97,7 +97,7 @@ test("TlsAcceptor.accept() stops a handshake that arrives byte by byte at its ti
   await ended;
   clearInterval(timer);
   assertEquals(server.refused.map(({ code }) => code), ["HANDSHAKE_TIMEOUT"]);
-  assert(at < 200, `the connection lived for ${at} bytes`);
+  assert(at < bytes.length, `the connection lived for ${at} bytes`);
   assertEquals(await server.connections(), 0);
   await server[Symbol.asyncDispose]();
 });
@@ -215,13 +215,13 @@ test("a failed handshake is not kept", async () => {
     socket.write("GET / HTTP/1.1\r\n\r\n");
     await ended;
   }
-  // All but a few: those that the stack or the last event still holds.
-  for (let round = 0; round < 200 && collected < COUNT * 0.9; round++) {
+  listener.close();
+  // All but a few: those that the stack or the last event still holds. A profiler makes each collection slow.
+  for (const end = Date.now() + 10_000; Date.now() < end && collected < COUNT * 0.9;) {
     collect();
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   assert(collected >= COUNT * 0.9, `${collected} of ${COUNT} are collected`);
-  listener.close();
 });
 
 async function garbageCollector(): Promise<() => void> {
