@@ -54,7 +54,7 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
   readonly #userServer: UserServer;
   /** Follows the state if the handoff cannot be used. */
   #fallback: ContextServer | undefined;
-  #subscription: Disposable | undefined;
+  #following: Disposable | undefined;
   /** The configuration that goes on serving when the attachment is disposed of. */
   #last: TlsAcceptor | undefined;
   #reason = "the listening socket passes to a server of each configuration";
@@ -78,7 +78,7 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
     userServers.set(server, this.#userServer);
     this.#userServer.use(this);
     server.on("session", this.#onSession);
-    this.#subscription = addFollower(state, this);
+    this.#following = addFollower(state, this);
     this.ready = this.#userServer.takeOver();
     this.ready.catch((error) => this.#failed(error));
   }
@@ -102,7 +102,7 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
   }
 
   get isAttached(): boolean {
-    return this.#fallback?.isAttached ?? this.#subscription !== undefined;
+    return this.#fallback?.isAttached ?? this.#following !== undefined;
   }
 
   get generations(): readonly Generation[] {
@@ -128,10 +128,10 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
 
   [Symbol.dispose](): void {
     this.#fallback?.[Symbol.dispose]();
-    if (!this.#subscription) return;
+    if (!this.#following) return;
     this.#last = this.#state.acceptor();
-    this.#subscription[Symbol.dispose]();
-    this.#subscription = undefined;
+    this.#following[Symbol.dispose]();
+    this.#following = undefined;
     this.#server.removeListener("session", this.#onSession);
     this.#userServer.release();
   }
@@ -164,8 +164,8 @@ export class HandoffServer implements Attachment, Follower, AttachmentContext {
     if (this.#options.mechanism === "handoff" || !canChangeContext(this.#server)) {
       throw unsupported("attach to server", `the handoff cannot be used: ${reason}`);
     }
-    this.#subscription?.[Symbol.dispose]();
-    this.#subscription = undefined;
+    this.#following?.[Symbol.dispose]();
+    this.#following = undefined;
     this.#fallback = new ContextServer(this.#state, this.#server, this.#options);
     this.#reason = `context: ${reason}`;
   }

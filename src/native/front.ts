@@ -66,8 +66,8 @@ export class Front<Server> implements ServingGenerations<Server> {
       state,
       generations: this.#generations,
       start: (acceptor) => runtime.start(acceptor),
-      released: () => this.#serveWaiting(),
-      rested: () => this.#finish(),
+      onReleased: () => this.#serveWaiting(),
+      onRested: () => this.#finish(),
       report: this.#report,
     });
   }
@@ -83,9 +83,9 @@ export class Front<Server> implements ServingGenerations<Server> {
     const front = new Front(state, runtime, options, first);
     try {
       front.#listener = await runtime.listen({
-        accepted: (client) => front.#accept(client),
-        closed: (client) => front.#forget(client),
-        failed: (error) => front.#report(error),
+        onAccepted: (client) => front.#accept(client),
+        onClosed: (client) => front.#forget(client),
+        onFailed: (error) => front.#report(error),
       });
     } catch (error) {
       first.backend.stop?.();

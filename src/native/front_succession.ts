@@ -11,9 +11,9 @@ interface FrontContext<Server> {
   /** Starts the backend of a generation and proves that it can serve; rejects if it cannot. */
   start(acceptor: TlsAcceptor): Backend<Server> | Promise<Backend<Server>>;
   /** Called when clients that were held may be served. */
-  released(): void;
+  onReleased(): void;
   /** Called when no start is under way any more. */
-  rested(): void;
+  onRested(): void;
   /** Reports an error. */
   report(error: unknown): void;
 }
@@ -83,12 +83,12 @@ export class FrontSuccession<Server> {
     this.#attempt ??= this.#startNewest().then(() => {
       this.#attempt = undefined;
       this.advance();
-      this.#context.rested();
+      this.#context.onRested();
     });
   }
 
   async #startNewest(): Promise<void> {
-    const { state, generations, start, report, released } = this.#context;
+    const { state, generations, start, report, onReleased } = this.#context;
     const acceptor = state.acceptor();
     try {
       generations.replaceServing(new FrontGeneration(acceptor, await start(acceptor)));
@@ -99,6 +99,6 @@ export class FrontSuccession<Server> {
     this.#tried = acceptor.generation;
     const wasHolding = this.#isHolding;
     this.#isHolding = takesTrustAway(generations.serving.config, acceptor.config);
-    if (wasHolding && !this.#isHolding) released();
+    if (wasHolding && !this.#isHolding) onReleased();
   }
 }

@@ -51,7 +51,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   readonly #port: PublicPort<Server>;
   readonly #succession: HandoffSuccession<Server>;
   #options: HandoffOptions<Server>;
-  #subscription: Disposable | undefined;
+  #following: Disposable | undefined;
   readonly #closed = Promise.withResolvers<void>();
   #isClosed = false;
 
@@ -62,8 +62,8 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     const newest = () => this.#options.state.acceptor();
     const generations = new HandoffGenerations<Server>(tools, options, report);
     const starter = new ServerStarter(tools, options.runtime, {
-      ended: (server, error) => this.#serverEnded(server, error),
-      exhausted: (server) => this.#serverExhausted(server),
+      onEnded: (server, error) => this.#serverEnded(server, error),
+      onExhausted: (server) => this.#serverExhausted(server),
     });
     const context = { tools, starter, generations, newest, report };
     this.#generations = generations;
@@ -80,7 +80,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   ): Promise<Handoff<Server>> {
     const handoff = new Handoff(tools, address, options);
     handoff.#port.listen(await handoff.#starter.proveCurrent(options));
-    handoff.#subscription = options.follow(handoff);
+    handoff.#following = options.follow(handoff);
     return handoff;
   }
 
@@ -97,18 +97,18 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
     const acceptor = await handoff.#starter.proveCurrent(options);
     const own = handoff.#starter.watch(acceptor, server);
     handoff.#port.take(own, handoff.#starter.start(acceptor, LOOPBACK));
-    handoff.#subscription = options.follow(handoff);
+    handoff.#following = options.follow(handoff);
     return handoff;
   }
 
   /** Serves with other options from now on, as after a swap. Rejects if that fails, and goes on with the previous. */
   async adopt(options: HandoffOptions<Server>): Promise<void> {
     await this.#starter.proveCurrent(options);
-    this.#subscription?.[Symbol.dispose]();
+    this.#following?.[Symbol.dispose]();
     this.#options = options;
     this.#starter.runtime = options.runtime;
     this.#generations.policy = options;
-    this.#subscription = options.follow(this);
+    this.#following = options.follow(this);
     this.follow();
     await this.#succession.attempt;
   }
@@ -137,7 +137,7 @@ export class Handoff<Server extends NativeServer> implements ServingGenerations<
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#subscription?.[Symbol.dispose]();
+    this.#following?.[Symbol.dispose]();
     this.#succession.stop();
     this.#port.close();
     this.#generations.close();

@@ -5,14 +5,14 @@ import { listenAgain } from "../node_internals/listeners.ts";
 import type { ListenAddress } from "./native_server.ts";
 import { ignoreError } from "./relay.ts";
 
-/** The events of a public listener. */
-interface ListenerEvents {
+/** What a public listener gets from its front. */
+interface ListenerContext {
   /** A connection was accepted. It is paused: nothing is read before a generation serves it. */
-  accepted(client: Socket): void;
+  onAccepted(client: Socket): void;
   /** An accepted connection was closed. */
-  closed(client: Socket): void;
+  onClosed(client: Socket): void;
   /** An error that belongs to no connection. */
-  failed(error: unknown): void;
+  onFailed(error: unknown): void;
 }
 
 /** The public listener of a front. */
@@ -28,24 +28,24 @@ export interface PublicListener {
 }
 
 /** Opens a public listener; rejects with the error of the system. */
-export type Listen = (events: ListenerEvents) => Promise<PublicListener>;
+export type Listen = (context: ListenerContext) => Promise<PublicListener>;
 
 const RESUME_EVERY_MS = 1_000;
 const DEFAULT_BACKLOG = 511;
 
 /** How to open a listener of `node:net`. */
 export function listenOn({ hostname, port, backlog = DEFAULT_BACKLOG, reusePort, ipv6Only }: ListenAddress): Listen {
-  return ({ accepted, closed, failed }) =>
+  return ({ onAccepted, onClosed, onFailed }) =>
     new Promise((resolve, reject) => {
       // Half-open, because each direction of a relayed connection ends by itself.
       const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (client) => {
-        client.on("error", ignoreError).once("close", () => closed(client));
-        accepted(client);
+        client.on("error", ignoreError).once("close", () => onClosed(client));
+        onAccepted(client);
       });
       server.once("error", reject);
       const options = { port, backlog, ...(hostname && { host: hostname }) };
       server.listen({ ...options, ...(reusePort && { reusePort }), ...(ipv6Only && { ipv6Only }) }, () => {
-        server.off("error", reject).on("error", failed);
+        server.off("error", reject).on("error", onFailed);
         const resuming = setInterval(() => listenAgain(server, backlog), RESUME_EVERY_MS).unref();
         server.once("close", () => clearInterval(resuming));
         const { address, port } = server.address() as AddressInfo;

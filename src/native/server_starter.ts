@@ -8,9 +8,9 @@ import type { HandoffTools } from "./public_socket.ts";
 /** What a {@linkcode ServerStarter} gets from its handoff. */
 interface StarterContext<Server> {
   /** Called when a server has ended, with its error if it ended by itself. */
-  ended(server: Server, error: unknown): void;
+  onEnded(server: Server, error: unknown): void;
   /** Called when another server must take the place of one that runs. */
-  exhausted(server: Server): void;
+  onExhausted(server: Server): void;
 }
 
 /** What a {@linkcode ServerStarter} proves, and by which runtime. */
@@ -104,10 +104,10 @@ export class ServerStarter<Server extends NativeServer> {
     this.#running.add(server);
     const ended = (error?: unknown) => {
       this.#running.delete(server);
-      this.#context.ended(server, error);
+      this.#context.onEnded(server, error);
     };
     server.ended.then(() => ended(), ended);
-    void server.exhausted?.then(() => this.#context.exhausted(server));
+    void server.exhausted?.then(() => this.#context.onExhausted(server));
   }
 
   /** Servers keep the process running. */

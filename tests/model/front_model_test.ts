@@ -86,11 +86,11 @@ class RealFront {
   async open(): Promise<void> {
     const listenOnLoopback = listenOn({ hostname: "127.0.0.1", port: 0 });
     const listen: Listen = (events) => {
-      const accepted = (client: Socket) => {
-        events.accepted(client);
+      const onAccepted = (client: Socket) => {
+        events.onAccepted(client);
         this.#accepted.emit("client");
       };
-      return listenOnLoopback({ ...events, accepted });
+      return listenOnLoopback({ ...events, onAccepted });
     };
     const start = async ({ generation }: { generation: number }) => {
       // No walk tries again what has failed. When the time for that comes, it fails again, and nothing is seen of it.
