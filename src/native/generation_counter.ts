@@ -11,12 +11,13 @@ const COUNT_SHARE = 0.05;
 /**
  * Counts the connections of generations by their marks, in slices.
  *
- * Invariant: at most one count is under way. It finds a generation empty only if that got no connections any more when
- * the count began: of others the count may miss some.
+ * Invariant: at most one count is under way. Only generations that got no connections any more when the count began are
+ * found empty, because a count may miss connections of the others.
  */
 export class GenerationCounter<Server extends NativeServer> {
   readonly #kernel: Kernel;
   #count: ConnectionCount | undefined;
+  /** The generations that the count may find empty. */
   #judged: ReadonlySet<HandoffGeneration<Server>> = new Set();
   #countedMs = 0;
   #nextCountAt = 0;
@@ -33,7 +34,7 @@ export class GenerationCounter<Server extends NativeServer> {
   /** Whether one of these generations has no connection where there was one before, and it is time for a count. */
   mayFindEmpty(generations: readonly HandoffGeneration<Server>[], sockets: CountedSockets): boolean {
     const isSeen = ({ witnesses, marks }: HandoffGeneration<Server>) =>
-      witnesses.some((descriptor) => marks.has(connectionMark(this.#kernel, descriptor, sockets)!));
+      witnesses.some((descriptor) => connectionMark(this.#kernel, descriptor, { ...sockets, marks }) !== undefined);
     return performance.now() >= this.#nextCountAt && !generations.every(isSeen);
   }
 
