@@ -177,7 +177,6 @@ export interface BunSocketAddress {
 /** The part of `Bun.Server` that this module uses. */
 export interface BunNativeServer {
   readonly port: number;
-  readonly hostname: string;
   readonly id: string;
   readonly development: boolean;
   readonly pendingRequests: number;

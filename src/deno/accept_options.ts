@@ -7,6 +7,18 @@ import { missingToListen, requireNet } from "./permissions.ts";
 import { missingNatively } from "./tls_options.ts";
 import type { DenoAcceptOptions } from "./types.ts";
 
+/** The options that `listenTls()` and `serve()` share. */
+export const ACCEPT_OPTION_NAMES: readonly string[] = [
+  "port",
+  "hostname",
+  "tcpBacklog",
+  "reusePort",
+  "handshakeTimeoutMs",
+  "onClientError",
+  "mechanism",
+  "onTlsError",
+];
+
 /** Refuses options of the wrong type that `listenTls()` and `serve()` share, with a `TypeError`. */
 export function requireAcceptOptions(where: string, options: DenoAcceptOptions): void {
   requireOptionTypes(where, options, {

@@ -3,25 +3,13 @@ import type { Generation, ListenAddress, Mechanism, ServingGenerations } from ".
 import { openServing } from "../native/serving.ts";
 import { optionsForRuntime } from "../native/serving_options.ts";
 import { unsupported } from "../unsupported.ts";
-import { frontReason } from "./accept_options.ts";
+import { ACCEPT_OPTION_NAMES, frontReason } from "./accept_options.ts";
 import { openHttpFront } from "./front.ts";
 import { type DenoHttpGeneration, DenoHttpRuntime } from "./native_server.ts";
 import type { DenoHttpServer, DenoNetAddr, DenoServeHandler, DenoServeOptions } from "./types.ts";
 
 /** The options that are not passed on to `Deno.serve`: it gets others in their place, or none. */
-const OWN_OPTIONS = [
-  "port",
-  "hostname",
-  "tcpBacklog",
-  "reusePort",
-  "handshakeTimeoutMs",
-  "onClientError",
-  "mechanism",
-  "onTlsError",
-  "onListen",
-  "onError",
-  "signal",
-];
+const OWN_OPTIONS = [...ACCEPT_OPTION_NAMES, "onListen", "onError", "signal"];
 /** The options that only the front has. */
 const FRONT_OPTIONS = ["handshakeTimeoutMs", "onClientError"] as const;
 

@@ -1,20 +1,10 @@
 import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { requireOptions, requireType } from "../arguments.ts";
-import { listenAddressOf, requireAcceptOptions } from "./accept_options.ts";
+import { ACCEPT_OPTION_NAMES, listenAddressOf, requireAcceptOptions } from "./accept_options.ts";
 import { requireDeno } from "./permissions.ts";
 import { TlsListener } from "./tls_listener.ts";
 import type { DenoListenTlsOptions, DenoTlsListener } from "./types.ts";
 
-const OPTION_NAMES = [
-  "port",
-  "hostname",
-  "tcpBacklog",
-  "reusePort",
-  "handshakeTimeoutMs",
-  "onClientError",
-  "mechanism",
-  "onTlsError",
-];
 const OPTION_HINTS = {
   cert: "the options of reloadTls() or TlsConfig",
   key: "the options of reloadTls() or TlsConfig",
@@ -70,7 +60,7 @@ const OPTION_HINTS = {
 export async function listenTls(state: TlsState, options: DenoListenTlsOptions): Promise<DenoTlsListener> {
   requireDeno("listen");
   requireState("listen", state);
-  requireOptions("listenTls", options, OPTION_NAMES, OPTION_HINTS);
+  requireOptions("listenTls", options, ACCEPT_OPTION_NAMES, OPTION_HINTS);
   requireType("listenTls", "port", options.port, "a number");
   requireAcceptOptions("listenTls", options);
   return await TlsListener.open(state, options, listenAddressOf(options, options.port));

@@ -19,12 +19,8 @@ export interface EpollEvent {
 
 /** An operation of the kernel failed. The reason is unknown, because `errno` cannot be read. */
 export class KernelError extends Error {
-  /** The operation, such as `duplicate`. */
-  readonly operation: string;
-
   constructor(operation: string, reason = "the kernel refuses it") {
     super(`Cannot ${operation}: ${reason}`);
-    this.operation = operation;
   }
 }
 

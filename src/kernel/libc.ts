@@ -81,7 +81,6 @@ type ForeignFunction = (...args: unknown[]) => number | bigint;
 type Functions = Pick<Libc, Synchronous>;
 
 declare const Deno: {
-  readonly build: { readonly os: string };
   readonly permissions: {
     querySync(permission: { readonly name: "ffi"; readonly path?: string }): { readonly state: string };
   };
