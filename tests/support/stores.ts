@@ -6,7 +6,7 @@ import { createClient } from "redis";
 import { etcdSource } from "../../examples/follow_etcd.ts";
 import { natsSource } from "../../examples/follow_nats.ts";
 import { redisSource } from "../../examples/follow_redis.ts";
-import { type TlsConfig, type TlsConfigInit, TlsState } from "../../mod.ts";
+import { type TlsConfig, type TlsConfigInit, TlsState, type TlsStateOptions } from "../../mod.ts";
 import { type FollowOptions, Reloader, type Subscribe } from "../../src/reload.ts";
 
 const KEY = "www";
@@ -26,8 +26,10 @@ export interface Store {
   /** Puts a configuration, by a connection of its own. */
   put(port: number, value: TlsConfigInit): Promise<void>;
   /** Loads what the store holds, and follows it. */
-  follow(port: number, options?: Pick<FollowOptions<unknown>, "splayMs">): Promise<Followed>;
+  follow(port: number, options?: StoreOptions): Promise<Followed>;
 }
+
+interface StoreOptions extends Pick<FollowOptions<unknown>, "splayMs">, Pick<TlsStateOptions, "drain"> {}
 
 interface ValueSource {
   readonly values: Subscribe<TlsConfigInit>;
@@ -35,8 +37,8 @@ interface ValueSource {
 }
 
 /** Follows a source whose items are the material itself. */
-async function followValues({ values, toConfig }: ValueSource, options: { splayMs?: number | undefined }) {
-  const state = new TlsState(toConfig(await firstOf(values)));
+async function followValues({ values, toConfig }: ValueSource, { drain, ...options }: StoreOptions): Promise<Followed> {
+  const state = new TlsState(toConfig(await firstOf(values)), { drain });
   const reloader = new Reloader(state, () => Promise.resolve(state.current()));
   reloader.follow(values, { ...options, toConfig });
   return { state, reloader };
@@ -66,9 +68,9 @@ const etcd: Store = {
     if (!response.ok) throw new Error(`etcd answers ${response.status}`);
     await response.text();
   },
-  async follow(port, options = {}) {
+  async follow(port, { drain, ...options } = {}) {
     const source = etcdSource(`http://127.0.0.1:${port}`, KEY);
-    const state = new TlsState(await source.load());
+    const state = new TlsState(await source.load(), { drain });
     const reloader = new Reloader(state, source.load);
     reloader.follow(source.changes, options);
     return { state, reloader };
@@ -79,7 +81,9 @@ const redis: Store = {
   command: "redis-server",
   args: (port, folder) => ["--port", `${port}`, "--bind", "127.0.0.1", "--dir", folder, "--appendonly", "yes"],
   async put(port, init) {
-    const client = await createClient({ url: `redis://127.0.0.1:${port}` }).connect();
+    const client = createClient({ url: `redis://127.0.0.1:${port}`, socket: { reconnectStrategy: false } });
+    // The commands fail with the connection.
+    await client.on("error", () => {}).connect();
     await client.set(KEY, JSON.stringify(init));
     await client.publish(KEY, "changed");
     await client.close();
