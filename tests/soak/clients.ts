@@ -1,183 +1,45 @@
-// Those who behave: each good request must be answered, byte for byte, with the certificate of the moment.
-import { Buffer } from "node:buffer";
-import { once } from "node:events";
-import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
+// Clients that behave: each request must be answered, byte for byte, and each handshake get the certificate of the moment.
+import type { Buffer } from "node:buffer";
 import { setTimeout as delay } from "node:timers/promises";
-import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import type { TlsVersion } from "../../mod.ts";
-import { HttpConnection } from "../support/http.ts";
 import type { Identity } from "./authorities.ts";
-import { content, digest } from "./content.ts";
-import type { Random } from "./random.ts";
+import { ACTIVITIES, type Client, Http1Client, Http2Client } from "./connections.ts";
+import { certificateFor, type Entry } from "./ledger.ts";
+import { Random } from "./random.ts";
 import type { Target } from "./server.ts";
 import type { Protocol } from "./servers.ts";
 import { type SoakRun, Violation } from "./soak_run.ts";
+import { NAMES, SPREAD_MS } from "./states.ts";
 
 /** Longer than the longest visit, on a machine that is busy. */
 const PATIENCE_MS = 120_000;
-const MAX_BULK_BYTES = 4 << 20;
-const ANYBODY: Identity = { name: "anybody", authority: "nobody" };
-
-/** A connection that has been made, whatever is spoken on it. */
-interface Client {
-  readonly socket: TLSSocket;
-  echo(random: Random): Promise<void>;
-  close(): void;
-}
-
-class Http1Client implements Client {
-  readonly connection: HttpConnection;
-
-  constructor(connection: HttpConnection) {
-    this.connection = connection;
-  }
-
-  static async open(options: ConnectionOptions & { port: number }): Promise<Http1Client> {
-    return new Http1Client(await HttpConnection.open(options.port, options));
-  }
-
-  get socket(): TLSSocket {
-    return this.connection.socket;
-  }
-
-  async echo(random: Random): Promise<void> {
-    const body = random.bytes(random.between(0, 2_000));
-    this.socket.write(`POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n`);
-    this.socket.write(body);
-    requireSame(await this.connection.answer().then((answer) => Buffer.from(answer.body).toString("hex")), body);
-  }
-
-  async download(random: Random, pauseMs: number): Promise<void> {
-    const [seed, length] = [String(random.between(0, 1e9)), random.between(1, MAX_BULK_BYTES)];
-    this.connection.send(`/content?seed=${seed}&length=${length}`);
-    const { headers } = await this.connection.head();
-    if (pauseMs > 0) {
-      this.socket.pause();
-      await delay(pauseMs);
-      this.socket.resume();
-    }
-    requireSame(await digest(this.connection.body(headers)), await digest(content(seed, length)));
-  }
-
-  async upload(random: Random): Promise<void> {
-    const [seed, length] = [String(random.between(0, 1e9)), random.between(1, MAX_BULK_BYTES)];
-    this.socket.write(`POST /digest HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`);
-    for (const block of content(seed, length)) {
-      if (!this.socket.write(block)) await this.#drained();
-    }
-    requireSame((await this.connection.answer()).text, await digest(content(seed, length)));
-  }
-
-  async #drained(): Promise<void> {
-    const first = new AbortController();
-    const { signal } = first;
-    await Promise.race(["drain", "close"].map((event) => once(this.socket, event, { signal }).catch(() => {})));
-    first.abort();
-  }
-
-  async chat(random: Random): Promise<void> {
-    const pauseMs = random.between(0, 500);
-    await this.connection.upgrade("/chat");
-    for (let left = random.between(1, 20); left > 0; left--) {
-      const text = `message ${random.between(0, 1e9)}`;
-      this.connection.sendText(text);
-      requireSame(await this.connection.receiveText(), text);
-      await delay(pauseMs);
-    }
-  }
-
-  close(): void {
-    this.connection.close();
-  }
-}
-
-class Http2Client implements Client {
-  readonly socket: TLSSocket;
-  readonly #session: ClientHttp2Session;
-
-  constructor(socket: TLSSocket) {
-    this.socket = socket;
-    this.#session = connectHttp2("https://localhost", { createConnection: () => socket });
-    this.#session.on("error", () => {});
-  }
-
-  static async open(options: ConnectionOptions & { port: number }): Promise<Http2Client> {
-    const socket = connect({ host: "127.0.0.1", ALPNProtocols: ["h2"], ...options });
-    socket.on("error", () => {});
-    await new Promise<void>((resolve, reject) => {
-      const fail = () => reject(new Error("no handshake", { cause: socket.errored }));
-      socket.once("secureConnect", resolve).once("close", fail);
-    });
-    if (socket.alpnProtocol !== "h2") throw new Violation(`ALPN does not give h2: ${socket.alpnProtocol}`);
-    return new Http2Client(socket);
-  }
-
-  async echo(random: Random): Promise<void> {
-    const bodies = Array.from({ length: random.between(1, 4) }, () => random.bytes(random.between(1, 2_000)));
-    await Promise.all(bodies.map(async (body) => {
-      const stream = this.#session.request({ ":method": "POST", ":path": "/echo" });
-      let status: unknown;
-      stream.once("response", (headers) => status = headers[":status"]).end(body);
-      const parts: Buffer[] = [];
-      for await (const part of stream) parts.push(part);
-      // A connection that is cut here ends a stream like any other end.
-      if (status !== 200) throw new Error(`no answer: ${status}`);
-      requireSame(Buffer.concat(parts).toString("hex"), body);
-    }));
-  }
-
-  close(): void {
-    this.#session.destroy();
-    this.socket.destroy();
-  }
-}
-
-/** What is done on a connection whose first request has been answered. */
-const ACTIVITIES: readonly Activity[] = [
-  { name: "new connection", weight: 8, protocol: "http1", run: async () => {} },
-  { name: "resumption", weight: 8, protocol: "http1", run: async () => {} },
-  { name: "keep-alive", weight: 1, protocol: "http1", run: echoOften },
-  { name: "HTTP/2", weight: 1, protocol: "http2", run: echoOften },
-  { name: "WebSocket", weight: 1, protocol: "webSocket", run: (client, random) => client.chat(random) },
-  { name: "download", weight: 2, protocol: "http1", run: (client, random) => client.download(random, 0) },
-  {
-    name: "slow reader",
-    weight: 1,
-    protocol: "http1",
-    run: (client, random) => client.download(random, random.between(500, 4_000)),
-  },
-  { name: "upload", weight: 2, protocol: "http1", run: (client, random) => client.upload(random) },
-];
-
-interface Activity {
-  readonly name: string;
-  /** How often it is chosen: what takes long is chosen less. */
-  readonly weight: number;
-  readonly protocol: Protocol;
-  readonly run: (client: Http1Client, random: Random) => Promise<void>;
-}
-
-async function echoOften(client: Client, random: Random): Promise<void> {
-  const pauseMs = random.between(0, 1_000);
-  for (let left = random.between(1, 20); left > 0; left--) {
-    await client.echo(random);
-    await delay(pauseMs);
-  }
-}
-
-function requireSame(received: string, sent: string | Buffer): void {
-  if (received !== (typeof sent === "string" ? sent : sent.toString("hex"))) throw new Violation("a byte is not right");
-}
+const ANYBODY: Identity = { name: "anybody" };
+/** How long after a swap a refused client may still be served: the drain, and a busy machine. */
+const MOST_REFUSED_MS = SPREAD_MS + 20_000;
+const PROBE_MS = 5_000;
+/** Until a report of the server has come. */
+const REPORT_MS = 2_000;
 
 /** A session that a server has given, and to whom. */
 interface Ticket {
   readonly target: Target;
   readonly identity: Identity;
+  readonly servername: string;
   readonly version: TlsVersion;
   readonly session: Buffer;
 }
 
-/** Those who connect, and the sessions that they keep. */
+/** A connection from its start on. */
+interface Visit extends Omit<Ticket, "session"> {
+  readonly what: string;
+  readonly ticket: Ticket | undefined;
+  /** Whether a ticket is used where and by whom it was got. */
+  readonly isOwn: boolean;
+  readonly mark: number;
+  readonly began: number;
+}
+
+/** The clients, and the sessions that they keep. */
 export class Clients {
   readonly #run: SoakRun;
   readonly #tickets = new Map<string, Ticket>();
@@ -186,77 +48,176 @@ export class Clients {
     this.#run = run;
   }
 
-  /** One connection of somebody to some server, for something. */
+  /** One connection of a client to a server, for some activity. */
   async visit(random: Random): Promise<void> {
     const { name: what, protocol, run: activity } = random.weighted(ACTIVITIES);
-    const speaking = this.#run.targets.filter(({ speaks }) => speaks.includes(protocol));
-    const tickets = [...this.#tickets.values()].filter(({ target }) => speaking.includes(target));
-    const ticket = what === "resumption" && tickets.length > 0 ? random.pick(tickets) : undefined;
-    // Mostly where and by whom it was got; sometimes elsewhere, or by somebody else.
-    const isOwn = !ticket || random.chance(0.8);
-    const target = ticket && isOwn ? ticket.target : random.pick(speaking);
-    const { identities } = this.#run.authorities;
-    const identity = ticket && isOwn ? ticket.identity : target.state === "open" ? ANYBODY : random.pick(identities);
-    const version = ticket?.version ?? random.pick<TlsVersion>(["TLSv1.2", "TLSv1.3"]);
-
-    const ledger = this.#run.ledgers[target.state];
-    const [mark, began] = [ledger.mark(), performance.now()];
-    const trusts = ({ authority }: Identity) =>
-      ledger.since(mark).map(({ trusted }) => target.state === "open" || trusted.includes(authority));
-    let isIn = false;
+    const visit = this.#plan(what, protocol, random);
+    const { target, identity } = visit;
+    let holder: Identity | undefined;
     try {
       await within(PATIENCE_MS, async (onClose) => {
-        const client = await this.#open(target, protocol, identity, version, ticket);
+        const client = await open(this.#run, protocol, visit);
         onClose(() => client.close());
-        const { socket } = client;
-        const isReused = socket.isSessionReused();
-        const { fingerprint256 } = socket.getPeerCertificate();
-        // A resumed handshake sends no certificate.
-        if (!isReused && !ledger.since(mark).some((entry) => entry.fingerprint256 === fingerprint256)) {
-          throw new Violation(`served a certificate that is not current: ${fingerprint256}`);
-        }
-        // Of TLS 1.3 only what comes after the handshake can be resumed (RFC 8446 section 4.6.1).
-        let session = version === "TLSv1.2" ? socket.getSession() : undefined;
-        socket.on("session", (latest) => session = latest);
-        await client.echo(random);
-        // Whoever resumes a session is whom it was given to.
-        const holder = ticket && isReused ? ticket.identity : identity;
-        if (!trusts(holder).includes(true)) {
-          throw new Violation(`served somebody who is not trusted${isReused ? ", at a resumption" : ""}`);
-        }
-        isIn = true;
+        holder = await this.#enter(client, visit, random);
         await activity(client as Http1Client, random);
-        if (session) {
-          const key = `${target.port} ${holder.name} ${version}`;
-          this.#tickets.set(key, { target, identity: holder, version, session });
-        }
         this.#run.count(`request ${what}`);
         this.#run.count(`server ${target.kind} (${target.state})`);
-        if (isReused) this.#run.count("sessions resumed");
       });
     } catch (error) {
-      const context = `${what}, ${target.kind} (${target.state}), ${identity.name}${isIn ? ", after its start" : ""}`;
+      const context = `${what}, ${target.kind} (${target.state}), ${identity.name}${holder ? ", after its start" : ""}`;
       if (error instanceof Violation) throw new Violation(`${error.message}: ${context}`);
-      const isTrusted = isOwn && !trusts(identity).includes(false);
-      if (isIn || isTrusted && !this.#run.wasExhaustedSince(began)) {
-        throw new Violation(`a good request has failed: ${context}`, { cause: error });
-      }
-      this.#run.count(isTrusted ? "failures for want of file descriptors" : "clients refused");
+      const outcome = this.#endOf(visit, holder ?? identity) ?? (holder ? undefined : this.#refusalOf(visit));
+      const isRefusedSession = !outcome && !holder && visit.ticket !== undefined;
+      if (isRefusedSession) await this.#enterAfresh(protocol, visit, random);
+      else if (!outcome) throw new Violation(`a good request has failed: ${context}`, { cause: error });
+      this.#run.count(outcome ?? "sessions refused, the next handshake served");
     }
   }
 
-  #open(target: Target, protocol: Protocol, { cert, key }: Identity, maxVersion: TlsVersion, ticket?: Ticket) {
-    const options = {
-      port: target.port,
-      ca: this.#run.authorities.root.cert,
-      servername: "localhost",
-      rejectUnauthorized: true,
-      maxVersion,
-      ...(cert && key && { cert, key }),
-      ...(ticket && { session: ticket.session }),
-    };
-    return protocol === "http2" ? Http2Client.open(options) : Http1Client.open(options);
+  /** A server may refuse a session; then the client makes a full handshake (docs/client-certificates.md). */
+  async #enterAfresh(protocol: Protocol, refused: Visit, random: Random): Promise<void> {
+    const visit = { ...refused, ticket: undefined };
+    try {
+      await within(PATIENCE_MS, async (onClose) => {
+        const client = await open(this.#run, protocol, visit);
+        onClose(() => client.close());
+        await client.echo(random);
+      });
+    } catch (error) {
+      const isExcused = this.#endOf(visit, visit.identity) ?? this.#refusalOf(visit);
+      if (!isExcused) throw new Violation(`refused after a refused session: ${visit.target.kind}`, { cause: error });
+    }
   }
+
+  #plan(what: string, protocol: Protocol, random: Random): Visit {
+    const speaking = this.#run.targets.filter(({ speaks }) => speaks.includes(protocol));
+    const tickets = [...this.#tickets.values()].filter(({ target }) => speaking.includes(target));
+    const ticket = what === "resumption" && tickets.length > 0 ? random.pick(tickets) : undefined;
+    // Mostly where and by whom it was got; sometimes elsewhere, or by another client.
+    const isOwn = !ticket || random.chance(0.8);
+    const target = ticket && isOwn ? ticket.target : random.pick(speaking);
+    const anyone = target.state === "mutual" ? random.pick(this.#run.authorities.identities) : ANYBODY;
+    const anyName = random.pick([...NAMES[target.state], "unknown.test"]);
+    return {
+      what,
+      ticket,
+      isOwn,
+      target,
+      identity: ticket && isOwn ? ticket.identity : anyone,
+      servername: ticket && isOwn ? ticket.servername : anyName,
+      version: ticket?.version ?? random.pick<TlsVersion>(["TLSv1.2", "TLSv1.3"]),
+      mark: this.#run.ledgers.get(target.state)!.mark(),
+      began: performance.now(),
+    };
+  }
+
+  /** The first request. Returns who the server takes the client for. */
+  async #enter(client: Client, visit: Visit, random: Random): Promise<Identity> {
+    const { target, identity, servername, version, ticket } = visit;
+    const { socket } = client;
+    const isReused = socket.isSessionReused();
+    // A resumed handshake sends no certificate.
+    if (!isReused) await this.#requireCurrent(socket.getPeerCertificate().fingerprint256, visit);
+    // Of TLS 1.3 only what comes after the handshake can be resumed (RFC 8446 section 4.6.1).
+    let session = version === "TLSv1.2" ? socket.getSession() : undefined;
+    socket.on("session", (latest) => session = latest);
+    await client.echo(random);
+    // A resumed session is of the client that it was given to.
+    const holder = ticket && isReused ? ticket.identity : identity;
+    if (!this.#answersOf(visit, holder).includes(true)) {
+      throw new Violation(`served a client that is not trusted${isReused ? ", at a resumption" : ""}`);
+    }
+    if (isReused) this.#run.count("sessions resumed");
+    const echo = client.echo.bind(client);
+    client.echo = async (random) => {
+      await echo(random);
+      this.#requireTrusted(visit, holder);
+    };
+    socket.once("close", () => {
+      if (!session) return;
+      const key = `${target.port} ${holder.name} ${servername} ${version}`;
+      this.#tickets.set(key, { target, identity: holder, servername, version, session });
+    });
+    return holder;
+  }
+
+  /** What a swap did to a connection, if it may have ended it. */
+  #endOf(visit: Visit, holder: Identity): string | undefined {
+    const { state, knowsClients } = visit.target;
+    const isReplaced = this.#entriesOf(visit).length > 1;
+    if (state !== "names" && state !== "mutual") return isReplaced ? "connections drained" : undefined;
+    const mayEnd = knowsClients ? this.#answersOf(visit, holder).includes(false) : state === "mutual" && isReplaced;
+    return mayEnd ? "connections ended with their trust" : undefined;
+  }
+
+  /** Why a connection was not open yet, if it need not be. */
+  #refusalOf(visit: Visit): string | undefined {
+    if (!visit.isOwn || this.#answersOf(visit, visit.identity).includes(false)) return "clients refused";
+    return this.#run.excuses.since(visit.began) ? "connections failed during a disturbance" : undefined;
+  }
+
+  /** A certificate of before is served only if the new one could not be, which the server reports at once. */
+  async #requireCurrent(fingerprint256: string, visit: Visit): Promise<void> {
+    const entries = this.#entriesOf(visit);
+    if (entries.some((entry) => certificateFor(entry, visit.servername) === fingerprint256)) return;
+    const isForeign = entries.some(({ served }) => Object.values(served).includes(fingerprint256));
+    if (isForeign) throw new Violation(`served a certificate of another name: ${fingerprint256}`);
+    await delay(REPORT_MS);
+    if (!this.#run.late.since(visit.began)) throw new Violation(`served a replaced certificate: ${fingerprint256}`);
+    this.#run.count("replaced certificates after a late start");
+  }
+
+  /** A client that all configurations refuse is disconnected in time. */
+  #requireTrusted({ target: { state }, began }: Visit, holder: Identity): void {
+    if (state !== "mutual" || this.#run.excuses.since(began)) return;
+    const refusedMs = this.#run.ledgers.get(state)!.refusedMs(holder.name);
+    if (refusedMs > MOST_REFUSED_MS) {
+      throw new Violation(`serves a client that has not been trusted for ${refusedMs} ms`);
+    }
+  }
+
+  #entriesOf({ target, mark }: Visit): readonly Entry[] {
+    return this.#run.ledgers.get(target.state)!.since(mark);
+  }
+
+  /** Whether the configurations that a connection may have met let a client in. */
+  #answersOf(visit: Visit, { name }: Identity): boolean[] {
+    return this.#entriesOf(visit).map(({ trusted }) => visit.target.state !== "mutual" || trusted.includes(name));
+  }
+}
+
+/** Whether a server serves its latest configuration to a client that it trusts. */
+export async function servesLatest(run: SoakRun, target: Target): Promise<boolean> {
+  const { latest } = run.ledgers.get(target.state)!;
+  const identity = run.authorities.identities.find(({ name }) => latest.trusted.includes(name)) ?? ANYBODY;
+  const protocol = target.speaks[0]!;
+  const probe = within(PROBE_MS, async (onClose) => {
+    const client = await open(run, protocol, { target, identity, servername: "localhost", version: "TLSv1.3" });
+    onClose(() => client.close());
+    await client.echo(new Random("probe"));
+    const { fingerprint256 } = client.socket.getPeerCertificate();
+    if (fingerprint256 !== certificateFor(latest, "localhost")) throw new Error("another certificate");
+  });
+  return await probe.then(() => true, () => false);
+}
+
+function open(
+  { authorities }: SoakRun,
+  protocol: Protocol,
+  visit: Pick<Visit, "target" | "identity" | "servername" | "version"> & { readonly ticket?: Ticket | undefined },
+): Promise<Client> {
+  const { target: { port, state }, identity: { cert, key }, servername, version, ticket } = visit;
+  const options = {
+    port,
+    ca: authorities.root.cert,
+    servername,
+    rejectUnauthorized: true,
+    maxVersion: version,
+    ...(!NAMES[state].includes(servername) && { checkServerIdentity: () => undefined }),
+    ...(cert && key && { cert, key }),
+    ...(ticket && { session: ticket.session }),
+  };
+  return protocol === "http2" ? Http2Client.open(options) : Http1Client.open(options);
 }
 
 /** Does something that must end in time, and closes in any case what it opened. */
@@ -267,5 +228,6 @@ async function within(ms: number, body: (onClose: (close: () => void) => void) =
     throw new Violation(`no end within ${ms} ms`);
   });
   late.catch(() => {});
-  await Promise.race([late, body((close) => signal.addEventListener("abort", close))]).finally(() => end.abort());
+  await Promise.race([late, body((close) => signal.aborted ? close() : signal.addEventListener("abort", close))])
+    .finally(() => end.abort());
 }

@@ -1,198 +1,252 @@
-// Soaks the servers of one runtime: starts their process, loads it, and stops at the first invariant that does not
-// hold. Runs on Node whatever the servers run on, so that whatever goes wrong between two of them is not the client's.
-// Started by soak.ts.
-import { mkdtemp, rm } from "node:fs/promises";
+// Soaks the servers of one runtime: starts their process, loads and disturbs it, and stops at the first invariant that
+// does not hold. Runs on Node whatever the servers run on, so that an error is not the client's. Started by soak.ts.
+import { mkdir, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
+import { Engine, missing } from "../support/engines.ts";
+import { STORES } from "../support/stores.ts";
 import { issueAuthorities } from "./authorities.ts";
-import { Clients } from "./clients.ts";
-import { nextFiles, writeFiles } from "./files.ts";
+import { Clients, servesLatest } from "./clients.ts";
+import { type Disturbance, disturbancesOf, Place } from "./disturbances.ts";
 import { Ledger } from "./ledger.ts";
-import { Operator } from "./operator.ts";
+import { nextFiles, valueOf, writeFiles } from "./material.ts";
+import { Operator, persist } from "./operator.ts";
 import { attack } from "./peers.ts";
 import { Random } from "./random.ts";
-import { ServerProcess } from "./server_process.ts";
+import { requireFlat, type Sample, sampleOf, settle } from "./samples.ts";
+import type { Target } from "./server.ts";
+import { type ServerError, ServerProcess } from "./server_process.ts";
 import { SoakRun, Violation } from "./soak_run.ts";
+import { NAMES, type Sources, type StateName, type StoreName } from "./states.ts";
 
 /** What a driver is told. */
 export interface DriverOptions {
-  /** The program and what stands before the file. */
+  /** The program and its arguments before the file. */
   readonly command: readonly string[];
-  readonly minutes: number;
+  /** When it begins and ends, in milliseconds of the whole soak. */
+  readonly fromMs: number;
+  readonly toMs: number;
   readonly seed: string;
-  readonly exhaustsDescriptors: boolean;
+  readonly clients: number;
+  /** Disturbances that the runtime does not survive, and other things that it cannot do, and why. */
+  readonly skips: Readonly<Record<string, string>>;
 }
 
-/** What the server process held at some time. */
-export interface Sample {
-  readonly heapBytes: number;
-  readonly rssBytes: number;
-  readonly descriptors: number;
-  readonly generations: number;
+/** A disturbance as it was. */
+export interface Disturbed {
+  readonly name: string;
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
-/** What a driver says, a line of JSON each. */
-export type DriverReport =
-  | { readonly progress: Readonly<Record<string, number>> }
-  | { readonly violation: string }
-  | { readonly summary: Summary };
-
-/** What a soak came to. */
-export interface Summary {
+/** What a driver says, a line of JSON each. Numbers and disturbances are those since its last line. */
+export interface DriverReport {
   readonly counts: Readonly<Record<string, number>>;
+  readonly disturbed: readonly Disturbed[];
   readonly samples: readonly Sample[];
-  readonly serverCpuSeconds: number;
-  readonly driverCpuSeconds: number;
+  readonly skipped: readonly string[];
+  readonly violation?: string;
 }
 
-const CLIENTS = 16;
+/** What a process does after its servers were closed. */
+const END = "end of the process";
 const ATTACKERS = 2;
-const SAMPLE_EVERY_MS = 10_000;
-const SETTLE_MS = 30_000;
-/** What a runtime opens once and keeps. */
-const SPARE_DESCRIPTORS = 20;
-const MOST_DESCRIPTORS = 800;
-const MIB = 1 << 20;
+const REPORT_EVERY_MS = 10_000;
+/** How long after a disturbance its errors may come. */
+const ERROR_MS = 2_000;
+/** Each disturbance happens so often, for so long. */
+const CALM_MS = [5_000, 40_000] as const;
+const DISTURBED_MS = [300, 3_000] as const;
 
 const options = JSON.parse(process.argv[2]!) as DriverOptions;
-const say = (report: DriverReport) => void process.stdout.write(`${JSON.stringify(report)}\n`);
-const random = new Random(options.seed);
+const began = performance.now();
+const nowMs = () => Math.round(options.fromMs + performance.now() - began);
+const random = new Random(`${options.seed}/${options.fromMs}`);
 const folder = await mkdtemp(join(tmpdir(), "tls-reload-soak-"));
+await mkdir(join(folder, "files"));
+const place = new Place(folder);
+const engines: Partial<Record<StoreName, Engine>> = {};
 
-/** Where each loop is, for whoever wants to find the place of a violation. */
+/** Where each loop is, to find the place of a violation. */
 const steps = new Map<string, number>();
+const disturbed: Disturbed[] = [];
+const samples: Sample[] = [];
+const skipped: string[] = [];
+let reported = 0;
 
-async function loop(
-  name: string,
-  end: number,
-  [least, most]: [number, number],
-  step: (random: Random) => Promise<void>,
-) {
+function report(run?: SoakRun, violation?: string): void {
+  const line: DriverReport = {
+    counts: run?.takeCounts() ?? {},
+    disturbed: disturbed.splice(0),
+    samples: samples.slice(reported),
+    skipped: skipped.splice(0),
+    ...(violation && { violation }),
+  };
+  reported = samples.length;
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+type Pause = readonly [least: number, most: number];
+type Step = (random: Random) => Promise<void>;
+
+async function loop(name: string, [least, most]: Pause, step: Step): Promise<void> {
   const own = random.fork(name);
-  for (let count = 1; performance.now() < end; count++) {
+  for (let count = 1; nowMs() < options.toMs; count++) {
     steps.set(name, count);
     try {
       await step(own.fork(String(count)));
     } catch (error) {
       throw new Error(`${name}, step ${count}`, { cause: error });
     }
-    await delay(own.between(least, most));
+    await delay(Math.min(own.between(least, most), Math.max(0, options.toMs - nowMs())));
   }
 }
 
-async function soak(): Promise<Summary> {
-  const run = await start();
-  process.once("exit", () => run.server.kill());
-  const samples: Sample[] = [];
-  const sample = async () => {
-    const descriptors = await run.server.descriptors();
-    const measure = await run.server.measure();
-    if (measure) samples.push({ ...measure, descriptors });
-    if (descriptors > MOST_DESCRIPTORS) throw new Violation(`too many file descriptors: ${descriptors}`);
+function loops(count: number, name: string, pause: Pause, step: Step): Promise<void>[] {
+  return Array.from({ length: count }, (_, index) => loop(`${name} ${index + 1}`, pause, step));
+}
+
+async function soak(run: SoakRun, sources: Sources): Promise<void> {
+  const failed = Promise.withResolvers<never>();
+  run.server.excuse = (error) => {
+    const isLate = isLateStart(run, error);
+    if (isLate) {
+      run.late.during(() => recover(run, run.targets.filter(({ state }) => state === error.state), "a late start"))
+        .catch(failed.reject);
+    }
+    return isLate;
   };
-  await sample();
+  const surroundings = { server: run.server, engines: engines as Record<string, Engine>, place };
+  const disturbances = disturbancesOf(surroundings).map((each) => ({
+    ...each,
+    skip: options.skips[each.name] ?? each.skip,
+  }));
+  skipped.push(...disturbances.flatMap(({ name, skip }) => skip ? [`${name}: ${skip}`] : []));
+  await sample(run);
   const clients = new Clients(run);
-  const operator = new Operator(run, options);
-  const end = performance.now() + options.minutes * 60_000;
-  const times = (count: number, name: string, pause: [number, number], step: (random: Random) => Promise<void>) =>
-    Array.from({ length: count }, (_, index) => loop(`${name} ${index + 1}`, end, pause, step));
+  const operators = [...run.ledgers.keys()].map((state) => [state, new Operator(run, state, sources)] as const);
   await Promise.race([
     run.server.failed,
+    failed.promise,
     Promise.all([
-      ...times(CLIENTS, "client", [0, 200], (random) => clients.visit(random)),
-      ...times(ATTACKERS, "attacker", [100, 1_000], (random) => attack(run, random)),
-      ...times(1, "operator", [50, 1_000], (random) => operator.act(random)),
-      ...times(1, "observer", [SAMPLE_EVERY_MS, SAMPLE_EVERY_MS], async () => {
-        await sample();
-        say({ progress: { ...totals(run), ...samples.at(-1)! } });
+      ...loops(options.clients, "client", [0, 200], (random) => clients.visit(random)),
+      ...loops(ATTACKERS, "attacker", [100, 1_000], (random) => attack(run, random)),
+      ...operators.map(([state, operator]) => loop(`operator of ${state}`, [200, 2_000], (own) => operator.act(own))),
+      ...disturbances.filter(({ skip }) => !skip).map((each) =>
+        loop(each.name, CALM_MS, (own) => disturb(run, each, own))
+      ),
+      loop("observer", [REPORT_EVERY_MS, REPORT_EVERY_MS], async () => {
+        await sample(run);
+        report(run);
       }),
     ]),
   ]);
-  await settle(run, samples[0]!);
-  await sample();
-  requireBoundedMemory(samples);
-  const serverCpuSeconds = await run.server.cpuSeconds();
-  await run.server.stop();
-  const { user, system } = process.cpuUsage();
-  return {
-    counts: Object.fromEntries([...run.counts].sort()),
-    samples,
-    serverCpuSeconds,
-    driverCpuSeconds: (user + system) / 1e6,
+  await settle(run.server, samples[0]!);
+  await sample(run);
+  requireFlat(samples);
+  await run.server.close();
+  const reason = options.skips[END];
+  if (reason) skipped.push(`${END}: ${reason}`);
+  else await run.server.end();
+}
+
+/** Disturbs after a pause, and waits until the server has recovered. */
+async function disturb(run: SoakRun, disturbance: Disturbance, random: Random): Promise<void> {
+  await delay(Math.min(random.between(0, CALM_MS[0]), Math.max(0, options.toMs - nowMs())));
+  const body = async () => {
+    const fromMs = nowMs();
+    await disturbance.begin(random);
+    await delay(random.between(...DISTURBED_MS));
+    await disturbance.end();
+    disturbed.push({ name: disturbance.name, fromMs, toMs: nowMs() });
+    run.count(`disturbance ${disturbance.name}`);
+    if (!disturbance.excuses) return;
+    await recover(run, run.targets, disturbance.name);
   };
+  await (disturbance.excuses ? run.excuses.during(body) : body());
 }
 
-/** Writes the first files, and starts the servers with them. */
-async function start(): Promise<SoakRun> {
+/** Waits until servers serve what they must. */
+async function recover(run: SoakRun, targets: readonly Target[], from: string): Promise<void> {
+  for (const target of targets) {
+    await persist(
+      () => servesLatest(run, target),
+      () => `${target.kind} (${target.state}) has not recovered from ${from}`,
+    );
+  }
+}
+
+/** A new native server may take too long on a busy machine, and cannot start without descriptors. */
+function isLateStart({ excuses }: SoakRun, { code = "", error }: ServerError): boolean {
+  const isShort = ["EMFILE", "UNSUPPORTED", "CONFIG_UNUSABLE"].includes(code) || error.includes("Too many open files");
+  return error.includes("its server takes more than") || isShort && excuses.since(performance.now() - ERROR_MS);
+}
+
+/** Starts the stores, fills them and the folder, and starts the servers. */
+async function start(): Promise<readonly [SoakRun, Sources]> {
   const authorities = await issueAuthorities();
-  const ledgers = { open: new Ledger(), mutual: new Ledger() };
-  for (const state of ["open", "mutual"] as const) {
-    const { files } = await nextFiles(state, { authorities, ledger: ledgers[state], random });
-    await writeFiles(folder, state, files, random);
-  }
-  const server = await ServerProcess.start(options.command, folder);
-  for (const ledger of Object.values(ledgers)) ledger.confirm();
-  return new SoakRun({ authorities, ledgers, folder, server, targets: await server.targets });
-}
-
-/** All connections have ended: what the server holds must be what it held before the first one. */
-async function settle({ server }: SoakRun, first: Sample): Promise<void> {
-  const until = performance.now() + SETTLE_MS;
-  for (;;) {
-    const [descriptors, measure] = await Promise.all([server.descriptors(), server.measure()]);
-    const generations = measure?.generations;
-    if (descriptors <= first.descriptors + SPARE_DESCRIPTORS && generations === 1) return;
-    if (performance.now() > until) {
-      throw new Violation(
-        `something is left when all is over: ${descriptors} file descriptors, ${first.descriptors} at the start; ` +
-          `${generations} generations`,
-      );
+  const ledgers = new Map<StateName, Ledger>();
+  const stores: Partial<Record<StoreName, number>> = {};
+  for (const state of Object.keys(NAMES) as StateName[]) {
+    const ledger = new Ledger();
+    const next = (name: string) => nextFiles(state, name, { authorities, ledger, random });
+    if (state === "names" || state === "mutual") {
+      for (const name of NAMES[state]) await writeFiles(place.files, await next(name), random);
+    } else {
+      const { command, args, put } = STORES[state];
+      const reason = missing(command);
+      if (reason) skipped.push(`${state}: ${reason}`);
+      if (reason) continue;
+      const engine = engines[state] = await Engine.start(command, args);
+      const value = valueOf(await next("localhost"));
+      await persist(() => put(engine.port, value).then(() => true, () => false), () => `${state} does not start`);
+      stores[state] = engine.port;
     }
-    await delay(200);
+    ledgers.set(state, ledger);
   }
+  await place.stepClock(0);
+  const sources = { folder: place.files, stores };
+  const server = await ServerProcess.start({ ...place.launch(options.command), sources });
+  process.once("exit", () => server.kill());
+  for (const ledger of ledgers.values()) ledger.confirm();
+  const targets = await server.targets;
+  return [new SoakRun({ authorities, ledgers, server, targets }), sources];
 }
 
-/** Compares the two halves of the time after a warm-up; generous, as the halves are no more alike than their choices. */
-function requireBoundedMemory(samples: readonly Sample[]): void {
-  const steady = samples.slice(Math.ceil(samples.length / 5));
-  if (steady.length < 20) return;
-  const median = (half: readonly Sample[], key: keyof Sample) =>
-    half.map((each) => each[key]).sort((a, b) => a - b)[Math.floor(half.length / 2)]!;
-  const [early, late] = [steady.slice(0, steady.length / 2), steady.slice(steady.length / 2)];
-  for (
-    const [key, ratio, slack] of [["heapBytes", 1.25, 16 * MIB], ["rssBytes", 1.25, 64 * MIB], [
-      "descriptors",
-      1.5,
-      50,
-    ]] as const
-  ) {
-    const [before, after] = [median(early, key), median(late, key)];
-    if (after > before * ratio + slack) throw new Violation(`${key} grows: median ${before}, later ${after}`);
-  }
-}
-
-function totals({ counts }: SoakRun): { requests: number; swaps: number } {
-  const sum = (prefix: string) =>
-    [...counts].reduce((total, [name, count]) => total + (name.startsWith(prefix) ? count : 0), 0);
-  return { requests: sum("request "), swaps: sum("swaps ") };
+async function sample({ server }: SoakRun): Promise<void> {
+  const taken = await sampleOf(server, nowMs());
+  if (taken) samples.push(taken);
 }
 
 function causes(error: unknown): string {
   const lines: string[] = [];
-  for (let cause = error; cause !== undefined; cause = (cause as Error).cause) {
+  for (let cause = error; cause; cause = (cause as Error).cause) {
     lines.push(cause instanceof Violation ? cause.message : cause instanceof Error ? cause.stack! : String(cause));
   }
   return lines.join("\ncaused by ");
 }
 
+// The driver ends with the soak, and its server with it.
+process.stdout.once("error", () => process.exit(1));
+process.once("SIGTERM", () => process.exit(1));
+process.once("exit", () => {
+  for (const engine of Object.values(engines)) engine.kill();
+});
+
+let run: SoakRun | undefined;
 try {
-  say({ summary: await soak() });
+  const [started, sources] = await start();
+  run = started;
+  await soak(run, sources);
+  report(run);
 } catch (error) {
-  say({ violation: `seed ${options.seed}, ${causes(error)}\nall loops: ${JSON.stringify(Object.fromEntries(steps))}` });
+  report(run, `${causes(error)}\nall loops: ${JSON.stringify(Object.fromEntries(steps))}`);
   process.exitCode = 1;
 } finally {
-  await rm(folder, { recursive: true, force: true });
+  run?.server.kill();
+  for (const engine of Object.values(engines)) await engine[Symbol.asyncDispose]();
+  await place[Symbol.asyncDispose]();
 }
 process.exit();

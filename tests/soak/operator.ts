@@ -1,62 +1,63 @@
-// Whoever runs the server: renews, rolls back, makes mistakes, sets the clock, and lets file descriptors run out.
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
+// The operator of a state: renews its material, rolls it back, and makes mistakes.
 import { setTimeout as delay } from "node:timers/promises";
-import { HttpConnection } from "../support/http.ts";
 import { type Issued, issueServer } from "../support/certificates.ts";
+import { STORES } from "../support/stores.ts";
 import { DAYS, issueLeaf } from "./authorities.ts";
-import { type Files, nextFiles, writeFiles } from "./files.ts";
+import { servesLatest } from "./clients.ts";
+import type { Ledger } from "./ledger.ts";
+import { type Files, nextFiles, pairOf, valueOf, writeFiles } from "./material.ts";
 import type { Random } from "./random.ts";
-import type { Outcome, StateName } from "./server.ts";
+import type { Outcome } from "./server.ts";
 import { type SoakRun, Violation } from "./soak_run.ts";
+import { NAMES, type Sources, type StateName } from "./states.ts";
 
-const PATIENCE_MS = 20_000;
-/** About what a server holds when little goes on. */
-const MOST_DESCRIPTORS = 50;
-const HOUR_MS = 3_600_000;
+/** Longer than the longest pause before a store is followed again, and than all disturbances, on a busy machine. */
+export const PATIENCE_MS = 120_000;
+const RETRY_MS = 200;
+/** A value that is pushed cannot be read again later. */
+const NOT_YET_VALID = ["pending", "CERTIFICATE_NOT_YET_VALID"];
 
-/** Content of files that must not be served, and the codes that say why. */
+/** A pair that must not be served, and the outcomes that say why. */
 type Mistake = (good: Issued, random: Random, run: SoakRun) => Mistaken | Promise<Mistaken>;
-type Mistaken = [files: Files, codes: readonly string[]];
+type Mistaken = [pair: { cert: string | Uint8Array; key: string }, outcomes: readonly string[]];
 
 const MISTAKES: Readonly<Record<string, Mistake>> = {
-  "garbage": ({ key }, random) => [{ crt: random.bytes(2_000), key }, ["PEM_INVALID", "NO_CERTIFICATE"]],
-  "empty file": ({ key }) => [{ crt: "", key }, ["NO_CERTIFICATE"]],
+  "garbage": ({ key }, random) => [{ cert: random.bytes(2_000), key }, ["PEM_INVALID", "NO_CERTIFICATE"]],
+  "empty file": ({ key }) => [{ cert: "", key }, ["NO_CERTIFICATE"]],
   "half written": ({ cert, key }, random) => {
     const end = cert.indexOf("-----END");
-    return [{ crt: cert.slice(0, random.between(30, end)), key }, ["PEM_INVALID"]];
+    return [{ cert: cert.slice(0, random.between(30, end)), key }, ["PEM_INVALID"]];
   },
-  "key cut": ({ cert, key }) => [{ crt: cert, key: key.slice(0, key.length / 2) }, ["PEM_INVALID"]],
-  "key of another": async ({ cert }) => [{ crt: cert, key: (await issueServer("other")).key }, ["KEY_MISMATCH"]],
+  "key cut": ({ cert, key }) => [{ cert, key: key.slice(0, key.length / 2) }, ["PEM_INVALID"]],
+  "key of another": async ({ cert }) => [{ cert, key: (await issueServer("other")).key }, ["KEY_MISMATCH"]],
   "chain turned round": async (_good, _random, { authorities: { intermediate } }) => {
     const { cert, key } = await issueServer("turned", { issuer: intermediate });
-    return [{ crt: cert.split(/(?<=END CERTIFICATE-----\n)/).toReversed().join(""), key }, ["KEY_MISMATCH"]];
+    return [{ cert: cert.split(/(?<=END CERTIFICATE-----\n)/).toReversed().join(""), key }, ["KEY_MISMATCH"]];
   },
   "expired": async (_good, random, { authorities }) => {
-    const { cert, key } = await issueLeaf(authorities, random, { notBefore: DAYS(-3), notAfter: DAYS(-2) });
-    return [{ crt: cert, key }, ["CERTIFICATE_EXPIRED"]];
+    const validity = { notBefore: DAYS(-3), notAfter: DAYS(-2) };
+    return [await issueLeaf(authorities, random, "localhost", validity), ["CERTIFICATE_EXPIRED"]];
   },
   "not yet valid": async (_good, random, { authorities }) => {
-    const { cert, key } = await issueLeaf(authorities, random, { notBefore: DAYS(2), notAfter: DAYS(3) });
-    return [{ crt: cert, key }, ["CERTIFICATE_NOT_YET_VALID"]];
+    const validity = { notBefore: DAYS(2), notAfter: DAYS(3) };
+    return [await issueLeaf(authorities, random, "localhost", validity), NOT_YET_VALID];
   },
 };
 
 export class Operator {
   readonly #run: SoakRun;
+  readonly #state: StateName;
+  readonly #sources: Sources;
   readonly #actions: readonly { readonly weight: number; act(random: Random): Promise<void> }[];
 
-  constructor(run: SoakRun, options: { readonly exhaustsDescriptors: boolean }) {
+  constructor(run: SoakRun, state: StateName, sources: Sources) {
     this.#run = run;
+    this.#state = state;
+    this.#sources = sources;
     this.#actions = [
-      { weight: 30, act: (random) => this.#renewOpen(random) },
-      { weight: 30, act: (random) => this.#renewMutual(random) },
-      { weight: 10, act: () => this.#rollBack() },
-      { weight: 10, act: (random) => this.#mistakeOpen(random) },
-      { weight: 10, act: (random) => this.#mistakeMutual(random) },
-      { weight: 6, act: (random) => this.#setClock(random) },
-      { weight: 2, act: (random) => this.#outlive(random) },
-      { weight: options.exhaustsDescriptors ? 4 : 0, act: (random) => this.#exhaustDescriptors(random) },
+      { weight: 6, act: (random) => this.#renew(random, random.pick(NAMES[state])) },
+      { weight: 2, act: (random) => this.#err(random) },
+      { weight: state === "mutual" ? 1 : 0, act: () => this.#rollBack() },
     ];
   }
 
@@ -65,139 +66,99 @@ export class Operator {
     await random.weighted(this.#actions).act(random);
   }
 
-  async #renewOpen(random: Random, validity = {}): Promise<void> {
-    const { issued, files } = await this.#next("open", random, validity);
-    await this.#expectReload(
-      ({ outcome, fingerprint256 }) => outcome === "swapped" && fingerprint256 === issued.fingerprint256,
-      () => this.#write("open", files, random),
-      "good files were not taken",
-    );
-    this.#run.ledgers.open.confirm();
-    this.#run.count("swaps by watched files");
+  get #ledger(): Ledger {
+    return this.#run.ledgers.get(this.#state)!;
   }
 
-  async #renewMutual(random: Random): Promise<void> {
-    const { issued, files } = await this.#next("mutual", random);
-    await this.#write("mutual", files, random);
-    const outcome = await this.#run.server.order({ do: "reload" }) as Outcome;
-    if (outcome.outcome !== "swapped" || outcome.fingerprint256 !== issued.fingerprint256) {
-      throw new Violation(`good files were not taken: ${JSON.stringify(outcome)}`);
+  async #renew(random: Random, name: string): Promise<void> {
+    const began = performance.now();
+    const { authorities } = this.#run;
+    const files = await nextFiles(this.#state, name, { authorities, ledger: this.#ledger, random });
+    const served = Object.values(this.#ledger.latest.served).join();
+    await this.#expect(
+      (outcome) => outcome.outcome === "swapped" && outcome.served.join() === served,
+      () => this.#deliver(files, random),
+      "good material was not taken",
+    );
+    await this.#confirm(began);
+    this.#run.count(`swaps ${this.#state}`);
+  }
+
+  async #err(random: Random): Promise<void> {
+    const [what, mistake] = random.pick(Object.entries(MISTAKES));
+    const name = random.pick(NAMES[this.#state]);
+    const good = await issueLeaf(this.#run.authorities, random, "localhost");
+    const [pair, outcomes] = await mistake(good, random, this.#run);
+    const { served, outcome } = await this.#expect(
+      ({ outcome }) => outcomes.includes(outcome),
+      () => this.#deliver(pairOf(`${this.#state}-${name}`, pair), random),
+      `bad material was not rejected as it should: ${what}`,
+    );
+    if (served.join() !== Object.values(this.#ledger.latest.served).join()) {
+      throw new Violation(`bad material serves: ${what}`);
     }
-    this.#run.ledgers.mutual.confirm();
-    this.#run.count("swaps by reload()");
+    this.#run.count(`mistakes ${what}: ${outcome}`);
+    await delay(random.between(0, 1_000));
+    await this.#renew(random, name);
   }
 
   async #rollBack(): Promise<void> {
-    const ledger = this.#run.ledgers.mutual;
-    const before = ledger.previous;
-    if (!before) return;
-    ledger.ask(before);
-    await this.#run.server.order({ do: "roll back" });
-    ledger.confirm();
+    const began = performance.now();
+    const { previous } = this.#ledger;
+    if (!previous) return;
+    this.#ledger.ask(previous);
+    // Without free descriptors a swap throws, and nothing has changed.
+    await this.#persist(() => this.#run.server.order("roll back").then(() => true, () => false), "no roll back");
+    await this.#confirm(began);
     this.#run.count("swaps back to the previous configuration");
   }
 
-  async #mistakeOpen(random: Random): Promise<void> {
-    const { name, files, codes } = await this.#mistake(random);
-    const { fingerprint256, code } = await this.#expectReload(
-      ({ outcome, code }) => outcome === "rejected" && codes.includes(code ?? ""),
-      () => this.#write("open", files, random),
-      `bad files were not rejected as they should: ${name}`,
-    );
-    if (fingerprint256 !== this.#run.ledgers.open.latest.fingerprint256) {
-      throw new Violation(`bad files serve: ${name}`);
-    }
-    this.#run.count(`bad files ${name}: ${code}`);
-    await delay(random.between(0, 1_000));
-    await this.#renewOpen(random);
-  }
-
-  async #mistakeMutual(random: Random): Promise<void> {
-    const { name, files, codes } = await this.#mistake(random);
-    await this.#write("mutual", files, random);
-    if (random.chance(0.2)) {
-      await rm(join(this.#run.folder, "mutual.key"));
-      codes.push("FILE_NOT_FOUND");
-    }
-    const { outcome, code, fingerprint256 } = await this.#run.server.order({ do: "reload" }) as Outcome;
-    const isSame = fingerprint256 === this.#run.ledgers.mutual.latest.fingerprint256;
-    if (outcome !== "rejected" || !codes.includes(code ?? "") || !isSame) {
-      throw new Violation(`bad files were not rejected as they should: ${name}: ${outcome} ${code}`);
-    }
-    this.#run.count(`bad files ${name}: ${code}`);
-  }
-
-  async #mistake(random: Random): Promise<{ name: string; files: Files; codes: string[] }> {
-    const [name, mistake] = random.pick(Object.entries(MISTAKES));
-    const good = await issueLeaf(this.#run.authorities, random);
-    const [files, codes] = await mistake(good, random, this.#run);
-    return { name, files, codes: [...codes] };
-  }
-
-  async #setClock(random: Random): Promise<void> {
-    await this.#run.server.order({ do: "clock", offsetMs: random.between(-12 * HOUR_MS, 12 * HOUR_MS) });
-    this.#run.count("clock jumps");
-  }
-
-  /** What is served expires by the server's clock, and is renewed afterwards. */
-  async #outlive(random: Random): Promise<void> {
-    const { server } = this.#run;
-    await server.order({ do: "clock", offsetMs: 0 });
-    await this.#renewOpen(random, { notAfter: new Date(Date.now() + 10 * HOUR_MS) });
-    await server.order({ do: "clock", offsetMs: 12 * HOUR_MS });
-    await delay(random.between(500, 2_000));
-    await this.#renewOpen(random);
-    this.#run.count("certificates outlived");
-  }
-
-  async #exhaustDescriptors(random: Random): Promise<void> {
-    await this.#run.withoutDescriptors(async () => {
-      await this.#run.server.exhaustDescriptors(random.between(1, MOST_DESCRIPTORS), random.between(500, 3_000));
-      const until = performance.now() + PATIENCE_MS;
-      for (const { kind, state, port, speaks } of this.#run.targets) {
-        if (state !== "open" || !speaks.includes("http1")) continue;
-        while (!await isServed(port)) {
-          if (performance.now() > until) {
-            throw new Violation(`accepts nothing any more after it had no file descriptors: ${kind}`);
-          }
-          await delay(100);
-        }
+  /** A swap at a bad time is late: then the servers themselves are asked. */
+  async #confirm(began: number): Promise<void> {
+    if (this.#run.excuses.since(began)) {
+      for (const target of this.#run.targets) {
+        if (target.state !== this.#state) continue;
+        await this.#persist(() => servesLatest(this.#run, target), `${target.kind} does not serve a swap`);
       }
+    }
+    this.#ledger.confirm();
+  }
+
+  async #deliver(files: Files, random: Random): Promise<void> {
+    if (this.#state === "names" || this.#state === "mutual") await writeFiles(this.#sources.folder, files, random);
+    if (this.#state === "names") return;
+    if (this.#state === "mutual") return void await this.#run.server.order("reload");
+    const [store, port] = [STORES[this.#state], this.#sources.stores[this.#state]!];
+    await this.#persist(() => store.put(port, valueOf(files)).then(() => true, () => false), "the store takes nothing");
+  }
+
+  /** Delivers material, and returns its outcome. What was read at a bad time is read again. */
+  async #expect(matches: (outcome: Outcome) => boolean, deliver: () => Promise<void>, what: string): Promise<Outcome> {
+    let [last, found]: (Outcome | undefined)[] = [];
+    using _ = this.#run.server.onReload((outcome) => {
+      if (outcome.state !== this.#state) return;
+      last = outcome;
+      if (matches(outcome)) found = outcome;
     });
-    this.#run.count("times without file descriptors");
+    await deliver();
+    const isFound = async () => {
+      if (!found && this.#state === "mutual") await this.#run.server.order("reload");
+      return found !== undefined;
+    };
+    await this.#persist(isFound, () => `${what}, the last outcome is ${JSON.stringify(last)}`);
+    return found!;
   }
 
-  #next(state: StateName, random: Random, validity = {}): ReturnType<typeof nextFiles> {
-    const { authorities, ledgers } = this.#run;
-    return nextFiles(state, { authorities, ledger: ledgers[state], random }, validity);
-  }
-
-  #write(state: StateName, files: Files, random: Random): Promise<void> {
-    return writeFiles(this.#run.folder, state, files, random);
-  }
-
-  async #expectReload(
-    matches: (outcome: Outcome) => boolean,
-    cause: () => Promise<void>,
-    what: string,
-  ): Promise<Outcome> {
-    let last: Outcome | undefined;
-    const next = this.#run.server.nextReload((outcome) => matches(last = outcome), PATIENCE_MS);
-    await cause();
-    const outcome = await next;
-    if (!outcome) throw new Violation(`${what} within ${PATIENCE_MS} ms: ${JSON.stringify(last)}`);
-    return outcome;
+  async #persist(attempt: () => Promise<boolean>, what: string | (() => string)): Promise<void> {
+    await persist(attempt, () => `${this.#state}: ${typeof what === "string" ? what : what()}`);
   }
 }
 
-async function isServed(port: number): Promise<boolean> {
-  const late = new AbortController();
-  const connection = HttpConnection.open(port).then(async (connection) => {
-    const { status } = await connection.ask("/content?seed=x&length=1").finally(() => connection.close());
-    return status === 200;
-  });
-  const { signal } = late;
-  return await Promise.race([connection, delay(2_000, false, { signal })]).catch(() => false).finally(() =>
-    late.abort()
-  );
+/** Tries until something is done, which must be in time. */
+export async function persist(attempt: () => Promise<boolean>, what: () => string): Promise<void> {
+  const until = performance.now() + PATIENCE_MS;
+  while (!await attempt()) {
+    if (performance.now() > until) throw new Violation(`${what()}, for ${PATIENCE_MS} ms`);
+    await delay(RETRY_MS);
+  }
 }

@@ -21,17 +21,26 @@ export type Protocol = "http1" | "http2" | "webSocket";
 export interface Running {
   readonly port: number;
   readonly speaks: readonly Protocol[];
-  /** The generations that still hold connections, where the server has a front. */
+  /** How connections reach the newest configuration. */
+  readonly mechanism: string;
+  /** The generations that still hold connections, where the state does not count them. */
   readonly generations?: () => readonly Generation[];
   close(): unknown;
 }
 
-/** Starts a server that follows a state, and tells what goes wrong in it. */
-type Start = (state: TlsState, onError: (error: unknown) => void) => Promise<Running>;
+/** Starts a server that follows a state, and reports its errors. */
+export type Start = (state: TlsState, onError: (error: unknown) => void) => Promise<Running>;
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 const IDLE_SECONDS = 120;
+/** The handoff has no time limit for handshakes: those are Deno's own. */
+const DENO_FRONT: FrontOptions = { mechanism: "front", handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS };
+
+interface FrontOptions {
+  readonly mechanism?: "front";
+  readonly handshakeTimeoutMs?: number;
+}
 
 const listener: RequestListener = async (request, response) => {
   try {
@@ -94,7 +103,8 @@ async function listening(
 ): Promise<Running> {
   await new Promise<void>((resolve) => server.listen(LOOPBACK.port, LOOPBACK.hostname, resolve));
   server.on("error", onError);
-  return { port: (server.address() as AddressInfo).port, speaks, close: () => void server.close() };
+  const { port } = server.address() as AddressInfo;
+  return { port, speaks, mechanism: "acceptor", close: () => void server.close() };
 }
 
 const acceptor: Start = (state, onError) => {
@@ -106,15 +116,22 @@ const acceptor: Start = (state, onError) => {
   return listening(server, ["http1", "webSocket"], onError);
 };
 
-async function attached(state: TlsState, server: TlsServer, speaks: Protocol[], onError: (error: unknown) => void) {
-  const running = await listening(server, speaks, onError);
-  attach(state, server);
-  return running;
+async function attached(state: TlsState, server: TlsServer, speaks: Protocol[], onTlsError: (error: unknown) => void) {
+  const running = await listening(server, speaks, onTlsError);
+  const attachment = attach(state, server, { onTlsError });
+  await attachment.ready;
+  return { ...running, mechanism: attachment.mechanism, generations: () => attachment.generations };
 }
+
+/** Bun's servers must have a certificate and ask for those of clients from their creation on. */
+const optionsOf = (state: TlsState) => ({
+  handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+  ...(process.versions.bun && state.tls),
+});
 
 const tls: Start = (state, onError) => {
   const http = httpServer();
-  const server = createTlsServer({ ...state.tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, (secure) => {
+  const server = createTlsServer(optionsOf(state), (secure) => {
     secure.on("error", () => {});
     http.emit("connection", secure);
   });
@@ -122,25 +139,26 @@ const tls: Start = (state, onError) => {
 };
 
 const https: Start = (state, onError) => {
-  const server = createHttpsServer({ ...state.tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, listener);
+  const server = createHttpsServer(optionsOf(state), listener);
   withWebSockets(server as unknown as HttpServer);
   return attached(state, server, ["http1", "webSocket"], onError);
 };
 
 const http2: Start = (state, onError) => {
-  const server = createSecureServer({ ...state.tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS });
+  const server = createSecureServer(optionsOf(state));
   server.on("request", listener as unknown as (request: unknown, response: unknown) => void);
   server.on("sessionError", () => {});
   return attached(state, server as unknown as TlsServer, ["http2"], onError);
 };
 
-const denoListen: Start = async (state, onTlsError) => {
-  const listener = await listenTls(state, { ...LOOPBACK, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS, onTlsError });
+const denoListen = (options: FrontOptions): Start => async (state, onTlsError) => {
+  const listener = await listenTls(state, { ...LOOPBACK, ...options, onTlsError });
   (async () => {
     for await (const conn of listener) answerAll(conn).catch(() => {}).finally(() => conn.close());
   })();
-  const { port } = listener.addr;
-  return { port, speaks: ["http1"], generations: () => listener.generations, close: () => listener.close() };
+  const { addr: { port }, mechanism } = listener;
+  const close = () => listener.close();
+  return { port, speaks: ["http1"], mechanism, generations: () => listener.generations, close };
 };
 
 /** As much of HTTP/1.1 as the soak asks for. */
@@ -184,11 +202,10 @@ function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
-const denoServe: Start = async (state, onTlsError) => {
-  const options = { ...LOOPBACK, handshakeTimeoutMs: HANDSHAKE_TIMEOUT_MS, onTlsError };
-  const server = await serveDeno(state, options, (request) => {
+const denoServe = (options: FrontOptions): Start => async (state, onTlsError) => {
+  const server = await serveDeno(state, { ...LOOPBACK, ...options, onTlsError }, (request) => {
     if (request.headers.get("upgrade") !== "websocket") return respond(request);
-    // Its timer outlives a connection that was cut, and keeps the process.
+    // Its timer outlives a connection that was reset, and keeps the process.
     const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
     socket.onmessage = ({ data }) => socket.send(data);
     socket.onerror = () => {};
@@ -197,14 +214,16 @@ const denoServe: Start = async (state, onTlsError) => {
   return {
     port: server.addr.port,
     speaks: ["http1", "http2", "webSocket"],
+    mechanism: server.mechanism,
     generations: () => server.generations,
     close: () => server.shutdown(),
   };
 };
 
-const bunServe: Start = async (state, onTlsError) => {
+const bunServe = (options: Pick<FrontOptions, "mechanism">): Start => async (state, onTlsError) => {
   const server = await serveBun(state, {
     ...LOOPBACK,
+    ...options,
     onTlsError,
     idleTimeout: IDLE_SECONDS,
     fetch: (request, server) => server.upgrade(request) ? undefined : respond(request),
@@ -213,6 +232,7 @@ const bunServe: Start = async (state, onTlsError) => {
   return {
     port: server.port,
     speaks: ["http1", "webSocket"],
+    mechanism: server.mechanism,
     generations: () => server.generations,
     close: () => server.stop(),
   };
@@ -221,6 +241,17 @@ const bunServe: Start = async (state, onTlsError) => {
 /** The kinds of this runtime. */
 export function serverKinds(): Readonly<Record<string, Start>> {
   const { deno, bun } = process.versions;
-  if (deno) return { acceptor, tls, https, http2, "deno listenTls": denoListen, "deno serve": denoServe };
-  return bun ? { acceptor, tls, http2, "bun serve": bunServe } : { acceptor, tls, https, http2 };
+  const portable = { acceptor, tls, https, http2 };
+  if (deno) {
+    return {
+      ...portable,
+      "deno listenTls": denoListen({}),
+      "deno listenTls, front": denoListen(DENO_FRONT),
+      "deno serve": denoServe({}),
+      "deno serve, front": denoServe(DENO_FRONT),
+    };
+  }
+  return bun
+    ? { ...portable, "bun serve": bunServe({}), "bun serve, front": bunServe({ mechanism: "front" }) }
+    : portable;
 }

@@ -1,7 +1,6 @@
-// Rolls a client authority over under many clients, and drains many connections, on every runtime, one after the other;
-// reports, and fails if a connection was dropped, a client got a wrong answer, or a drain came in one burst:
-//   deno task soak:trust [--clients 200] [--connections 5000] [--runtime deno|bun|node22|node24|all]
-//     [--only rollover|drain] [--drain http2]
+// Drains many connections of each kind of server on every runtime, one after the other; reports, and fails if a connection
+// was lost, or a drain came in one burst:
+//   deno task soak:drain [--connections 5000] [--runtime deno|bun|node22|node24|all] [--kind http2]
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
@@ -10,7 +9,7 @@ import { parseArgs } from "node:util";
 import { deno, installRuntimes, type Runtime } from "../support/runtimes.ts";
 import type { DrainReport } from "./drain_clients.ts";
 
-const SERVER = fileURLToPath(new URL("trust_server.ts", import.meta.url));
+const SERVER = fileURLToPath(new URL("drain_server.ts", import.meta.url));
 const CLIENTS = fileURLToPath(new URL("drain_clients.ts", import.meta.url));
 const IMPORT_MAP = fileURLToPath(new URL("../std/import_map.json", import.meta.url));
 /** The share of the connections that may end in one second. */
@@ -20,11 +19,9 @@ const CLOSES_IDLE_TOGETHER = "serve() of ./bun";
 
 const { values } = parseArgs({
   options: {
-    clients: { type: "string", default: "200" },
     connections: { type: "string", default: "5000" },
     runtime: { type: "string", default: "all" },
-    only: { type: "string" },
-    drain: { type: "string", default: "" },
+    kind: { type: "string", default: "" },
   },
 });
 const { bun, node22, node } = await installRuntimes();
@@ -47,18 +44,6 @@ function start({ path, runArgs }: Runtime, ...args: readonly string[]) {
 }
 
 const failures: string[] = [];
-
-async function rollOver(runtime: Runtime): Promise<void> {
-  const program = start(runtime, SERVER, "rollover", values.clients);
-  for (let line = await program.hear(); line !== undefined; line = await program.hear()) {
-    const { kind, dropped, wrong, refusals, answers } = JSON.parse(line);
-    console.log(
-      `${runtime.name.padEnd(14)} rollover ${kind.padEnd(20)} ${answers} answers, ${refusals} refusals, ` +
-        `${dropped} dropped, ${wrong} wrong`,
-    );
-    if (dropped + wrong > 0) failures.push(`${runtime.name}: rollover by ${kind}`);
-  }
-}
 
 async function drain(runtime: Runtime, kind: string): Promise<void> {
   const server = start(runtime, SERVER, "drain", kind);
@@ -91,10 +76,8 @@ async function kindsOf(runtime: Runtime): Promise<string[]> {
 
 for (const [name, runtime] of Object.entries(runtimes)) {
   if (values.runtime !== "all" && values.runtime !== name) continue;
-  if (values.only !== "drain") await rollOver(runtime);
-  if (values.only === "rollover") continue;
   for (const kind of await kindsOf(runtime)) {
-    if (kind.includes(values.drain)) await drain(runtime, kind);
+    if (kind.includes(values.kind)) await drain(runtime, kind);
   }
 }
 for (const failure of failures) console.log(`FAILED ${failure}`);

@@ -1,12 +1,11 @@
-// The server of one run of trust_soak.ts. Prints a line of JSON for each kind of server (`rollover`, `kinds`), or serves
-// one kind (`drain`): prints its port with the certificate of a client, and swaps when it reads a line.
+// The server of one run of drain_soak.ts. Prints the kinds of servers as a line of JSON (`kinds`), or serves one kind
+// (`drain`): prints its port with the certificate of a client, and swaps when it reads a line.
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { TlsState } from "../../mod.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
-import { ALL_SERVERS, KNOWING_SERVERS } from "../support/client_servers.ts";
+import { ALL_SERVERS } from "../support/client_servers.ts";
 import { configOf } from "../support/peers.ts";
-import { issueWorld, rollOver } from "../support/rollover.ts";
 
 /** Moments of force follow at once, for servers that have no gentle way. */
 const DRAIN = { when: "always", spreadMs: 10_000, graceMs: 20_000 } as const;
@@ -28,10 +27,4 @@ async function serveDrained(kind: string): Promise<void> {
 const [command, argument = ""] = process.argv.slice(2);
 if (command === "kinds") console.log(JSON.stringify(Object.keys(ALL_SERVERS)));
 if (command === "drain") await serveDrained(argument);
-if (command === "rollover") {
-  const world = await issueWorld(Number(argument));
-  for (const [kind, start] of Object.entries(KNOWING_SERVERS)) {
-    console.log(JSON.stringify({ kind, ...await rollOver(start, world) }));
-  }
-}
 process.exit();
