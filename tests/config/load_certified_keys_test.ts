@@ -8,7 +8,7 @@ import test, { afterEach, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { CertifiedKey } from "../../src/config/certified_key.ts";
 import { type CertifiedKeyFiles, loadCertifiedKeys } from "../../src/config/load_certified_keys.ts";
-import { encodePem, parsePem, TlsReloadError } from "../../mod.ts";
+import { encodePem, loadTlsConfig, parsePem, TlsReloadError } from "../../mod.ts";
 import { PemSource } from "../../src/x509/pem_source.ts";
 import { type Issued, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
@@ -141,4 +141,11 @@ test("loadCertifiedKeys() reports a key that holds only the public half of its c
     const certifiedKeys = await loadCertifiedKeys([good, forged], (error) => void errors.push(error));
     assertEquals(certifiedKeys.map(({ leaf }) => leaf.fingerprint256), [first.fingerprint256]);
     assertEquals(errors.map((error) => (error as TlsReloadError).code), ["KEY_MISMATCH"]);
+  }));
+
+test("loadTlsConfig() ignores the public half of a key file, and serves with the secret", () =>
+  withFiles(async (files) => {
+    const cert = await files.write("tls.crt", second.cert);
+    const config = await loadTlsConfig(cert, await files.write("forged.key", forgedKey()));
+    assertEquals(config.leaf.fingerprint256, second.fingerprint256);
   }));
