@@ -93,13 +93,13 @@ export async function certificatesIn(
  * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE`.
  */
 export async function pairsIn(folder: string): Promise<Pair[]> {
-  const entries = (await namesIn(folder)).filter((entry) => !entry.startsWith(".") && isPath(join(folder, entry)));
   // A certificate and its key are two entries of one pair, which has one sort key. Strings are sorted without a
   // comparator, which would block the event loop for thousands of pairs.
   const pairs = new Map<string, Pair>();
   const task = new LongTask();
-  for (const entry of entries) {
+  for (const entry of await namesIn(folder)) {
     await task.pause();
+    if (entry.startsWith(".") || !isPath(join(folder, entry))) continue;
     const pair = await pairOf(folder, entry);
     if (pair) pairs.set(sortKeyOf(pair), pair);
   }
