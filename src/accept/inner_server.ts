@@ -33,7 +33,7 @@ export function createInnerServer(options: TlsOptions, created: (server: Server)
   const server = hideKey(createServer({ ...options, handshakeTimeout: -1 }));
   created(server);
   server.on("secureConnection", (secure) => {
-    hideKey(secure).on("error", () => closeAfterError(secure));
+    secure.on("error", closeAfterError);
     const pending = pendingOf(secure);
     if (pending) pending.admit(secure);
     else secure.destroy();
@@ -66,7 +66,7 @@ export function forget(socket: Duplex): void {
  * Closes a connection after a fatal error (RFC 8446 section 6.2). The runtimes emit an error for a record that cannot
  * be decrypted, but leave the socket open.
  */
-function closeAfterError(secure: TLSSocket): void {
+function closeAfterError(this: TLSSocket): void {
   // Deferred: the runtime has not sent its alert yet, and destroying inside the event crashes Node.
-  setImmediate(() => secure.destroy());
+  setImmediate(() => this.destroy());
 }

@@ -37,13 +37,16 @@ const KEY_PLACES = new Set<string | undefined>([
   "_sharedCreds",
   "_tlsOptions",
   "::bunnetserveroptions::",
+  // Where a context of Deno has it.
+  "context",
   // Where `https` servers of Bun have them.
   "options",
   "tls",
 ]);
 
 /**
- * Hides the key of a server or a socket from `console.log()` and `console.dir()`.
+ * Hides the key of a server or a socket from `console.log()` and `console.dir()`. The sockets of a server whose key is
+ * hidden lead to no other copy, so they need not be hidden one by one.
  *
  * @param holder The server or the socket.
  * @returns The holder.
@@ -51,7 +54,7 @@ const KEY_PLACES = new Set<string | undefined>([
 export function hideKey<T extends Server | TLSSocket>(holder: T): T {
   const { _sharedCreds: context, ssl } = holder as T & { _sharedCreds?: object; ssl?: object | null };
   if (context) showAs(context, () => HIDDEN_CONTEXT);
-  for (const each of [holder, ssl ?? {}]) {
+  for (const each of [holder, context ?? {}, ssl ?? {}]) {
     for (const name of Reflect.ownKeys(each)) {
       if (KEY_PLACES.has(propertyName(name))) Object.defineProperty(each, name, { enumerable: false });
     }

@@ -11,6 +11,7 @@ import { TlsReloadError, TlsState } from "../../mod.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { closed, configOf, dialTcp, echoServer, OpensslClient, visit } from "../support/peers.ts";
 import { NO_UNIX_SOCKETS } from "../support/platform.ts";
+import { assertListsNoSecret, assertPrintsNoSecret, secretKey } from "../support/secrets.ts";
 import { tcpPair } from "../support/tcp.ts";
 
 const issued = await issueServer("acceptor");
@@ -53,6 +54,22 @@ test("TlsAcceptor.accept() leaves `authorized` false if no certificate was reque
   assertEquals((await accepting).authorized, false);
   client.destroy();
   near.destroy();
+});
+
+test("TlsAcceptor.accept() returns a socket that hides the key of the server, also from console.dir()", async () => {
+  // A key so short that lists which are cut off hold it all.
+  const small = await issueServer("small", { algorithm: "Ed25519" });
+  secretKey(small.key);
+  const state = new TlsState(configOf(small));
+  for (const pair of [() => tcpPair(), duplexPair]) {
+    const [near, far] = await pair();
+    const accepting = state.acceptor().accept(near);
+    const client = await secureClient(far);
+    const secure = await accepting;
+    assertPrintsNoSecret(secure);
+    assertListsNoSecret(secure);
+    for (const socket of [client, secure, near, far]) socket.destroy();
+  }
 });
 
 test("TlsAcceptor.accept() shows the application as much of the client's chain as a server of the runtime", async () => {
