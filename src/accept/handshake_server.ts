@@ -194,7 +194,9 @@ export class HandshakeServer {
  * client sends a second ClientHello, which only the runtime reads. OpenSSL does not compare it with the first, and rustls
  * only its name, although both must ask for the same (RFC 8446 section 4.1.2).
  */
-function isAskedBy({ serverName, alpnProtocols }: ClientHello, { servername, alpnProtocol }: TLSSocket): boolean {
+function isAskedBy({ serverName, alpnProtocols }: ClientHello, secure: TLSSocket): boolean {
+  // Deno has the property, but not its type.
+  const { servername, alpnProtocol } = secure as TLSSocket & { readonly servername?: string | false | null };
   const hasName = !servername || comparableName(servername) === serverName;
   return hasName && (!alpnProtocol || alpnProtocols.includes(alpnProtocol));
 }
