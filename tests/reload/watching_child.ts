@@ -65,6 +65,17 @@ function takeDescriptors(): () => void {
   };
 }
 
+/** Waits for so many failures, also if a success comes between them. */
+async function failures(count: number): Promise<void> {
+  let last = reloader.status().failuresInARow;
+  await until(() => {
+    const { failuresInARow: now } = reloader.status();
+    if (now !== last) count -= now > last ? now - last : now;
+    last = now;
+    return count <= 0;
+  });
+}
+
 async function starve(): Promise<void> {
   // Deno dies if it comes to prepare for signals at the limit.
   reloader.onSignal("SIGHUP");
@@ -73,17 +84,17 @@ async function starve(): Promise<void> {
     const rejected = nextEvent(reloader, "reject");
     const release = takeDescriptors();
     const { error } = (await rejected).detail;
+    // A descriptor that was given back for a moment may let a look succeed early.
+    const swapped = change === "swap" ? nextEvent(reloader, "swap") : undefined;
     if (change === "swap") {
       await rename(directory, `${directory}.old`);
       await rename(nextDirectory, directory);
     }
     // The second failure from now on is of a look that began after the change.
-    const { failuresInARow } = reloader.status();
-    await until(() => reloader.status().failuresInARow >= failuresInARow + 2);
-    const changed = nextEvent(reloader, change);
+    await failures(2);
     release();
-    await changed;
-    await until(() => reloader.status().watches.every(({ degraded }) => degraded === undefined));
+    await swapped;
+    await until(() => reloader.status().failuresInARow === 0 && !isDegraded());
     await print(String(error).replaceAll(/"[^"]*"/g, "FILE"));
   }
 }
