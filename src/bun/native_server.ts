@@ -37,13 +37,13 @@ export class BunGeneration implements NativeServer {
   /**
    * Starts the server.
    *
-   * @param start The options of `Bun.serve`, made for this generation.
-   * @param options Those of its `reload()`.
+   * @param options The options of `Bun.serve` that its `reload()` takes too.
+   * @param startOptions The others.
    */
-  constructor(start: (generation: BunGeneration) => object, options: (generation: BunGeneration) => object) {
+  constructor(options: (generation: BunGeneration) => object, startOptions: object) {
     this.#options = options;
-    const own = start(this);
-    this.native = startNative("Bun.serve", () => Bun.serve(own));
+    const all = { ...options(this), ...startOptions };
+    this.native = startNative("Bun.serve", () => Bun.serve(all));
   }
 
   get port(): number {
@@ -116,10 +116,7 @@ export class BunRuntime implements NativeRuntime<BunGeneration> {
       ...(ipv6Only && { ipv6Only }),
     };
     // Without `id: null` and under `--hot`, Bun takes two servers on port 0 for one, and reloads the running one.
-    return new BunGeneration(
-      (generation) => ({ ...this.#options(generation), ...address, tls, id: null }),
-      this.#options,
-    );
+    return new BunGeneration(this.#options, { ...address, tls, id: null });
   }
 
   prove(server: BunGeneration, acceptor: TlsAcceptor): Promise<void> {
