@@ -1,8 +1,8 @@
-import { clearTimeout, setTimeout } from "node:timers";
 import { drainLimits } from "../accept/drain_options.ts";
 import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { Shared } from "../accept/tls_state.ts";
 import { takesTrustAway } from "../accept/trust.ts";
+import { EarliestTimer } from "../earliest_timer.ts";
 import { guarded } from "../warnings.ts";
 import type { CountedSockets } from "./connection_count.ts";
 import { GenerationCounter } from "./generation_counter.ts";
@@ -35,8 +35,7 @@ export class HandoffGenerations<Server extends NativeServer> {
   readonly #ending = new Set<Promise<void>>();
   readonly #counter: GenerationCounter<Server>;
   #public: PublicSocket | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #lookAt = Infinity;
+  readonly #timer = new EarliestTimer(() => this.#lookNow());
   #isClosed = false;
 
   constructor(tools: HandoffTools, policy: HandoffPolicy, report: (error: unknown) => void) {
@@ -102,22 +101,11 @@ export class HandoffGenerations<Server extends NativeServer> {
     return this.#list.map(({ acceptor: { generation }, connections }) => ({ generation, connections }));
   }
 
-  /** Looks after this time, unless a look is due earlier: swaps that follow each other soon do not put it off. */
+  /** Looks after this time, unless a look is due earlier. */
   #look(afterMs: number): void {
-    const at = performance.now() + afterMs;
-    if (this.#leaving.length === 0) {
-      this.#cancelLook();
-      this.#finish();
-    } else if (at < this.#lookAt) {
-      this.#cancelLook();
-      this.#lookAt = at;
-      this.#timer = setTimeout(() => this.#lookNow(), afterMs).unref();
-    }
-  }
-
-  #cancelLook(): void {
-    clearTimeout(this.#timer);
-    this.#lookAt = Infinity;
+    if (this.#leaving.length > 0) return this.#timer.schedule(afterMs);
+    this.#timer.cancel();
+    this.#finish();
   }
 
   get #leaving(): HandoffGeneration<Server>[] {
@@ -131,7 +119,6 @@ export class HandoffGenerations<Server extends NativeServer> {
   }
 
   #lookNow(): void {
-    this.#cancelLook();
     this.#public?.settle();
     const isDue = this.#due.length > 0;
     const isCounting = this.#counter.isCounting;

@@ -1,6 +1,6 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { Backoff } from "../backoff.ts";
-import { MAX_MS } from "../durations.ts";
+import { EarliestTimer } from "../earliest_timer.ts";
 import { missingSpot, silentSpot, unwatchedSpot } from "./blind_spots.ts";
 import { watchDirectories } from "./directory_watches.ts";
 import { FileSet } from "./file_set.ts";
@@ -37,8 +37,7 @@ export class FileWatch {
   #loadedDigest: string | undefined;
   #unwatched: readonly string[] = [];
   #checking: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  #dueAt = Infinity;
+  readonly #timer = new EarliestTimer(() => this.#start());
   #hasEvent = false;
   #isSilent = false;
   #silenceTimer: NodeJS.Timeout | undefined;
@@ -90,19 +89,15 @@ export class FileWatch {
 
   async close(): Promise<void> {
     this.#isOpen = false;
-    clearTimeout(this.#timer);
+    this.#timer.cancel();
     clearTimeout(this.#silenceTimer);
     await this.#checking;
     await watchDirectories(this.#onEvent, []);
   }
 
-  /** Sets the next check, but never later than it is set already, so that a stream of events cannot postpone it. */
+  /** Sets the next check, unless one is set earlier: a stream of events cannot postpone it. */
   #schedule(ms: number): void {
-    const dueAt = performance.now() + ms;
-    if (!this.#isOpen || this.#checking || dueAt >= this.#dueAt) return;
-    clearTimeout(this.#timer);
-    this.#dueAt = dueAt;
-    this.#timer = setTimeout(() => this.#start(), Math.min(ms, MAX_MS)).unref();
+    if (this.#isOpen && !this.#checking) this.#timer.schedule(ms);
   }
 
   readonly #onEvent = () => {
@@ -120,7 +115,6 @@ export class FileWatch {
     };
     this.#checking = this.#check(isByEvent).catch(fail).then(() => {
       this.#checking = undefined;
-      this.#dueAt = Infinity;
       this.#schedule(this.#nextPauseMs());
       if (this.#isOpen) this.#reportProblem();
     });
