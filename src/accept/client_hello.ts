@@ -50,18 +50,33 @@ const TLS_1_2 = 0x0303;
  * @throws {RangeError} If the bytes are not TLS, or the hello is malformed or larger than {@linkcode MAX_HELLO_BYTES}.
  */
 export function parseClientHello(bytes: Uint8Array): ClientHello | undefined {
+  const body = bodyInOneRecord(bytes) ?? bodyInRecords(bytes);
+  if (body) return readHello(body);
+  if (bytes.length >= MAX_HELLO_BYTES) throw new RangeError("the ClientHello is too large");
+  return undefined;
+}
+
+/** Finds a ClientHello that has arrived in one record, as nearly all do, so that its bytes need not be copied. */
+function bodyInOneRecord(bytes: Uint8Array): Reader | undefined {
+  const start = RECORD_HEADER_BYTES + MESSAGE_HEADER_BYTES;
+  if (bytes.length < start) return undefined;
+  if (bytes[0] !== HANDSHAKE_RECORD || bytes[1] !== MAJOR_VERSION || bytes[5] !== CLIENT_HELLO) return undefined;
+  const end = start + bytes[6]! * 65_536 + bytes[7]! * 256 + bytes[8]!;
+  const recordLength = recordLengthAt(bytes, 0);
+  const isWhole = end <= bytes.length && end <= RECORD_HEADER_BYTES + recordLength && recordLength <= MAX_RECORD_BYTES;
+  return isWhole ? new Reader(bytes, start, end) : undefined;
+}
+
+/** Copies a ClientHello from its records. Returns `undefined` as long as it is incomplete. */
+function bodyInRecords(bytes: Uint8Array): Reader | undefined {
   const header = new Uint8Array(MESSAGE_HEADER_BYTES);
   const received = copyMessage(bytes, header);
   if (received > 0 && header[0] !== CLIENT_HELLO) throw new RangeError("the first message is not a ClientHello");
-  if (received === MESSAGE_HEADER_BYTES) {
-    const message = new Uint8Array(MESSAGE_HEADER_BYTES + new Reader(header, 1, MESSAGE_HEADER_BYTES).number(3));
-    if (message.length > MAX_HELLO_BYTES) throw new RangeError("the ClientHello is too large");
-    if (copyMessage(bytes, message) === message.length) {
-      return readHello(new Reader(message, MESSAGE_HEADER_BYTES, message.length));
-    }
-  }
-  if (bytes.length >= MAX_HELLO_BYTES) throw new RangeError("the ClientHello is too large");
-  return undefined;
+  if (received < MESSAGE_HEADER_BYTES) return undefined;
+  const message = new Uint8Array(MESSAGE_HEADER_BYTES + new Reader(header, 1, MESSAGE_HEADER_BYTES).number(3));
+  if (message.length > MAX_HELLO_BYTES) throw new RangeError("the ClientHello is too large");
+  if (copyMessage(bytes, message) < message.length) return undefined;
+  return new Reader(message, MESSAGE_HEADER_BYTES, message.length);
 }
 
 /** Copies the first message from its records to the target, until the target is full. Returns the number of bytes. */
@@ -72,7 +87,7 @@ function copyMessage(bytes: Uint8Array, target: Uint8Array): number {
     if (!isTls) throw new RangeError("the bytes are not TLS");
     const start = at + RECORD_HEADER_BYTES;
     if (start > bytes.length) break;
-    const length = bytes[at + 3]! * 256 + bytes[at + 4]!;
+    const length = recordLengthAt(bytes, at);
     if (length > MAX_RECORD_BYTES) throw new RangeError("a record is larger than TLS allows");
     at = start + length;
     // Faster than subarray() and set(), because a hello may come in thousands of records.
@@ -82,22 +97,22 @@ function copyMessage(bytes: Uint8Array, target: Uint8Array): number {
   return copied;
 }
 
+function recordLengthAt(bytes: Uint8Array, at: number): number {
+  return bytes[at + 3]! * 256 + bytes[at + 4]!;
+}
+
 function readHello(body: Reader): ClientHello {
   const legacyVersion = body.number(2);
   body.skip(32); // random
-  body.vector(1); // legacy_session_id
-  const cipherSuites = body.vector(2).numbers();
-  body.vector(1); // legacy_compression_methods
-  const extensions = body.isAtEnd ? new Map<number, Reader>() : readExtensions(body.vector(2));
-  body.requireEnd();
-  const numbersOf = (type: number, lengthBytes: number) => extensions.get(type)?.only(lengthBytes).numbers();
-  const versions = numbersOf(Extension.supportedVersions, 1);
-  // RFC 8446 section 4.2.1: without the extension, the field holds the newest version, up to TLS 1.2.
-  const isOffered = (version: number) => versions?.includes(version) ?? version <= Math.min(legacyVersion, TLS_1_2);
+  body.skip(body.number(1)); // legacy_session_id
+  const cipherSuites = body.numbers(2);
+  body.skip(body.number(1)); // legacy_compression_methods
+  const extensions = body.isAtEnd ? new Map<number, Reader>() : readExtensions(body.only(2));
+  const numbersOf = (type: number, lengthBytes: number) => extensions.get(type)?.onlyNumbers(lengthBytes);
   return {
     serverName: readServerName(extensions.get(Extension.serverName)),
     alpnProtocols: readProtocols(extensions.get(Extension.alpn)),
-    versions: VERSIONS.filter(([version]) => isOffered(version)).map(([, name]) => name),
+    versions: readVersions(numbersOf(Extension.supportedVersions, 1), legacyVersion),
     signatureAlgorithms: numbersOf(Extension.signatureAlgorithms, 2) ?? [],
     cipherSuites,
     supportedGroups: numbersOf(Extension.supportedGroups, 2) ?? [],
@@ -109,12 +124,20 @@ function readExtensions(list: Reader): Map<number, Reader> {
   const extensions = new Map<number, Reader>();
   while (!list.isAtEnd) {
     const type = list.number(2);
-    const content = list.vector(2);
-    if (!READ.has(type)) continue;
+    if (!READ.has(type)) {
+      list.skip(list.number(2));
+      continue;
+    }
     if (extensions.has(type)) throw new RangeError(`extension ${type} is repeated`);
-    extensions.set(type, content);
+    extensions.set(type, list.vector(2));
   }
   return extensions;
+}
+
+/** RFC 8446 section 4.2.1: without the extension, `legacy_version` is the newest version, up to TLS 1.2. */
+function readVersions(versions: readonly number[] | undefined, legacyVersion: number): string[] {
+  const isOffered = (version: number) => versions?.includes(version) ?? version <= Math.min(legacyVersion, TLS_1_2);
+  return VERSIONS.filter(([version]) => isOffered(version)).map(([, name]) => name);
 }
 
 /** RFC 6066 section 3 defines a list, but only one kind of name, so clients send and OpenSSL accepts one name only. */
@@ -131,7 +154,8 @@ function readServerName(extension: Reader | undefined): string | undefined {
 
 /** A name that a client sent, in lower case and without a trailing dot. */
 export function comparableName(name: string): string {
-  return name.toLowerCase().replace(/\.$/, "");
+  const lower = name.toLowerCase();
+  return lower.endsWith(".") ? lower.slice(0, -1) : lower;
 }
 
 /** RFC 7301 section 3.1. */
@@ -190,10 +214,24 @@ class Reader {
     return content;
   }
 
-  /** Reads the rest as numbers of two bytes. */
-  numbers(): number[] {
-    const numbers: number[] = [];
-    while (!this.isAtEnd) numbers.push(this.number(2));
+  /** Reads a vector of numbers of two bytes. */
+  numbers(lengthBytes: number): number[] {
+    const length = this.number(lengthBytes);
+    const start = this.skip(length);
+    if (length % 2 !== 0) throw new RangeError("the ClientHello is cut off");
+    // Of its size from the start, because a hello holds about a hundred numbers.
+    const numbers = new Array<number>(length / 2);
+    for (let index = 0; index < numbers.length; index++) {
+      const at = start + index * 2;
+      numbers[index] = this.#bytes[at]! * 256 + this.#bytes[at + 1]!;
+    }
+    return numbers;
+  }
+
+  /** Reads a vector of numbers that fills the rest of the content. */
+  onlyNumbers(lengthBytes: number): number[] {
+    const numbers = this.numbers(lengthBytes);
+    this.requireEnd();
     return numbers;
   }
 
