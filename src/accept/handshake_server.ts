@@ -6,7 +6,7 @@ import type { CertifiedKey } from "../config/certified_key.ts";
 import { settingsDigestOf } from "../config/digests.ts";
 import { serverOptions } from "../config/server_options.ts";
 import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
-import { TlsReloadError } from "../errors.ts";
+import type { TlsReloadError } from "../errors.ts";
 import { type AlpnChallenges, createChallengeServer } from "./alpn_challenges.ts";
 import type { AuthorityUse } from "./authority_use.ts";
 import { type ClientHello, comparableName } from "./client_hello.ts";
@@ -114,16 +114,18 @@ export class HandshakeServer {
       this.#serve(socket, pending, certifiedKeys[0]!);
       return;
     }
-    readClientHello(socket).then((hello) => {
-      if (socket.destroyed) return;
-      pending.hello = hello;
-      requireNoPromise(options.onClientHello?.(hello));
-      this.#answer(socket, pending, hello);
-    }).catch((error) => {
-      const isOurs = error instanceof TlsReloadError;
-      pending.fail(
-        pending.refusal ?? (isOurs ? error : failure("HANDSHAKE_FAILED", "onClientHello refuses it", error)),
-      );
+    readClientHello(socket, {
+      succeed: (hello) => {
+        pending.hello = hello;
+        try {
+          requireNoPromise(options.onClientHello?.(hello));
+        } catch (error) {
+          pending.fail(failure("HANDSHAKE_FAILED", "onClientHello refuses it", error));
+          return;
+        }
+        this.#answer(socket, pending, hello);
+      },
+      fail: (error) => pending.fail(pending.refusal ?? error),
     });
   }
 

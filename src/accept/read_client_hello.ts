@@ -2,48 +2,46 @@ import { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
 import { TlsReloadError } from "../errors.ts";
 import { type ClientHello, parseClientHello } from "./client_hello.ts";
+import { failure } from "./handshake_failure.ts";
+
+/** Where the reading of a ClientHello ends. One of the two is called, once, in the same turn as the event. */
+export interface HelloOutcome {
+  /** The hello is complete. */
+  succeed(hello: ClientHello): void;
+  /** The peer ends the connection or sends something else: `HANDSHAKE_FAILED`. */
+  fail(error: TlsReloadError): void;
+}
 
 /**
  * Reads the ClientHello of a connection and puts its bytes back with `unshift()`, so that a TLS server can read them
- * again. Never closes the connection, because it belongs to the caller.
+ * again. Leaves the connection paused and open, because it belongs to the caller, who also handles its errors and its
+ * close.
  *
  * @param socket The connection, before its first byte is read.
- * @param signal Stops the reading, for example at a time limit.
- * @returns The hello, once it is complete.
- * @throws {TlsReloadError} `HANDSHAKE_FAILED` if the peer closes the connection or sends something else; the reason of
- * the signal if it is aborted.
+ * @param outcome Where the reading ends.
  */
-export function readClientHello(socket: Duplex, signal?: AbortSignal): Promise<ClientHello> {
-  return new Promise((resolve, reject) => {
-    let received: Buffer = Buffer.alloc(0);
-    const end = (settle: () => void) => {
-      socket.off("readable", onReadable).off("error", onError).off("end", onClose).off("close", onClose);
-      signal?.removeEventListener("abort", onAbort);
-      if (received.length > 0 && !socket.destroyed && !socket.readableEnded) socket.unshift(received);
-      settle();
-    };
-    const fail = (reason: string, cause?: unknown) => {
-      const error = new TlsReloadError("HANDSHAKE_FAILED", `Cannot accept connection: ${reason}`, { cause });
-      end(() => reject(error));
-    };
-    const onReadable = () => {
-      try {
-        for (let chunk: Buffer | null; (chunk = socket.read()) !== null;) {
-          received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
-          const hello = parseClientHello(received);
-          if (hello) return end(() => resolve(hello));
-        }
-      } catch (error) {
-        fail((error as Error).message, error);
-      }
-    };
-    const onError = (error: Error) => fail("the connection failed", error);
-    const onClose = () => fail("the peer closed the connection", socket.errored ?? undefined);
-    const onAbort = () => end(() => reject(signal?.reason));
+export function readClientHello(socket: Duplex, outcome: HelloOutcome): void {
+  let received: Buffer | undefined;
+  // Not "readable", which delays each chunk and each change of its listeners to a later tick.
+  const onData = (chunk: Buffer) => {
+    received = received ? Buffer.concat([received, chunk]) : chunk;
+    const result = parse(received);
+    if (!result) return;
+    socket.off("data", onData).off("end", onEnd).pause().unshift(received);
+    if (result instanceof TlsReloadError) outcome.fail(result);
+    else outcome.succeed(result);
+  };
+  const onEnd = () => {
+    socket.off("data", onData).off("end", onEnd);
+    outcome.fail(failure("HANDSHAKE_FAILED", "the peer closed the connection"));
+  };
+  socket.on("data", onData).on("end", onEnd).resume();
+}
 
-    signal?.addEventListener("abort", onAbort);
-    if (signal?.aborted) return onAbort();
-    if (socket.destroyed || socket.readableEnded) return onClose();
-    socket.on("readable", onReadable).on("error", onError).on("end", onClose).on("close", onClose);
-  });
+function parse(received: Buffer): ClientHello | TlsReloadError | undefined {
+  try {
+    return parseClientHello(received);
+  } catch (error) {
+    return failure("HANDSHAKE_FAILED", (error as Error).message, error);
+  }
 }

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import type { JsonGeneralName } from "@peculiar/x509";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
+import type { Socket } from "node:net";
 import { duplexPair } from "node:stream";
 import test, { after, afterEach } from "node:test";
 import { connect, type ConnectionOptions, createServer } from "node:tls";
@@ -12,6 +13,7 @@ import { captureHello, inRecords, opensslClient } from "../support/client_hellos
 import { clientHello, dialTcp, echoServer, OpensslClient, portOf, visit } from "../support/peers.ts";
 import { type Asked, visitAskingTwice } from "../support/retrying_client.ts";
 import { runtimeName } from "../support/runtimes.ts";
+import { tcpPair } from "../support/tcp.ts";
 import { type Ask, namedClients } from "../support/tls_clients.ts";
 
 /** Issues a certificate for names, of which those that begin with a digit are addresses. */
@@ -242,6 +244,29 @@ test("TlsAcceptor.accept() rejects if the hello does not arrive in time", async 
   assertEquals((await server.nextRefusal()).code, "HANDSHAKE_TIMEOUT");
   client.destroy();
   await server[Symbol.asyncDispose]();
+});
+
+test("TlsAcceptor.accept() rejects if the peer leaves or its signal is aborted while the hello arrives", async () => {
+  const acceptor = new TlsState(configOf([defaultEc, namedRsa])).acceptor();
+  const reason = new Error("too slow");
+  const controller = new AbortController();
+  const endings: [leave: (far: Socket) => void, expected: unknown][] = [
+    [(far) => far.end(), "HANDSHAKE_FAILED"],
+    [(far) => far.resetAndDestroy(), "HANDSHAKE_FAILED"],
+    [() => controller.abort(reason), reason],
+  ];
+  for (const [leave, expected] of endings) {
+    const [near, far] = await tcpPair();
+    const accepting = acceptor.accept(near, { signal: controller.signal });
+    const arrived = once(near, "data");
+    far.on("error", () => {}).write((await clientHello()).subarray(0, 100));
+    await arrived;
+    leave(far);
+    const error: unknown = await accepting.catch((error) => error);
+    assertEquals(error instanceof TlsReloadError ? error.code : error, expected);
+    assert(near.destroyed);
+    far.destroy();
+  }
 });
 
 test("TlsAcceptor.accept() passes the hello to onClientHello, which can refuse the client", async () => {
