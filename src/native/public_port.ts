@@ -69,12 +69,7 @@ export class PublicPort<Server extends NativeServer> {
   /** Starts a server at the public address. Throws if it does not start; nothing is left of it. */
   listen(acceptor: TlsAcceptor): void {
     const generation = this.#context.starter.start(acceptor, this.#listenAddress);
-    try {
-      this.#use(generation);
-    } catch (error) {
-      this.#context.starter.discard(generation);
-      throw error;
-    }
+    this.#use(generation, generation);
   }
 
   /**
@@ -82,12 +77,7 @@ export class PublicPort<Server extends NativeServer> {
    * the other generation is discarded.
    */
   take(own: HandoffGeneration<Server>, next: HandoffGeneration<Server>): void {
-    try {
-      this.#use(own);
-    } catch (error) {
-      this.#context.starter.discard(next);
-      throw error;
-    }
+    this.#use(own, next);
     try {
       this.handOver(next);
     } catch (error) {
@@ -178,12 +168,18 @@ export class PublicPort<Server extends NativeServer> {
     }
   }
 
-  #use(generation: HandoffGeneration<Server>): void {
-    const socket = new PublicSocket(this.#context.tools, generation.listener);
-    this.#socket = socket;
-    this.#address = socket.address;
-    this.#listenAddress = { ...this.#listenAddress, port: socket.address.port };
-    this.#context.generations.add(generation, socket);
+  /** Makes the socket of a generation the public one. Throws if it fails, and discards the generation that has no use. */
+  #use(generation: HandoffGeneration<Server>, useless: HandoffGeneration<Server>): void {
+    const { tools, starter, generations } = this.#context;
+    try {
+      this.#socket = new PublicSocket(tools, generation.listener);
+    } catch (error) {
+      starter.discard(useless);
+      throw error;
+    }
+    this.#address = this.#socket.address;
+    this.#listenAddress = { ...this.#listenAddress, port: this.#address.port };
+    generations.add(generation, this.#socket);
   }
 
   #lose(socket: PublicSocket): void {
