@@ -3,9 +3,10 @@ import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { forEachConcurrently } from "../concurrently.ts";
+import { statFile } from "../x509/pem_file.ts";
 
 /** The number of files that are looked at at once. */
-const AT_ONCE = 8;
+const AT_ONCE = 32;
 
 /**
  * Looks at the files of a folder and of the folders in it, as `certificatesIn()` reads them. No file is opened, so that
@@ -19,7 +20,7 @@ export async function lookAtFolder(folder: string) {
     const facts: string[] = [];
     await forEachConcurrently(entries, AT_ONCE, async ({ name }, index) => {
       const path = join(at, name);
-      const stats = await stat(path, { bigint: true }).catch(() => undefined);
+      const stats = await statFile(path, { bigint: true }).catch(() => undefined);
       if (stats?.isDirectory()) {
         facts[index] = isTop ? await look(path, false) : "";
         return;

@@ -1,6 +1,5 @@
 import { Buffer } from "node:buffer";
-import { type BigIntStats, closeSync, constants, fstatSync, open, read, type Stats } from "node:fs";
-import { stat } from "node:fs/promises";
+import { type BigIntStats, closeSync, constants, fstatSync, open, read, stat, type Stats } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -15,6 +14,9 @@ export const MAX_PEM_BYTES = 1024 * 1024;
 const CHUNK_BYTES = 16 * 1024;
 
 const openDescriptor = promisify(open);
+
+/** Like `stat()` of `node:fs/promises`, which takes half as much time again on Node. */
+export const statFile: typeof stat.__promisify__ = promisify(stat);
 
 /** Reads the next bytes into a buffer, and resolves to their number: 0 at the end. */
 export type Reader = (buffer: Uint8Array) => Promise<number>;
@@ -85,7 +87,7 @@ export async function readPemFile(path: string | URL, options: ReadPemFileOption
   const { maxBytes = MAX_PEM_BYTES } = options;
   const name = filePath(path);
   try {
-    const { bytes } = await readRegularFile(name, await stat(name), maxBytes);
+    const { bytes } = await readRegularFile(name, await statFile(name), maxBytes);
     return { path: name, bytes };
   } catch (cause) {
     throw readFailure(name, cause);

@@ -1,5 +1,4 @@
 import type { BigIntStats } from "node:fs";
-import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { TlsReloadError } from "../errors.ts";
 import type { PemFile } from "./pem.ts";
@@ -12,6 +11,7 @@ import {
   type ReadPemFileOptions,
   readRegularFile,
   readToEnd,
+  statFile,
   withOpenFile,
 } from "./pem_file.ts";
 
@@ -54,7 +54,7 @@ export class PemSource {
   static async find(path: string | URL): Promise<PemSource> {
     const name = filePath(path);
     try {
-      return new PemSource(name, await stat(name, { bigint: true }));
+      return new PemSource(name, await statFile(name, { bigint: true }));
     } catch (cause) {
       throw readFailure(name, cause);
     }
