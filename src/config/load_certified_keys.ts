@@ -64,8 +64,8 @@ async function loadCertifiedKey(files: CertifiedKeyFiles | FolderFiles, task: Lo
   const { cert, key, passphrase } = files;
   const chain = await PemSource.find(cert);
   const privateKey = filePath(key) === chain.path ? chain : await PemSource.find(key);
+  const stamp = stampOf(chain, privateKey, passphrase);
   const known = loaded.get(chain.path);
-  const stamp = known && stampOf(chain, privateKey, passphrase);
   if (known && stamp !== undefined && stamps.get(known) === stamp) return known;
 
   const options = { onlyFile: "folder" in files };
