@@ -34,7 +34,7 @@ const DEFAULT_NAME = "default";
 /**
  * Reads all certificates of a folder with their keys: `name.pem` with both, `name.crt` with `name.key`, and folders of
  * certbot, `name/fullchain.pem` with `name/privkey.pem`. Sorts them by name, `default` first. Ignores names that begin
- * with a dot, or that no path of this module can have, such as names with line breaks.
+ * with a dot, `lost+found`, and names that no path of this module can have, such as names with line breaks.
  *
  * A pair that cannot be loaded does not stop the others. It is reported, and its certified key of the previous
  * configuration is kept. A FIFO is such a pair too, and is not waited for. A pair is removed once both of its files are
@@ -99,11 +99,16 @@ export async function pairsIn(folder: string): Promise<Pair[]> {
   const task = new LongTask();
   for (const entry of await namesIn(folder)) {
     await task.pause();
-    if (entry.startsWith(".") || !isPath(join(folder, entry))) continue;
+    if (isIgnored(entry) || !isPath(join(folder, entry))) continue;
     const pair = await pairOf(folder, entry);
     if (pair) pairs.set(sortKeyOf(pair), pair);
   }
   return [...pairs.keys()].sort().map((sortKey) => pairs.get(sortKey)!);
+}
+
+/** Whether an entry of a folder is ignored. `lost+found` is in each volume of Linux, and only root may read it. */
+export function isIgnored(entry: string): boolean {
+  return entry.startsWith(".") || entry === "lost+found";
 }
 
 /** The pair that an entry of a folder belongs to. */
@@ -124,11 +129,15 @@ function sortKeyOf({ name, cert }: Pair): string {
   return `${name === DEFAULT_NAME ? 0 : 1}${name}\0${cert}`;
 }
 
-/** Whether a path is a folder of certbot. One of the two files may be missing. */
+/**
+ * Whether a path is a folder of certbot. One of the two files may be missing. A folder that cannot be read counts as
+ * one, so that it is reported, and its previous pair is kept.
+ */
 async function holdsPair(path: string): Promise<boolean> {
   const isDirectory = await stat(path).then((stats) => stats.isDirectory(), () => false);
   if (!isDirectory) return false;
-  return (await namesIn(path)).some((name) => name === "fullchain.pem" || name === "privkey.pem");
+  const names = await readdir(path).catch(() => undefined);
+  return names === undefined || names.includes("fullchain.pem") || names.includes("privkey.pem");
 }
 
 async function namesIn(folder: string): Promise<string[]> {

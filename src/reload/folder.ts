@@ -3,6 +3,7 @@ import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { forEachConcurrently } from "../concurrently.ts";
+import { isIgnored } from "../config/certificates_in.ts";
 import { statFile } from "../x509/pem_file.ts";
 
 /** The number of files that are looked at at once. */
@@ -10,8 +11,8 @@ const AT_ONCE = 32;
 
 /**
  * Looks at the files of a folder and of the folders in it, as `certificatesIn()` reads them. No file is opened, so that
- * many certificates cost little while none changes. Names that begin with a dot are ignored. Returns a digest of names,
- * inodes, sizes and times, and when the newest file was modified.
+ * many certificates cost little while none changes. A folder in it that cannot be read counts as empty. Returns a digest
+ * of names, inodes, sizes and times, and when the newest file was modified.
  */
 export async function lookAtFolder(folder: string) {
   let changedAtMs = 0;
@@ -22,7 +23,7 @@ export async function lookAtFolder(folder: string) {
       const path = join(at, name);
       const stats = await statFile(path, { bigint: true }).catch(() => undefined);
       if (stats?.isDirectory()) {
-        facts[index] = isTop ? await look(path, false) : "";
+        facts[index] = isTop ? await look(path, false).catch(() => "") : "";
         return;
       }
       changedAtMs = Math.max(changedAtMs, Number(stats?.mtimeMs ?? 0));
@@ -47,14 +48,15 @@ export async function placesIn(folder: string) {
     const isFolder = entry.isDirectory() || (isLink && await leadsToFolder(path));
     if (!isFolder) continue;
     folders.push(path);
-    for (const inner of await entriesOf(path)) if (inner.isSymbolicLink()) links.push(join(path, inner.name));
+    const entries = await entriesOf(path).catch(() => []);
+    for (const inner of entries) if (inner.isSymbolicLink()) links.push(join(path, inner.name));
   }
   return { folders, links };
 }
 
 async function entriesOf(folder: string): Promise<Dirent[]> {
   const entries = await readdir(folder, { withFileTypes: true });
-  return entries.filter(({ name }) => !name.startsWith(".")).sort((one, other) => one.name < other.name ? -1 : 1);
+  return entries.filter(({ name }) => !isIgnored(name)).sort((one, other) => one.name < other.name ? -1 : 1);
 }
 
 async function leadsToFolder(link: string): Promise<boolean> {

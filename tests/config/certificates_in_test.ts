@@ -1,11 +1,12 @@
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { execFileSync } from "node:child_process";
-import { mkdir, rm, symlink } from "node:fs/promises";
+import { chmod, mkdir, rm, symlink } from "node:fs/promises";
 import { basename } from "node:path";
 import test from "node:test";
 import { certificatesIn, loadTlsConfig, TlsConfig, TlsReloadError } from "../../mod.ts";
 import { type Issued, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
+import { asNobody, NO_FILE_MODES } from "../support/platform.ts";
 import { NO_SPECIAL_FILES } from "../support/platform.ts";
 
 const all = new Map<string, Issued>();
@@ -98,6 +99,29 @@ test("certificatesIn() reports a FIFO at once and keeps the previous certified k
     assertEquals(messages.sort(), [["FILE_UNREADABLE", "a.key", reason], ["FILE_UNREADABLE", "fifo.pem", reason]]);
   });
 });
+
+test(
+  "certificatesIn() reports a folder that cannot be read, and reads the others",
+  { skip: NO_FILE_MODES },
+  async () => {
+    await withFiles(async (files) => {
+      const folder = await writeAll(files);
+      await chmod(folder, 0o755);
+      const previous = await loadTlsConfig(await certificatesIn(folder));
+      await files.write("c.pem", issued("a").cert + issued("a").key);
+      await mkdir(files.path("lost+found"));
+      for (const name of ["b", "lost+found"]) await chmod(files.path(name), 0);
+      const errors: TlsReloadError[] = [];
+      const onError = (error: TlsReloadError) => errors.push(error);
+      await asNobody(async () => {
+        const certifiedKeys = await certificatesIn(folder, { previous, onError });
+        assertEquals(subjects(new TlsConfig({ certifiedKeys })), ["CN=default", "CN=a", "CN=b", "CN=a"]);
+      });
+      assertEquals(errors.map(({ code, path }) => [code, path]), [["FILE_UNREADABLE", files.path("b/fullchain.pem")]]);
+      await chmod(files.path("b"), 0o755);
+    });
+  },
+);
 
 test("certificatesIn() rejects if no pair can be loaded", async () => {
   await withFiles(async (files) => {

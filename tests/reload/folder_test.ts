@@ -1,11 +1,13 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { chmod, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import process from "node:process";
 import test from "node:test";
 import { certificatesIn, loadTlsConfig, type TlsConfig, type TlsReloadError, TlsState } from "../../mod.ts";
 import { Reloader, type ReloadingTls, reloadTls } from "../../src/reload.ts";
+import { lookAtFolder, placesIn } from "../../src/reload/folder.ts";
 import { issue, type Issued, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
+import { asNobody, NO_FILE_MODES } from "../support/platform.ts";
 import { echoServer, visit } from "../support/peers.ts";
 import { BY_EVENTS, BY_POLLING, nextEvent } from "./rotating_files.ts";
 
@@ -155,3 +157,19 @@ test("reloadTls() refuses a folder beside other certificates, and one that holds
     await assertRejects(() => reloadTls({ folder: "a", cert: "b" }), TypeError, "'folder' takes the place");
     await assertRejects(() => reloadTls({ folder: files.path(".") }), Error, "it holds no pair of files");
   }));
+
+test(
+  "a folder is watched beside another one in it that cannot be read",
+  { skip: NO_FILE_MODES },
+  () =>
+    withFolder(async (files, folder) => {
+      for (const path of [files.path("."), folder]) await chmod(path, 0o755);
+      for (const name of ["closed", "lost+found"]) await mkdir(files.path(`certs.d/${name}`), { mode: 0 });
+      const look = () => asNobody(() => lookAtFolder(folder));
+      const before = await look();
+      assertEquals(await look(), before);
+      assertEquals((await asNobody(() => placesIn(folder))).folders, [folder, files.path("certs.d/closed")]);
+      await place(files, "a", a2);
+      assertNotEquals(await look(), before);
+    }),
+);

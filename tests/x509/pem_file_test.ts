@@ -5,7 +5,6 @@ import { closeSync, constants, existsSync, openSync, renameSync } from "node:fs"
 import { chmod, mkdir, symlink, truncate } from "node:fs/promises";
 import { createServer } from "node:net";
 import { resolve } from "node:path";
-import process from "node:process";
 import test from "node:test";
 import { pathToFileURL } from "node:url";
 import { readPemFile } from "../../src/x509/pem_file.ts";
@@ -15,7 +14,7 @@ import { issueServer } from "../support/certificates.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
 import { withFiles } from "../support/files.ts";
 import { assertRefused } from "../support/refusals.ts";
-import { NO_FILE_MODES, NO_SPECIAL_FILES } from "../support/platform.ts";
+import { asNobody, NO_FILE_MODES, NO_SPECIAL_FILES } from "../support/platform.ts";
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -158,21 +157,6 @@ test("readPemFile() names the error code of the system", () =>
     });
     await assertRefused(() => readPemFile("a\0b"), "FILE_UNREADABLE", { path: "a\0b" });
   }));
-
-/** Runs as a user without rights, because root may read everything. */
-async function asNobody(body: () => Promise<unknown>): Promise<void> {
-  const user = process.geteuid?.();
-  if (user !== 0) {
-    await body();
-    return;
-  }
-  process.seteuid!(65534);
-  try {
-    await body();
-  } finally {
-    process.seteuid!(user);
-  }
-}
 
 test(
   "readPemFile() refuses a file that it has no permission to read",
