@@ -25,8 +25,8 @@ export function requireOptions(
   if (kindOf(options) !== "an object") {
     throw new TypeError(`Cannot call ${where}: its options must be an object: ${kindOf(options)}`);
   }
-  for (const [name, value] of Object.entries(options as object)) {
-    if (value === undefined || known.includes(name)) continue;
+  for (const name of Object.keys(options as object)) {
+    if (known.includes(name) || (options as Readonly<Record<string, unknown>>)[name] === undefined) continue;
     // The key may be a secret in the wrong place, so it is quoted only if it looks like a name.
     const quoted = /^[\w$.-]+$/.test(name) && name.length <= MAX_NAME_LENGTH ? ` '${name}'` : "";
     const hint = Object.hasOwn(hints, name) ? hints[name] : nearestName(name, known);
@@ -81,9 +81,9 @@ export function requireOptionTypes(
   options: object,
   types: Readonly<Record<string, keyof typeof IS_OF_TYPE>>,
 ): void {
-  for (const [name, type] of Object.entries(types)) {
+  for (const name of Object.keys(types)) {
     const value = (options as Readonly<Record<string, unknown>>)[name];
-    if (value !== undefined) requireType(where, name, value, type);
+    if (value !== undefined) requireType(where, name, value, types[name]!);
   }
 }
 

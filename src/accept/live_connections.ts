@@ -82,9 +82,9 @@ export class LiveConnections {
   add(secure: TLSSocket, used: UsedConfig): void {
     if (secure.destroyed) return;
     const connection = new LiveConnection(secure, used);
-    const siblings = this.#byGeneration.get(used.generation) ?? new Set();
-    siblings.add(connection);
-    this.#byGeneration.set(used.generation, siblings);
+    const siblings = this.#byGeneration.get(used.generation);
+    if (siblings) siblings.add(connection);
+    else this.#byGeneration.set(used.generation, new Set([connection]));
     secure.once("close", () => this.#forget(connection));
     if (this.#policy.endWithClientCertificate) connection.endWithCertificate();
     // Its handshake has spanned a swap. The client has satisfied both configurations.

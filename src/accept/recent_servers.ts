@@ -43,15 +43,15 @@ export class RecentServers {
    * @returns The server.
    */
   get(certifiedKey: CertifiedKey, settingsDigest: string, make: () => Server): Server {
-    const entry = this.#entries.get(certifiedKey);
-    const server = entry?.settingsDigest === settingsDigest ? entry.server : make();
+    let entry = this.#entries.get(certifiedKey);
+    if (entry?.settingsDigest !== settingsDigest) entry = { settingsDigest, server: make() };
     this.#entries.delete(certifiedKey);
-    this.#entries.set(certifiedKey, { settingsDigest, server });
+    this.#entries.set(certifiedKey, entry);
     if (this.#entries.size > this.#max) {
       const [oldest] = this.#entries.keys();
       this.#entries.delete(oldest!);
     }
-    return server;
+    return entry.server;
   }
 
   /** Removes the servers of all other certified keys, so that no unused private key stays in memory. */

@@ -33,6 +33,7 @@ export interface AcceptOptions {
 }
 
 const OPTION_NAMES = ["signal", "handshakeTimeoutMs", "noDelay", "onClientHello"];
+const OPTION_TYPES = { signal: "an AbortSignal", noDelay: "a boolean", onClientHello: "a function" } as const;
 
 /** The handshakes of an acceptor. */
 export let handshakesOf: (acceptor: TlsAcceptor) => HandshakeServer;
@@ -126,11 +127,7 @@ export class TlsAcceptor {
 
 function checked(options: AcceptOptions): HandshakeOptions {
   requireOptions("accept()", options, OPTION_NAMES);
-  requireOptionTypes("accept()", options, {
-    signal: "an AbortSignal",
-    noDelay: "a boolean",
-    onClientHello: "a function",
-  });
+  requireOptionTypes("accept()", options, OPTION_TYPES);
   const { signal, handshakeTimeoutMs = 10_000, noDelay = true, onClientHello } = options;
   requireMs("handshakeTimeoutMs", handshakeTimeoutMs);
   return { signal, handshakeTimeoutMs, noDelay, onClientHello };

@@ -82,23 +82,24 @@ export const ABLE_CLIENT: ClientAbilities = {
  * @param keys At least one key.
  * @param client The abilities of the client.
  * @param maxVersion The highest version that the server accepts.
- * @param at The moment of the handshake.
+ * @param at The moment of the handshake; by default now.
  * @returns One of the keys. If the client cannot verify any of them, its handshake fails.
  */
 export function chooseKey<Key extends Named>(
   keys: readonly Key[],
   client: ClientAbilities,
   maxVersion: string = "TLSv1.3",
-  at: Date = new Date(),
+  at?: Date,
 ): Key {
   // Most names have one key, and then its kind does not matter.
   if (keys.length === 1) return keys[0]!;
+  const moment = at ?? new Date();
   const version = maxVersion === "TLSv1.3" && client.versions.includes("TLSv1.3") ? "TLSv1.3" : "TLSv1.2";
   // Each criterion outweighs all later ones.
   const costOf = ({ chain: [leaf] }: Key) => {
     // A configuration cannot hold other kinds.
     const kind = KINDS[keyKindOf(leaf!)]!;
-    return (canVerify(client, kind, version) ? 0 : 100) + (leaf!.isValidAt(at) ? 0 : 10) + kind.rank;
+    return (canVerify(client, kind, version) ? 0 : 100) + (leaf!.isValidAt(moment) ? 0 : 10) + kind.rank;
   };
   const ranked = keys.map((key) => ({ key, cost: costOf(key) })).sort((one, other) => one.cost - other.cost);
   return ranked[0]!.key;

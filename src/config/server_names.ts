@@ -56,9 +56,11 @@ export class ServerNameIndex<Key extends Named> {
    * @returns At least one key, or `undefined` if no certificate holds the name.
    */
   find(name: string): readonly Key[] | undefined {
+    const exact = this.#exact.get(name);
+    if (exact) return exact;
     const dot = name.indexOf(".");
     const parent = dot > 0 ? name.slice(dot + 1) : "";
-    return this.#exact.get(name) ?? this.#wildcards.get(parent) ?? this.#addresses.get(name);
+    return this.#wildcards.get(parent) ?? this.#addresses.get(name);
   }
 
   /**
