@@ -22,7 +22,8 @@ export function etcdSource(endpoint: string, key: string) {
   /** One line of JSON says that the watch stands, and each further one that the value has changed. */
   async function* changes(signal: AbortSignal): AsyncGenerator<void> {
     const { body } = await call("watch", { create_request: { key: encodedKey } }, signal);
-    for await (const _ of body!) yield;
+    // Deno forgets the signal of a fetch() whose response has been collected.
+    for await (const _ of body!.pipeThrough(new TransformStream(), { signal })) yield;
   }
 
   return { load, changes };

@@ -6,12 +6,14 @@ import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import test from "node:test";
+import { etcdSource } from "../../examples/follow_etcd.ts";
 import { kubernetesSource } from "../../examples/follow_kubernetes.ts";
 import { vaultSource } from "../../examples/follow_vault.ts";
 import { TlsState } from "../../mod.ts";
 import { type FollowOptions, Reloader, type Subscribe } from "../../src/reload.ts";
 import { issueCa, type Issued, issueServer } from "../support/certificates.ts";
 import { type TestFiles, withFiles } from "../support/files.ts";
+import { collectGarbage } from "../support/garbage.ts";
 import { configOf, echoServer, visit } from "../support/peers.ts";
 import { nextEvent } from "./rotating_files.ts";
 
@@ -186,4 +188,26 @@ test("follow_vault.ts serves a new certificate before the last one expires, and 
   await server.close();
   vault.closeAllConnections();
   vault.close();
+});
+
+/** Stands in for etcd, whose watch answers with one line and then waits for changes. */
+test("follow_etcd.ts disconnects from etcd when the reloader is closed, also after a garbage collection", async () => {
+  const watched = Promise.withResolvers<ServerResponse>();
+  const etcd = createHttpServer((_, response) => {
+    response.write('{"result":{"created":true}}\n');
+    watched.resolve(response);
+  }).listen(0, "127.0.0.1");
+  await once(etcd, "listening");
+  const { changes } = etcdSource(`http://127.0.0.1:${(etcd.address() as AddressInfo).port}`, "www");
+  const subscription = new AbortController();
+  const items = changes(subscription.signal);
+  await items.next();
+  const next = items.next().catch(({ name }: Error) => name);
+  const disconnected = once(await watched.promise, "close");
+  await collectGarbage();
+
+  subscription.abort();
+  assertEquals(await next, "AbortError");
+  await disconnected;
+  etcd.close();
 });

@@ -41,8 +41,6 @@ const GC_ARGS: Readonly<Record<string, readonly string[]>> = {
 const SKIPS: Readonly<Record<string, DriverOptions["skips"]>> = {
   deno: {
     "few descriptors": "Deno 2.9.6 panics in `stacker` when a thread finds no descriptor",
-    "end of the process":
-      "two handoff servers that were swapped, beside fetch() of etcd, keep it alive now and then; not understood yet",
   },
 };
 const names = values.runtime === "all" ? Object.keys(runtimes) : [values.runtime];
