@@ -1,7 +1,7 @@
 // Follows two files in a process of its own: SCRIPT CERT KEY NEXT_CERT NEXT_KEY [OPTIONS as JSON]
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import { chmod, chown, copyFile, readdir, rename, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, copyFile, readdir, rename, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { loadTlsConfig, TlsState } from "../../mod.ts";
@@ -81,21 +81,23 @@ async function starve(): Promise<void> {
   reloader.onSignal("SIGHUP");
   await watch();
   for (const change of ["swap", "unchanged"] as const) {
-    const rejected = nextEvent(reloader, "reject");
-    const release = takeDescriptors();
-    const { error } = (await rejected).detail;
     // A descriptor that was given back for a moment may let a look succeed early.
     const swapped = change === "swap" ? nextEvent(reloader, "swap") : undefined;
+    const release = takeDescriptors();
+    // A look opens only files that have changed.
     if (change === "swap") {
       await rename(directory, `${directory}.old`);
       await rename(nextDirectory, directory);
+    } else {
+      await utimes(cert, new Date(), new Date());
     }
     // The second failure from now on is of a look that began after the change.
     await failures(2);
+    const { lastError } = reloader.status();
     release();
     await swapped;
     await until(() => reloader.status().failuresInARow === 0 && !isDegraded());
-    await print(String(error).replaceAll(/"[^"]*"/g, "FILE"));
+    await print(lastError!.message.replaceAll(/"[^"]*"/g, "FILE"));
   }
 }
 

@@ -124,7 +124,7 @@ test("Reloader.watch() continues after the limit of open files was reached", { s
   const steps = await runChild("starve", { prefix: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"] });
   assertEquals(steps.length, 2);
   for (const { step, fingerprint256, error, inSync, isDegraded } of steps) {
-    assertEquals(step, "TlsReloadError: Cannot read FILE: the system says EMFILE");
+    assertEquals(step, "Cannot read FILE: the system says EMFILE");
     assertEquals([fingerprint256, error, inSync, isDegraded], [second.fingerprint256, null, true, false]);
   }
 });
