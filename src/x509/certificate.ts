@@ -1,11 +1,11 @@
 import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
-import { type CertificateFacts, type CertificateFields, readCertificateFields } from "./certificate_fields.ts";
-import { fingerprintOf } from "./fingerprint.ts";
-import { InvalidField } from "./invalid_field.ts";
 import { location, TlsReloadError, type TlsReloadErrorOptions } from "../errors.ts";
 import { showAs } from "../redaction.ts";
 import { WeakCache } from "../weak_cache.ts";
+import { type CertificateFacts, type CertificateFields, readCertificateFields } from "./certificate_fields.ts";
+import { InvalidField } from "./invalid_field.ts";
+import { fingerprintOf } from "./octets.ts";
 import {
   contentOf,
   encodePem,

@@ -1,18 +1,20 @@
 import type { CertificateStructure } from "./certificate_structure.ts";
-import { type Extension, readExtension, valueOf } from "./extension.ts";
 import {
   type AuthorityKeyIdentifier,
   type BasicConstraints,
+  type Extension,
   type KeyUsage,
   type NameConstraints,
   readAuthorityKeyIdentifier,
   readBasicConstraints,
   readExtendedKeyUsage,
+  readExtension,
   readKeyUsage,
   readNameConstraints,
   readSubjectAltNames,
   readSubjectKeyIdentifier,
-} from "./extension_values.ts";
+  valueOf,
+} from "./extension.ts";
 import type { GeneralName } from "./general_name.ts";
 
 /** The extensions that are understood, by their names in RFC 5280 section 4.2.1. */

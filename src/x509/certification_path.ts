@@ -1,17 +1,17 @@
 import { Buffer } from "node:buffer";
 import { defectOf, isNetscapeClient } from "./certificate_defects.ts";
-import type { KeyUsage } from "./extension_values.ts";
 import { KeyPurpose } from "./certificate_extensions.ts";
+import type { KeyUsage } from "./extension.ts";
 import { type ComparisonBudget, violationOf } from "./name_constraints.ts";
 import { fitsKey, type PathCertificate } from "./path_certificate.ts";
 import { isVerified, signatureFault, weaknessOf } from "./signatures.ts";
 import type { TrustAnchors } from "./trust_anchors.ts";
 
 /** The use of a certificate. */
-export type Purpose = "clientAuth" | "serverAuth";
+type Purpose = "clientAuth" | "serverAuth";
 
 /** The conditions for a path. */
-export interface PathOptions {
+interface PathOptions {
   /** The moment at which every certificate must be valid, in milliseconds since 1970. */
   readonly at: number;
   /** The use of the first certificate. */

@@ -1,8 +1,8 @@
 import { location, TlsReloadError } from "../errors.ts";
 import type { Certificate } from "./certificate.ts";
 import { type CrlStructure, readCrlStructure } from "./crl_structure.ts";
-import { fingerprintOf } from "./fingerprint.ts";
 import { InvalidField } from "./invalid_field.ts";
+import { fingerprintOf } from "./octets.ts";
 import { PathCertificate } from "./path_certificate.ts";
 import { contentOf, encodePem, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";

@@ -1,5 +1,4 @@
 import { readSignatureAlgorithm } from "./algorithms.ts";
-import { canonicalName } from "./canonical_name.ts";
 import { bitString } from "./certificate_structure.ts";
 import {
   contentOf,
@@ -11,7 +10,7 @@ import {
   readInteger,
   takeOptional,
 } from "./der.ts";
-import { distinguishedName } from "./distinguished_name.ts";
+import { canonicalName, distinguishedName } from "./distinguished_name.ts";
 import { type Extension, readExtension } from "./extension.ts";
 import { InvalidField } from "./invalid_field.ts";
 import { hexOf } from "./octets.ts";

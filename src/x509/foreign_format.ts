@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { DerTag, type DerValue, readChildren, readDerValue } from "./der.ts";
 
 /** The format of a file in DER, by its outer tags. */
-export interface DerFormat {
+interface DerFormat {
   readonly name: string;
   /** The PEM label of the content; absent if the content must be extracted first. */
   readonly label?: string;

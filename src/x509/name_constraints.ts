@@ -1,6 +1,6 @@
-import { canonicalName, readName } from "./canonical_name.ts";
 import { DerTag } from "./der.ts";
-import type { NameConstraints } from "./extension_values.ts";
+import { canonicalName, readName } from "./distinguished_name.ts";
+import type { NameConstraints } from "./extension.ts";
 import type { GeneralName } from "./general_name.ts";
 import { hexOf } from "./octets.ts";
 import type { PathCertificate } from "./path_certificate.ts";

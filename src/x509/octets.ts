@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { hash } from "node:crypto";
 
 /** Bytes in upper-case hexadecimal. */
 export function hexOf(bytes: Uint8Array): string {
@@ -19,4 +20,9 @@ export function bitLengthOf(bytes: Uint8Array): number {
 /** Whether two runs of bytes are the same. Not for secrets: the time that it takes depends on the bytes. */
 export function areSameBytes(one: Uint8Array, other: Uint8Array): boolean {
   return Buffer.compare(one, other) === 0;
+}
+
+/** SHA-256 in upper-case hexadecimal with colons, the form of `getPeerCertificate().fingerprint256`. */
+export function fingerprintOf(der: Uint8Array): string {
+  return hash("sha256", der).toUpperCase().replace(/..(?=.)/g, "$&:");
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
+import { P521_ORDER as ORDER } from "./algorithms.ts";
 import { readChildren, readDer } from "./der.ts";
-import { P521_ORDER as ORDER } from "./key_algorithms.ts";
 import { unsignedOf } from "./octets.ts";
 
 /** A point of the curve in Jacobian coordinates; `z` is 0 for the point at infinity. */

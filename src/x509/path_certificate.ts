@@ -1,12 +1,10 @@
 import { type PublicKeyFacts, readPublicKey, readSignatureAlgorithm, type SignatureAlgorithm } from "./algorithms.ts";
-import { canonicalName } from "./canonical_name.ts";
+import { CertificateExtensions } from "./certificate_extensions.ts";
 import { type CertificateStructure, readStructure } from "./certificate_structure.ts";
 import { readChildren } from "./der.ts";
-import { distinguishedName } from "./distinguished_name.ts";
-import type { AuthorityKeyIdentifier } from "./extension_values.ts";
-import { CertificateExtensions } from "./certificate_extensions.ts";
-import { fingerprintOf } from "./fingerprint.ts";
-import { hexOf } from "./octets.ts";
+import { canonicalName, distinguishedName } from "./distinguished_name.ts";
+import type { AuthorityKeyIdentifier } from "./extension.ts";
+import { fingerprintOf, hexOf } from "./octets.ts";
 import { readTime } from "./time.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 
 /** A section of a text. */
-export interface ScannedSection {
+interface ScannedSection {
   readonly label: string;
   readonly der: Uint8Array;
   /** The body as one line of base64. */
@@ -13,7 +13,7 @@ export interface ScannedSection {
 }
 
 /** A broken line or section of a text. */
-export interface PemFault {
+interface PemFault {
   readonly line: number;
   readonly reason: string;
 }

@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { CURVES, KeyAlgorithm } from "./algorithms.ts";
 import {
   contentOf,
   DerTag,
@@ -9,7 +10,6 @@ import {
   readInteger,
   readOid,
 } from "./der.ts";
-import { CURVES, KeyAlgorithm } from "./key_algorithms.ts";
 import { areSameBytes, bitLengthOf, unsignedOf } from "./octets.ts";
 
 /** A valid private key that not every runtime can use. The message says why and quotes no value of the key. */

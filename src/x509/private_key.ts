@@ -68,7 +68,7 @@ export function parsePrivateKey(input: PemInput, passphrase?: string): KeyObject
 }
 
 /** A private key in two forms. */
-export interface PrivateKey {
+interface PrivateKey {
   /** The object of the runtime. */
   readonly keyObject: KeyObject;
   /** The form of {@linkcode normalizeKey}. */

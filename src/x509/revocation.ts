@@ -5,7 +5,7 @@ import type { PathCertificate } from "./path_certificate.ts";
 import { TrustAnchors } from "./trust_anchors.ts";
 
 /** The answer to certificates whose revocation cannot be looked up in a current list. */
-export interface RevocationPolicy {
+interface RevocationPolicy {
   /** Whether certificates of an authority without a list are refused. */
   readonly requireCrl: boolean;
   /** Whether certificates of an authority are refused when its list is past its nextUpdate. */
@@ -13,7 +13,7 @@ export interface RevocationPolicy {
 }
 
 /** The time for which the lists permit a path, in milliseconds since 1970, or the reason why they refuse it. */
-export type RevocationResult =
+type RevocationResult =
   | { readonly notBefore: number; readonly notAfter: number; readonly reason?: undefined }
   | { readonly reason: string };
 

@@ -1,6 +1,6 @@
-import { canonicalName } from "./canonical_name.ts";
 import type { Certificate } from "./certificate.ts";
 import { readStructure } from "./certificate_structure.ts";
+import { canonicalName } from "./distinguished_name.ts";
 import { PathCertificate } from "./path_certificate.ts";
 
 /** A certificate that is not parsed yet. */
