@@ -23,7 +23,7 @@ export interface CertificatesInOptions {
 }
 
 /** A certificate and its key in a folder. Pairs are sorted by their name. */
-export interface Pair extends FolderFiles {
+interface Pair extends FolderFiles {
   readonly name: string;
   readonly cert: string;
   readonly key: string;

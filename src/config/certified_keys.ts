@@ -13,7 +13,7 @@ export interface KeyRequest extends ClientAbilities {
 }
 
 /** The settings that the choice depends on, beside the names. */
-export interface KeyPolicy {
+interface KeyPolicy {
   /** The answer to a client that asks for a name that no certificate holds. */
   readonly unknownName: UnknownName;
   /** The highest protocol version that the server accepts. */

@@ -7,7 +7,7 @@ import { crlsOf } from "./client_auth.ts";
 import type { TlsConfig } from "./tls_config.ts";
 
 /** The circumstances in which clients meet a configuration. */
-export interface FindingContext {
+interface FindingContext {
   /** The names that clients ask for. */
   readonly names?: readonly string[] | undefined;
   /** The roots that clients trust. */

@@ -1,7 +1,10 @@
 import { Buffer } from "node:buffer";
 import { constants } from "node:crypto";
-import { HIDDEN_KEY, showAs } from "../redaction.ts";
+import { createSecureContext, type SecureContext } from "node:tls";
+import { location, TlsReloadError } from "../errors.ts";
+import { HIDDEN_CONTEXT, HIDDEN_KEY, showAs } from "../redaction.ts";
 import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
+import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import type { TlsVersion } from "./options.ts";
 import { runtimeRevocation } from "./runtime_revocation.ts";
 import { encodeProtocols, type TlsSettings } from "./settings.ts";
@@ -37,10 +40,7 @@ export interface TlsServerOptions {
 /**
  * Like {@linkcode tlsOptions}, for a server that verifies its clients without this module. Adds the revocation lists.
  *
- * @param settings The configuration.
- * @param certifiedKey One of its certified keys.
  * @param action The action that needs the options, for the error.
- * @returns The options, with the revocation lists.
  * @throws {TlsReloadError} `UNSUPPORTED` if the runtime does not apply the lists as the configuration demands.
  */
 export function bareOptions(settings: TlsSettings, certifiedKey: CertifiedKey, action: string): TlsServerOptions {
@@ -77,12 +77,29 @@ export function tlsOptions(settings: TlsSettings, certifiedKey: CertifiedKey): T
 /**
  * Like {@linkcode tlsOptions}, for `node:tls`. Always sets both versions, because a command-line flag may change the
  * defaults of Node.
- *
- * @param settings The configuration.
- * @param certifiedKey The certified key.
- * @returns The options.
  */
 export function serverOptions(settings: TlsSettings, certifiedKey: CertifiedKey): TlsServerOptions {
   const { minVersion, maxVersion } = settings;
   return { ...tlsOptions(settings, certifiedKey), minVersion, maxVersion };
+}
+
+/** Makes a context of the runtime that hides its private key when it is printed. */
+export function contextWith(options: TlsServerOptions): SecureContext {
+  return showAs(createSecureContext(options), () => HIDDEN_CONTEXT);
+}
+
+/**
+ * Builds the context of a configuration with one of its certified keys.
+ *
+ * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the runtime refuses the configuration.
+ */
+export function buildContext(settings: TlsSettings, certifiedKey: CertifiedKey): SecureContext {
+  try {
+    return contextWith(serverOptions(settings, certifiedKey));
+  } catch (cause) {
+    const { path } = certifiedKey;
+    const reason = isRefusalOfKeyUsage(cause) ? ": the key usage of its certificate lacks digitalSignature" : "";
+    const message = `Cannot use TLS config${location({ path })}: the runtime refuses it${reason}`;
+    throw new TlsReloadError("CONFIG_UNUSABLE", message, { cause, path });
+  }
 }

@@ -21,8 +21,7 @@ import {
   type UnknownName,
 } from "./options.ts";
 import { runtimeRevocation } from "./runtime_revocation.ts";
-import { buildContext, contextWith } from "./server_context.ts";
-import { serverOptions } from "./server_options.ts";
+import { buildContext, contextWith, serverOptions } from "./server_options.ts";
 import { requireSettings, withDefaults } from "./settings.ts";
 
 /** The public facts of a configuration, as {@linkcode TlsConfig.toJSON} returns them. */
