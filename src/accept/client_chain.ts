@@ -10,7 +10,7 @@ const MAX_PARSED = 100;
 const parsed = new Map<string, PathCertificate>();
 
 /** The certificates that a client has sent beside its own, as far as the runtime shows them. */
-export interface SentBeside {
+interface SentBeside {
   /** The readable certificates, in the order of the runtime. Authorities of the configuration may be among them. */
   readonly certificates: readonly PathCertificate[];
   /** Whether the runtime shows no certificate at all, like some versions of Node. */

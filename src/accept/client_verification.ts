@@ -7,10 +7,10 @@ import { findPath, leafFault } from "../x509/certification_path.ts";
 import { PathCertificate } from "../x509/path_certificate.ts";
 import type { Revocation } from "../x509/revocation.ts";
 import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
-import { authorizationReason } from "./authorization_reason.ts";
 import type { AuthorityUse } from "./authority_use.ts";
 import { sentBeside } from "./client_chain.ts";
 import { type AllowClient, allowRefusal, type ClientCertificate, noteClient } from "./client_identity.ts";
+import { authorizationReason } from "./handshake_failure.ts";
 import type { Finding, Verification, VerifiedClients } from "./verified_clients.ts";
 
 /** A path that was found to hold, or why there is none. */
@@ -174,7 +174,7 @@ function isWithin({ notBefore, notAfter }: Finding): boolean {
 }
 
 /** The conditions for a client at the end of its handshake. */
-export interface Admission {
+interface AdmissionContext {
   /** The verification by the configuration of the handshake, if it requests certificates. */
   readonly own: ClientVerification | undefined;
   /** Returns the verification by the current configuration, if it requests certificates. */
@@ -194,7 +194,7 @@ export interface Admission {
  * @param admission The conditions.
  * @returns The reason for the refusal; `undefined` if the client is accepted.
  */
-export function admissionRefusal(secure: TLSSocket, admission: Admission): string | undefined {
+export function admissionRefusal(secure: TLSSocket, admission: AdmissionContext): string | undefined {
   const { own, current, allowClient, authorityUse } = admission;
   try {
     const certificate = own ? certificateOf(secure) : undefined;

@@ -93,17 +93,17 @@ class Batch<T extends Drainable> {
   readonly #maxLateMs: number;
   /** By how much the moments may still be postponed. */
   #slackMs: number;
-  readonly #events: BatchEvents<T>;
+  readonly #context: BatchContext<T>;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(connections: readonly T[], { gentleMs, forceMs }: DrainLimits, events: BatchEvents<T>) {
+  constructor(connections: readonly T[], { gentleMs, forceMs }: DrainLimits, context: BatchContext<T>) {
     const slotMs = gentleMs / connections.length;
     this.#left = new Map(connections.map((connection, index) => [connection, (index + Math.random()) * slotMs]));
     this.#untouched = new Map(this.#left);
     this.#patienceMs = forceMs - gentleMs;
     this.#maxLateMs = gentleMs * MAX_LATE_SHARE;
     this.#slackMs = gentleMs;
-    this.#events = events;
+    this.#context = context;
     this.#schedule();
   }
 
@@ -115,7 +115,7 @@ class Batch<T extends Drainable> {
   remove(connection: T, way: EndOfConnection): void {
     this.#untouched.delete(connection);
     if (!this.#left.delete(connection)) return;
-    this.#events.onLeave(way);
+    this.#context.onLeave(way);
     if (this.#left.size === 0) this.#end();
   }
 
@@ -172,12 +172,12 @@ class Batch<T extends Drainable> {
 
   #end(): void {
     clearTimeout(this.#timer);
-    this.#events.onEnd(this);
+    this.#context.onEnd(this);
   }
 }
 
 /** The callbacks of a {@linkcode Batch}. */
-interface BatchEvents<T extends Drainable> {
+interface BatchContext<T extends Drainable> {
   /** Called with each connection that has left, and how it has ended. */
   readonly onLeave: (way: EndOfConnection) => void;
   /** Called when the last one has left. */

@@ -1,6 +1,5 @@
 import type { TLSSocket } from "node:tls";
 import { TlsReloadError, type TlsReloadErrorCode } from "../errors.ts";
-import { authorizationReason } from "./authorization_reason.ts";
 
 /**
  * The codes of handshakes that failed because of the client's certificate, where the runtime sets no
@@ -20,11 +19,8 @@ export function failure(code: TlsReloadErrorCode, reason: string, cause?: unknow
 }
 
 /**
- * The error of a handshake that the runtime has ended.
- *
- * @param cause What it emits.
- * @param secure The connection.
- * @returns `CLIENT_UNAUTHORIZED` if the certificate of the client is missing or refused, or else `HANDSHAKE_FAILED`.
+ * The error of a handshake that the runtime has ended: `CLIENT_UNAUTHORIZED` if the certificate of the client is missing
+ * or refused, or else `HANDSHAKE_FAILED`.
  */
 export function runtimeFailure(
   cause: NodeJS.ErrnoException,
@@ -36,4 +32,15 @@ export function runtimeFailure(
   if (authorizationError) return failure("CLIENT_UNAUTHORIZED", authorizationReason({ authorizationError }), cause);
   const code = CERTIFICATE_CODES.has(cause.code) ? "CLIENT_UNAUTHORIZED" : "HANDSHAKE_FAILED";
   return failure(code, cause.code ?? cause.message, cause);
+}
+
+/**
+ * Why the runtime refuses the certificate of a client. Node has names for the usual errors of OpenSSL, and calls all
+ * others `UNSPECIFIED`, such as a violation of name constraints, an issuer that may not sign, and SHA-1.
+ */
+export function authorizationReason({ authorizationError }: Pick<TLSSocket, "authorizationError">): string {
+  const reason = String(authorizationError);
+  if (reason !== "UNSPECIFIED") return reason;
+  return "OpenSSL refuses the certificate of the client, and this runtime does not say why; " +
+    "'openssl verify -purpose sslclient' does";
 }

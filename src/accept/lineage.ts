@@ -6,7 +6,7 @@ import { RecentServers } from "./recent_servers.ts";
 import { VerifiedClients } from "./verified_clients.ts";
 
 /** The parts of a lineage that come from a state. */
-export interface LineageOptions extends Partial<LivePolicy> {
+interface LineageOptions extends Partial<LivePolicy> {
   /** Answers ACME challenges. */
   readonly challenges?: AlpnChallenges;
   /** The clients that the servers of the state have verified. */
