@@ -108,8 +108,6 @@ const SCHEMES: Readonly<Record<string, Pick<SignatureAlgorithm, "scheme" | "hash
 /**
  * Reads the kind and the length of a public key.
  *
- * @param structure The parts of the certificate.
- * @returns The facts.
  * @throws {RangeError} If the key is malformed.
  */
 export function readPublicKey({ publicKey }: Pick<CertificateStructure, "publicKey">): PublicKeyFacts {
@@ -127,10 +125,8 @@ export function readPublicKey({ publicKey }: Pick<CertificateStructure, "publicK
 }
 
 /**
- * Reads the algorithm of a signature.
+ * Reads the algorithm of a signature. Scheme and digest are `undefined` if the algorithm is not known.
  *
- * @param algorithm The AlgorithmIdentifier.
- * @returns The algorithm; scheme and digest are `undefined` if it is not known.
  * @throws {RangeError} If the value is malformed.
  */
 export function readSignatureAlgorithm(algorithm: DerValue): SignatureAlgorithm {

@@ -128,8 +128,6 @@ export function derOf({ pem }: Certificate): Uint8Array {
 /**
  * Reads a certificate with the runtime.
  *
- * @param der The certificate in DER.
- * @returns The object of the runtime.
  * @throws {unknown} If the bytes are not an X.509 certificate, or the runtime cannot read it.
  */
 export function readX509(der: Uint8Array): X509Certificate {

@@ -43,12 +43,7 @@ const REFUSED: Readonly<Record<string, string>> = {
 
 const NETSCAPE_SSL_CLIENT = 0x80;
 
-/**
- * Finds a reason why no path may contain a certificate, in any role.
- *
- * @param certificate The certificate.
- * @returns The reason; `undefined` if there is none.
- */
+/** The reason why no path may contain a certificate, in any role; `undefined` if there is none. */
 export function defectOf(certificate: PathCertificate): string | undefined {
   const { extensions, structure, publicKey } = certificate;
   const critical = extensions.list.find(({ id, isCritical }) => isCritical && !MAY_BE_CRITICAL.has(id));
@@ -65,11 +60,7 @@ export function defectOf(certificate: PathCertificate): string | undefined {
   return extensions.keyUsage?.size === 0 ? "its keyUsage is empty" : undefined;
 }
 
-/**
- * Whether a certificate allows its use by a TLS client, if it has the extension of Netscape.
- *
- * @param certificate The certificate of the client.
- */
+/** Whether a certificate allows its use by a TLS client, if it has the extension of Netscape. */
 export function isNetscapeClient({ extensions }: PathCertificate): boolean {
   const extension = extensions.list.find(({ id }) => id === Id.netscapeCertType);
   if (!extension) return true;

@@ -62,7 +62,6 @@ export class CertificateExtensions {
   /**
    * Reads the list.
    *
-   * @param structure The parts of the certificate.
    * @throws {RangeError} If an extension is malformed or repeated (RFC 5280 section 4.2).
    */
   constructor({ extensions }: Pick<CertificateStructure, "extensions">) {

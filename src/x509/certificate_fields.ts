@@ -43,10 +43,9 @@ const SUBJECT_ALTERNATIVE_NAME = "2.5.29.17";
 const Tag = { dnsName: 0x82, ipAddress: 0x87 } as const;
 
 /**
- * Reads the fields of an X.509 certificate (RFC 5280 section 4.1). Leaves all other parts to the runtime.
+ * Reads the fields of an X.509 certificate (RFC 5280 section 4.1), which no byte may follow. Leaves all other parts to
+ * the runtime.
  *
- * @param der The certificate, with no byte after it.
- * @returns The fields.
  * @throws {InvalidField} If a field breaks RFC 5280.
  * @throws {RangeError} If the bytes are not a certificate.
  */

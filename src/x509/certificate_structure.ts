@@ -29,9 +29,8 @@ export class CertificateStructure {
   readonly #optional: readonly DerValue[];
 
   /**
-   * Splits a certificate.
+   * Splits a certificate. No byte may stand before or after it.
    *
-   * @param der The certificate, with no byte before or after it.
    * @throws {RangeError} If the bytes are not one value in DER that holds another one.
    */
   constructor(der: Uint8Array) {
@@ -117,8 +116,6 @@ export class CertificateStructure {
 /**
  * Splits a certificate into its parts and checks each of them. Does not check the content of the parts.
  *
- * @param der The certificate, with no byte before or after it.
- * @returns The parts.
  * @throws {RangeError} If the bytes are not a certificate, or one of its parts is missing or malformed.
  */
 export function readStructure(der: Uint8Array): CertificateStructure {
@@ -131,8 +128,6 @@ export function readStructure(der: Uint8Array): CertificateStructure {
 /**
  * Reads a BIT STRING that holds whole bytes.
  *
- * @param value The value; `undefined` if it is missing.
- * @returns The bytes.
  * @throws {RangeError} If the value is missing, is not a BIT STRING, or has unused bits.
  */
 export function bitString(value: DerValue | undefined): Uint8Array {

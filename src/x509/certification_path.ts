@@ -48,10 +48,7 @@ const USAGES: Readonly<Record<Purpose, readonly KeyUsage[]>> = {
  * the peer. Of the latter, only the first valid one is tried. All anchors of one name are tried, so that the result
  * does not depend on their order in the configuration.
  *
- * @param leaf The first certificate.
  * @param intermediates Possible intermediate certificates, in the order of the peer. Unused ones are ignored.
- * @param anchors The possible ends of a path.
- * @param options The moment and the purpose.
  * @returns The path, leaf first, or the reason why there is none.
  */
 export function findPath(

@@ -96,7 +96,6 @@ export class CertificateRevocationList implements CrlFacts {
   /**
    * Whether a moment lies between `thisUpdate` and `nextUpdate`.
    *
-   * @param at The moment.
    * @default {new Date()}
    */
   isCurrentAt(at: Date = new Date()): boolean {
@@ -105,19 +104,14 @@ export class CertificateRevocationList implements CrlFacts {
   }
 
   /**
-   * Whether a serial number is revoked. The time does not depend on the size of the list.
-   *
-   * @param serialNumber The number in hexadecimal, like {@linkcode Certificate.serialNumber}.
+   * Whether a serial number is revoked, in the form of {@linkcode Certificate.serialNumber}. The time does not depend
+   * on the size of the list.
    */
   isRevoked(serialNumber: string): boolean {
     return this.#fields.serials.has(serialNumber);
   }
 
-  /**
-   * Whether a serial number is revoked here that is not revoked by any of other lists.
-   *
-   * @param others The other lists.
-   */
+  /** Whether a serial number is revoked here that is not revoked by any of other lists. */
   revokesBeyond(others: readonly CertificateRevocationList[]): boolean {
     return !this.#fields.serials.isWithin(others.map((other) => other.#fields.serials));
   }
@@ -128,11 +122,7 @@ export class CertificateRevocationList implements CrlFacts {
     return { issuer, crlNumber, thisUpdate, nextUpdate, size, fingerprint256 };
   }
 
-  /**
-   * Whether a certificate can be the issuer, by its name and key identifier. Does not verify the signature.
-   *
-   * @param certificate The certificate of an authority.
-   */
+  /** Whether a certificate can be the issuer, by its name and key identifier. Does not verify the signature. */
   names(certificate: PathCertificate): boolean {
     const { subjectKeyIdentifier } = certificate.extensions;
     const wanted = this.authorityKeyIdentifier;
@@ -144,7 +134,6 @@ export class CertificateRevocationList implements CrlFacts {
    * Verifies that an authority has issued the list: by its name, its right to sign lists, and the signature, which must
    * not use SHA-1 or MD5.
    *
-   * @param issuer The certificate of the authority.
    * @throws {TlsReloadError} `CRL_INVALID`, with the reason.
    */
   verify(issuer: Certificate): void {
@@ -152,12 +141,7 @@ export class CertificateRevocationList implements CrlFacts {
     if (fault) throw new TlsReloadError("CRL_INVALID", `Cannot use revocation list of "${this.issuer}": ${fault}`);
   }
 
-  /**
-   * Like {@linkcode CertificateRevocationList.verify}, but returns the reason.
-   *
-   * @param issuer The certificate of the authority.
-   * @returns The reason why the list is refused; `undefined` if it is not.
-   */
+  /** Like {@linkcode CertificateRevocationList.verify}, but returns the reason why the list is refused. */
   faultFor(issuer: PathCertificate): string | undefined {
     if (!this.names(issuer)) return `it is not of the authority "${issuer.subject}"`;
     const { keyUsage } = issuer.extensions;

@@ -47,9 +47,8 @@ export interface CrlStructure {
 }
 
 /**
- * Reads a list. Refuses lists that are not complete for their issuer.
+ * Reads a list, which no byte may follow. Refuses lists that are not complete for their issuer.
  *
- * @param der The list in DER, with no byte after it.
  * @throws {InvalidField} If the list is of a kind that is refused.
  * @throws {RangeError} If the bytes are not a list.
  */

@@ -35,8 +35,6 @@ export const DerTag = {
 /**
  * Reads a sequence of values up to the last byte. Does not read their content.
  *
- * @param der The bytes.
- * @returns The values, in their order.
  * @throws {RangeError} If the last value is truncated, or a length does not have a form of DER.
  */
 export function readDer(der: Uint8Array): DerValue[] {
@@ -52,8 +50,6 @@ export function readDer(der: Uint8Array): DerValue[] {
 /**
  * Reads the first value and ignores the bytes after it.
  *
- * @param der The bytes.
- * @returns The value.
  * @throws {RangeError} If the value is truncated, or its length does not have a form of DER.
  */
 export function readDerValue(der: Uint8Array): DerValue {
@@ -74,13 +70,7 @@ function valueAt(der: Uint8Array, start: number): DerValue {
   return { tag: der[start] ?? 0, content: der.subarray(first, end), encoded: der.subarray(start, end) };
 }
 
-/**
- * Encodes a value.
- *
- * @param tag The tag.
- * @param content The content.
- * @returns Tag, length and content (X.690 section 10.1).
- */
+/** Encodes a value (X.690 section 10.1). */
 export function encodeDer(tag: number, content: Uint8Array): Uint8Array {
   const { length } = content;
   const digits = length.toString(16);
@@ -91,9 +81,6 @@ export function encodeDer(tag: number, content: Uint8Array): Uint8Array {
 /**
  * Reads the values inside a value.
  *
- * @param value The value; `undefined` if it is missing.
- * @param tag The required tag.
- * @returns The values inside.
  * @throws {RangeError} If the value is missing, has another tag, or is broken.
  */
 export function readChildren(value: DerValue | undefined, tag: number = DerTag.sequence): DerValue[] {
@@ -102,10 +89,6 @@ export function readChildren(value: DerValue | undefined, tag: number = DerTag.s
 
 /**
  * Removes the first of several values if it has one of the tags. For the optional fields of a SEQUENCE, in their order.
- *
- * @param values The values that have not been read yet.
- * @param tags The tags of the optional field.
- * @returns The value; `undefined` if the field is absent.
  */
 export function takeOptional(values: DerValue[], ...tags: readonly number[]): DerValue | undefined {
   const [first] = values;
@@ -115,9 +98,6 @@ export function takeOptional(values: DerValue[], ...tags: readonly number[]): De
 /**
  * Returns the content of a value.
  *
- * @param value The value; `undefined` if it is missing.
- * @param tag The required tag.
- * @returns The content.
  * @throws {RangeError} If the value is missing or has another tag.
  */
 export function contentOf(value: DerValue | undefined, tag: number): Uint8Array {
@@ -128,8 +108,6 @@ export function contentOf(value: DerValue | undefined, tag: number): Uint8Array 
 /**
  * Reads an INTEGER, which is a number in two's complement (X.690 section 8.3).
  *
- * @param value The value.
- * @returns The number.
  * @throws {RangeError} If the value is not an INTEGER, is empty, or is longer than 64 bytes.
  */
 export function readInteger(value: DerValue | undefined): bigint {
@@ -143,10 +121,8 @@ export function integerOf(content: Uint8Array): bigint {
 }
 
 /**
- * Reads an object identifier (X.690 section 8.19).
+ * Reads an object identifier (X.690 section 8.19): its numbers, separated by dots.
  *
- * @param value The value.
- * @returns The numbers, separated by dots.
  * @throws {RangeError} If the value is not an OBJECT IDENTIFIER, is empty, or is longer than 64 bytes.
  */
 export function readOid(value: DerValue | undefined): string {

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { DerTag, type DerValue, readChildren, readDer, readOid } from "./der.ts";
 import { hexOf } from "./octets.ts";
-import { displayText, exactText } from "./string_types.ts";
+import { displayText, exactText, lowerAscii } from "./string_types.ts";
 
 /** The short names of RFC 4514 section 3, and two more that are common in certificates. */
 const ATTRIBUTES: Readonly<Record<string, string>> = {
@@ -19,11 +19,9 @@ const ATTRIBUTES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Formats a Name as RFC 4514 section 2 does: the last attribute comes first. Like OpenSSL, also reverses the attributes
- * of one relative distinguished name.
+ * Formats a Name as RFC 4514 section 2 does, such as `CN=www.example.com,O=Example`: the last attribute comes first.
+ * Like OpenSSL, also reverses the attributes of one relative distinguished name.
  *
- * @param name The Name; `undefined` if it is missing.
- * @returns The text, such as `CN=www.example.com,O=Example`.
  * @throws {RangeError} If the value is not a Name.
  */
 export function distinguishedName(name: DerValue | undefined): string {
@@ -59,8 +57,6 @@ interface NameAttribute {
 /**
  * Reads the attributes of a Name, grouped by relative distinguished name.
  *
- * @param name The Name.
- * @returns The relative distinguished names, in their order.
  * @throws {RangeError} If the value is not a Name.
  */
 export function readName(name: DerValue): NameAttribute[][] {
@@ -74,11 +70,9 @@ export function readName(name: DerValue): NameAttribute[][] {
 }
 
 /**
- * Converts a Name to strings that are equal exactly if the Names are equal by RFC 5280 section 7.1: the encoding of a
- * text and the case of its letters do not count, and white space is folded.
+ * Converts each relative distinguished name of a Name to a string. Two Names are equal by RFC 5280 section 7.1 exactly
+ * if their strings are: the encoding of a text and the case of its letters do not count, and white space is folded.
  *
- * @param name The Name.
- * @returns One string for each relative distinguished name; an empty list for an empty Name.
  * @throws {RangeError} If the value is not a Name.
  */
 export function canonicalName(name: DerValue): string[] {
@@ -89,10 +83,8 @@ export function canonicalName(name: DerValue): string[] {
   );
 }
 
-/** Folds the case of ASCII letters only, as OpenSSL does, because the case of others depends on the Unicode version. */
 function canonicalValue(value: DerValue): string {
   const text = value.tag === DerTag.numericString ? undefined : exactText(value);
   if (text === undefined) return `#${Buffer.from(value.encoded).toString("hex")}`;
-  const lower = text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase());
-  return `=${lower.replace(/[\t-\r ]+/g, " ").replace(/^ | $/g, "")}`;
+  return `=${lowerAscii(text).replace(/[\t-\r ]+/g, " ").replace(/^ | $/g, "")}`;
 }

@@ -55,8 +55,6 @@ interface Encryption {
  * Supports PBES2 (RFC 8018) with PBKDF2 or scrypt (RFC 7914), and the older encryption by headers (RFC 1421), each with
  * AES-128 or AES-256 in CBC, or triple DES: the ciphers that all runtimes have.
  *
- * @param section The encrypted section.
- * @param passphrase The passphrase.
  * @returns The plain key in DER; `undefined` if the passphrase is wrong.
  * @throws {RangeError} If the key is encrypted with another scheme.
  */

@@ -45,10 +45,8 @@ const DER_FORMATS: readonly (readonly [tags: RegExp, format: DerFormat])[] = [
 const LONG_SEQUENCE = /^308[1-4]/;
 
 /**
- * Recognises the format of a file in DER by its content.
- *
- * @param bytes The file.
- * @returns The format; `undefined` if the file is not one whole DER value, or has an unknown format.
+ * Recognises the format of a file in DER by its content; `undefined` if the file is not one whole DER value, or has an
+ * unknown format.
  */
 export function derFormatOf(bytes: Uint8Array): DerFormat | undefined {
   if (bytes[0] !== DerTag.sequence) return undefined;
@@ -73,10 +71,8 @@ function tagsOf(values: readonly DerValue[]): string {
 }
 
 /**
- * Recognises formats that users mistake for PEM.
- *
- * @param content A text, or the bytes of a file.
- * @returns The format and the remedy, for a message; `undefined` for text in UTF-8.
+ * Recognises formats that users mistake for PEM. Returns the format and the remedy, for a message; `undefined` for text
+ * in UTF-8.
  */
 export function foreignFormat(content: string | Uint8Array): string | undefined {
   if (typeof content === "string") {

@@ -51,8 +51,6 @@ const KINDS: Readonly<Record<number, GeneralName["kind"]>> = {
 /**
  * Reads a GeneralName.
  *
- * @param value The value, whose tag is the kind of the name.
- * @returns The name.
  * @throws {RangeError} If the kind is unknown, or the name is malformed.
  */
 export function readGeneralName({ tag, content }: DerValue): GeneralName {
@@ -77,12 +75,7 @@ export function readGeneralName({ tag, content }: DerValue): GeneralName {
   }
 }
 
-/**
- * Formats an IP address.
- *
- * @param bytes 4 or 16 bytes.
- * @returns The canonical text (RFC 5952); `undefined` for another length, which is not an address.
- */
+/** Formats an IP address in its canonical text (RFC 5952); `undefined` unless it has 4 or 16 bytes. */
 export function ipAddressText(bytes: Uint8Array): string | undefined {
   if (bytes.length === 4) return bytes.join(".");
   if (bytes.length !== 16) return undefined;

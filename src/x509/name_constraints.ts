@@ -4,7 +4,7 @@ import type { NameConstraints } from "./extension.ts";
 import type { GeneralName } from "./general_name.ts";
 import { hexOf } from "./octets.ts";
 import type { PathCertificate } from "./path_certificate.ts";
-import { exactText } from "./string_types.ts";
+import { exactText, lowerAscii } from "./string_types.ts";
 
 /** The number of comparisons that a search for a path may still make. */
 export interface ComparisonBudget {
@@ -35,8 +35,6 @@ interface Comparable {
 /**
  * Checks a certificate against the name constraints of an authority above it (RFC 5280 section 4.2.1.10).
  *
- * @param certificate The certificate.
- * @param constraints The names that the authority may issue for.
  * @param isLeaf Whether the certificate is the client's own. If it has no DNS name, its common name counts.
  * @param budget Counted down. When it is used up, the certificate is refused.
  * @returns The reason why the constraints are violated; `undefined` if they are not.
@@ -67,11 +65,7 @@ export function violationOf(
 }
 
 function comparable(name: GeneralName, host: string): Comparable {
-  return {
-    name,
-    host: lower(host),
-    rdns: name.kind === "directory" ? canonicalName(name.name) : [],
-  };
+  return { name, host: lowerAscii(host), rdns: name.kind === "directory" ? canonicalName(name.name) : [] };
 }
 
 /** The host of a name. Empty for a URI without a host that constraints support. */
@@ -190,9 +184,4 @@ function liesInNetwork(address: Uint8Array, network: Uint8Array): boolean {
   const { length } = address;
   return 2 * length === network.length &&
     address.every((byte, index) => ((byte ^ network[index]!) & network[length + index]!) === 0);
-}
-
-/** Folds ASCII letters only, because the texts are read as `latin1`, whose other letters do not exist in the DNS. */
-function lower(text: string): string {
-  return text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase());
 }

@@ -29,11 +29,7 @@ const POINT_BYTES = 133;
  * its library requires half the length of the order. OpenSSL signs with SHA-256 by default, also on P-521. The values
  * are public, so the run time may depend on them.
  *
- * @param signed The signed bytes.
- * @param signature The signature in DER.
  * @param publicKey The point, uncompressed.
- * @param hash The name of the digest.
- * @returns Whether the signature was made with the key.
  * @throws {RangeError} If the signature is not DER.
  */
 export function verifyP521(signed: Uint8Array, signature: Uint8Array, publicKey: Uint8Array, hash: string): boolean {

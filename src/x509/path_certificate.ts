@@ -40,7 +40,6 @@ export class PathCertificate {
   /**
    * Parses a certificate.
    *
-   * @param der The certificate, with no byte before or after it.
    * @param fingerprint256 SHA-256 of the DER, if it is known.
    * @throws {RangeError} If a part of the certificate is broken.
    */
@@ -74,11 +73,7 @@ export class PathCertificate {
     return distinguishedName(this.structure.subject);
   }
 
-  /**
-   * Whether the authority key identifier, if there is one, matches another certificate (RFC 5280 section 4.2.1.1).
-   *
-   * @param issuer The other certificate.
-   */
+  /** Whether the authority key identifier, if there is one, matches a possible issuer (RFC 5280 section 4.2.1.1). */
   namesIssuer(issuer: PathCertificate): boolean {
     const { authorityKeyIdentifier: wanted } = this.extensions;
     return wanted === undefined || issuer.#isNamedBy(wanted);

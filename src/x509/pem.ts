@@ -78,8 +78,6 @@ export function parsePem(input: PemInput): PemSection[] {
 /**
  * Reads PEM, or a file in DER that holds one certificate, key or revocation list. DER counts as a section at line 0.
  *
- * @param input The text, its bytes, or a file that has been read.
- * @returns The sections.
  * @throws {TlsReloadError} `PEM_INVALID`.
  */
 export function readSections(input: PemInput): PemSection[] {
@@ -135,10 +133,8 @@ export function decodeUtf8(content: string | Uint8Array): string {
 }
 
 /**
- * The content of an input.
+ * The text or the bytes of an input.
  *
- * @param input The text, its bytes, or a file that has been read.
- * @returns The text or the bytes.
  * @throws {TypeError} If the input is something else.
  */
 export function inputContent(input: PemInput): string | Uint8Array {
@@ -148,11 +144,8 @@ export function inputContent(input: PemInput): string | Uint8Array {
 }
 
 /**
- * Says for a message what was found in place of what was looked for.
- *
- * @param input The input.
- * @param sections Its sections.
- * @returns The labels, each once; without sections, whether the input is the path of a file.
+ * Says for a message what was found in place of what was looked for: the labels, each once; without sections, whether
+ * the input is the path of a file.
  */
 export function contentOf(input: PemInput, sections: readonly PemSection[]): string {
   const labels = [...new Set(sections.map(({ label }) => quoteLabel(label)))];

@@ -29,13 +29,7 @@ export function readerOf(descriptor: number): Reader {
     });
 }
 
-/**
- * Opens a file while a function uses it. Opens a FIFO without waiting for its writer.
- *
- * @param path The path.
- * @param use Gets the file descriptor.
- * @returns The result of the function.
- */
+/** Opens a file while a function uses it. Opens a FIFO without waiting for its writer. */
 export async function withOpenFile<Result>(
   path: string,
   use: (descriptor: number) => Promise<Result>,
@@ -52,8 +46,6 @@ export async function withOpenFile<Result>(
 /**
  * Converts a path or a file URL to a path.
  *
- * @param path The path or the URL.
- * @returns The path as text.
  * @throws {TypeError} If the value is something else, such as PEM text. The message does not quote it, because it may
  * be a private key.
  */
@@ -77,9 +69,6 @@ export interface ReadPemFileOptions {
 /**
  * Reads a regular file. Refuses other kinds of files before it reads, because a FIFO blocks and a device may never end.
  *
- * @param path The path.
- * @param options The maximum size.
- * @returns The bytes, with the path for errors.
  * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_UNREADABLE`, or `FILE_TOO_LARGE`.
  * @throws {TypeError} If `path` is not a path or a file URL.
  */
@@ -95,12 +84,8 @@ export async function readPemFile(path: string | URL, options: ReadPemFileOption
 }
 
 /**
- * Like {@linkcode readPemFile}, for a file that has been found.
+ * Like {@linkcode readPemFile}, for a file that has been found. Also returns the facts about the file that was opened.
  *
- * @param path The path.
- * @param stats What was found there.
- * @param maxBytes The maximum size.
- * @returns The bytes, and the facts about the file that was opened.
  * @throws {TlsReloadError} `FILE_UNREADABLE`, or `FILE_TOO_LARGE`.
  * @throws {unknown} The error of the system.
  */
@@ -122,11 +107,7 @@ export async function readRegularFile(
 /**
  * Reads to the end.
  *
- * @param path The path, for the error.
- * @param reader Reads the next bytes.
- * @param maxBytes The maximum size.
  * @param size The size, if it is known, so that the end is not read for. Special files say 0.
- * @returns The bytes.
  * @throws {TlsReloadError} `FILE_TOO_LARGE`.
  */
 export async function readToEnd(path: string, reader: Reader, maxBytes: number, size = 0): Promise<Uint8Array> {

@@ -50,9 +50,6 @@ const PLAIN_LABEL = /^[A-Z0-9.]{1,15}(?: [A-Z0-9.]{1,15}){0,4}$/;
  *
  * Ignores text outside of sections, including sections that are commented out. After a fault, ignores all lines up to
  * the next BEGIN or END, so that one broken section is one fault.
- *
- * @param text The text.
- * @returns The sections and the faults. The caller decides which faults are errors.
  */
 export function* scanPem(text: string): Generator<ScannedSection | PemFault, void> {
   let open: OpenSection | undefined;

@@ -44,10 +44,8 @@ export class PemSource {
   }
 
   /**
-   * Finds a source.
+   * Finds a source. Reads nothing of it.
    *
-   * @param path The path.
-   * @returns The source. Nothing of it has been read.
    * @throws {TlsReloadError} `FILE_NOT_FOUND`, or `FILE_UNREADABLE`.
    * @throws {TypeError} If `path` is not a path or a file URL.
    */
@@ -74,8 +72,6 @@ export class PemSource {
   /**
    * Reads the source. A FIFO and standard input can be read only once. A second call waits for another writer.
    *
-   * @param options The maximum size, and whether only a regular file is read.
-   * @returns The bytes, with the path for errors.
    * @throws {TlsReloadError} `FILE_NOT_FOUND`, `FILE_TOO_LARGE`, or `FILE_UNREADABLE`, also if nothing is written to a
    * FIFO within ten seconds.
    */
@@ -106,9 +102,6 @@ export class PemSource {
 /**
  * Finds a source and reads it.
  *
- * @param path The path.
- * @param options The maximum size.
- * @returns The bytes, with the path for errors.
  * @throws {TlsReloadError} Every error of {@linkcode PemSource}.
  * @throws {TypeError} If `path` is not a path or a file URL.
  */

@@ -65,7 +65,6 @@ export function isEncryptedPkcs8(der: Uint8Array): boolean {
  * Refuses keys that crash a runtime: Node 22 crashes when it uses an EC key whose scalar is longer than its curve.
  *
  * @param der A key in PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) or SEC1 (RFC 5915). Bytes after the key are ignored.
- * @returns The key in PKCS#8.
  * @throws {UnusableKey} If no runtime, or not every runtime, can use a key of this kind.
  * @throws {RangeError} If this is not a private key.
  */
@@ -82,11 +81,8 @@ export function normalizeKey(der: Uint8Array): Uint8Array {
 }
 
 /**
- * Adds the public key to an EC key, because Deno serves only with EC keys that hold it. Other keys have no place for it.
- *
- * @param der A key in the form of {@linkcode normalizeKey}.
- * @param publicKey Its SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
- * @returns The key in PKCS#8.
+ * Adds its SubjectPublicKeyInfo to an EC key in the form of {@linkcode normalizeKey}, because Deno serves only with EC
+ * keys that hold the public key. Other keys have no place for it.
  */
 export function withPublicKey(der: Uint8Array, publicKey: DerValue): Uint8Array {
   const [, algorithm, key] = readChildren(readDerValue(der));

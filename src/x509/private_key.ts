@@ -82,11 +82,9 @@ export function readPrivateKey(input: PemInput, passphrase?: string): PrivateKey
 }
 
 /**
- * Decrypts the private key of a file without blocking the event loop.
+ * Decrypts the private key of a file without blocking the event loop. Returns a file with the plain key, at the same
+ * path and line; the same file if its key is not encrypted.
  *
- * @param file The file.
- * @param passphrase The passphrase.
- * @returns A file with the plain key, at the same path and line; the same file if its key is not encrypted.
  * @throws {TlsReloadError} The errors of {@linkcode parsePrivateKey}.
  */
 export async function decryptKeyFile(file: PemFile, passphrase: string): Promise<PemFile> {

@@ -33,9 +33,6 @@ export class Revocation {
   /**
    * Verifies lists.
    *
-   * @param lists The lists.
-   * @param issuers The certificates of the possible issuers.
-   * @param policy The answer to certificates without a current list.
    * @throws {TlsReloadError} `CRL_INVALID` if none of the issuers has issued a list.
    */
   constructor(lists: readonly CertificateRevocationList[], issuers: TrustAnchors, policy: RevocationPolicy) {
@@ -54,13 +51,7 @@ export class Revocation {
     return this.#listsByIssuer.has(nameAndKeyOf(issuer));
   }
 
-  /**
-   * Judges every certificate of a path by the lists of its issuer.
-   *
-   * @param path The path, leaf first; it ends at a self-signed certificate.
-   * @param at The moment, in milliseconds since 1970.
-   * @returns How long the answer holds, or why the path is refused.
-   */
+  /** Judges every certificate of a path, which ends at a self-signed one, by the lists of its issuer. */
   judge(path: readonly PathCertificate[], at: number): RevocationResult {
     let [notBefore, notAfter] = [-Infinity, Infinity];
     for (const [index, certificate] of path.entries()) {
@@ -82,12 +73,7 @@ export class Revocation {
     return { notBefore, notAfter };
   }
 
-  /**
-   * Whether these lists may refuse a path that other lists permit.
-   *
-   * @param previous The other lists; `undefined` if there were none.
-   * @param at The moment, in milliseconds since 1970.
-   */
+  /** Whether these lists may refuse a path that the previous lists permit. */
   isStricterThan(previous: Revocation | undefined, at: number): boolean {
     const { requireCrl } = this.#policy;
     const before = previous ?? new Revocation([], NO_ISSUERS, { requireCrl: false, staleCrl: "refuse" });

@@ -28,9 +28,8 @@ export class RevokedSerials {
   readonly #slots: Uint32Array;
 
   /**
-   * Reads the entries (RFC 5280 section 5.1.2.6).
+   * Reads the entries (RFC 5280 section 5.1.2.6): the content of revokedCertificates.
    *
-   * @param entries The content of revokedCertificates.
    * @throws {InvalidField} If an entry has a critical extension, which is named.
    * @throws {RangeError} If an entry is broken.
    */
@@ -49,22 +48,14 @@ export class RevokedSerials {
     this.size = size;
   }
 
-  /**
-   * Whether the list holds a serial number.
-   *
-   * @param serialNumber The number in hexadecimal, as {@linkcode Certificate.serialNumber}.
-   */
+  /** Whether the list holds a serial number, in the form of {@linkcode Certificate.serialNumber}. */
   has(serialNumber: string): boolean {
     const digits = serialNumber.replace(/^0+/, "");
     const bytes = Buffer.from(digits.padStart(Math.max(2, digits.length + digits.length % 2), "0"), "hex");
     return this.#slots[this.#slotOf(bytes, 0, bytes.length)] !== 0;
   }
 
-  /**
-   * Whether each serial number of this list also occurs in one of the other lists.
-   *
-   * @param others The other lists.
-   */
+  /** Whether each serial number of this list also occurs in one of the other lists. */
   isWithin(others: readonly RevokedSerials[]): boolean {
     const value: Cursor = { start: 0, end: 0 };
     for (const place of this.#slots) {

@@ -3,10 +3,8 @@ import { domainToASCII } from "node:url";
 import type { Certificate } from "./certificate.ts";
 
 /**
- * Normalizes a name for comparison: lower case, A-labels (RFC 5890), no trailing dot.
- *
- * @param name A DNS name or an address.
- * @returns The normalized name; `""` if the text cannot be a DNS name.
+ * Normalizes a name for comparison: lower case, A-labels (RFC 5890), no trailing dot; `""` if the text cannot be a DNS
+ * name.
  */
 export function normalizeName(name: string): string {
   // deno-lint-ignore no-control-regex -- all of ASCII
@@ -18,10 +16,8 @@ export function normalizeName(name: string): string {
 const NAME = /^(?:[a-z0-9_*-]{1,63}\.)*[a-z0-9_*-]{1,63}$/;
 
 /**
- * Whether a value can be a DNS name, a wildcard or an address. Another text is never quoted, because it may be a private
- * key.
- *
- * @param value The value.
+ * Whether a value can be a DNS name, a wildcard or an address. Another text is never quoted, because it may be a
+ * private key.
  */
 export function isServerName(value: unknown): value is string {
   return typeof value === "string" && (isIP(value) > 0 || NAME.test(normalizeName(value)));
@@ -64,9 +60,8 @@ export function canonicalAddress(address: string): string {
 }
 
 /**
- * The name of an address in the reverse tree of the DNS (RFC 1035 section 3.5 and RFC 3596 section 2.5).
- *
- * @param address An address in the form of {@linkcode Certificate.ipAddresses}.
+ * The name of an address, in the form of {@linkcode Certificate.ipAddresses}, in the reverse tree of the DNS (RFC 1035
+ * section 3.5 and RFC 3596 section 2.5).
  */
 export function reverseName(address: string): string {
   if (isIP(address) === 4) return `${address.split(".").reverse().join(".")}.in-addr.arpa`;

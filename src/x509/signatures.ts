@@ -20,10 +20,8 @@ const verified = new Set<string>();
 const keys = new Map<string, KeyObject>();
 
 /**
- * Checks that the key of an authority is long enough, and of a kind that all runtimes support.
- *
- * @param issuer The certificate of the authority.
- * @returns The reason why the key cannot sign; `undefined` if it can.
+ * The reason why the key of an authority cannot sign: it is too short, or of a kind that not all runtimes support;
+ * `undefined` if it can.
  */
 export function weaknessOf({ publicKey: { kind, bits = 0, curve } }: PathCertificate): string | undefined {
   if (kind === "rsa" && bits >= 2048) return undefined;
@@ -40,11 +38,7 @@ export function isVerified(certificate: PathCertificate, issuer: PathCertificate
   return true;
 }
 
-/**
- * Whether a signature is made in a way that can be verified here: with a digest that is not forgeable.
- *
- * @param data The signed data.
- */
+/** Whether a signature is made in a way that can be verified here: with a digest that is not forgeable. */
 export function isVerifiable(
   { signatureAlgorithm: { scheme, hash } }: Pick<SignedData, "signatureAlgorithm">,
 ): boolean {
@@ -52,11 +46,8 @@ export function isVerifiable(
 }
 
 /**
- * Verifies that the key of an issuer has made the signature of a certificate.
- *
- * @param certificate The certificate.
- * @param issuer The certificate of the issuer. Its right to issue is not checked.
- * @returns The reason why the signature is invalid; `undefined` if it is valid.
+ * The reason why a signature of a certificate is not made by the key of an issuer; `undefined` if it is. Does not check
+ * the right to issue.
  */
 export function signatureFault(certificate: PathCertificate, issuer: PathCertificate): string | undefined {
   if (isVerified(certificate, issuer)) return undefined;
@@ -75,13 +66,7 @@ export interface SignedData {
   readonly signatureAlgorithm: SignatureAlgorithm;
 }
 
-/**
- * Verifies that the key of an issuer has made a signature. Does not keep the outcome.
- *
- * @param data The signed data.
- * @param issuer The certificate of the issuer. Its right to issue is not checked.
- * @returns The reason why the signature is invalid; `undefined` if it is valid.
- */
+/** The reason why a signature is not made by the key of an issuer; `undefined` if it is. Does not keep the outcome. */
 export function signedDataFault(data: SignedData, issuer: PathCertificate): string | undefined {
   const { structure, signatureAlgorithm } = data;
   if (!Buffer.from(structure.algorithm.encoded).equals(structure.signedAlgorithm.encoded)) {

@@ -16,10 +16,9 @@ const DECODERS: Readonly<Record<number, (bytes: Buffer) => string>> = {
 };
 
 /**
- * Decodes a text for display. Malformed UTF-8 and UTF-32 become replacement characters.
+ * Decodes a text for display; `undefined` if the value does not have one of the usual string types. Malformed UTF-8 and
+ * UTF-32 become replacement characters.
  *
- * @param value The value.
- * @returns The text; `undefined` if the value does not have one of the usual string types.
  * @throws {InvalidField} If a BMPString has half a character, which OpenSSL and BoringSSL refuse.
  */
 export function displayText(value: DerValue | undefined): string | undefined {
@@ -27,10 +26,8 @@ export function displayText(value: DerValue | undefined): string | undefined {
 }
 
 /**
- * Decodes a text for comparison.
+ * Decodes a text for comparison; `undefined` if the value does not have a string type.
  *
- * @param value The value.
- * @returns The text; `undefined` if the value does not have a string type.
  * @throws {RangeError} If the text is malformed.
  */
 export function exactText(value: DerValue): string | undefined {
@@ -45,6 +42,11 @@ export function exactText(value: DerValue): string | undefined {
     throw new RangeError("a text in the certificate is not UTF-8");
   }
   return text;
+}
+
+/** Folds the case of ASCII letters only, as OpenSSL does, because the case of others depends on the Unicode version. */
+export function lowerAscii(text: string): string {
+  return text.replace(/[A-Z]+/g, (upper) => upper.toLowerCase());
 }
 
 function utf16Of(bytes: Buffer): string {

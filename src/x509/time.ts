@@ -3,11 +3,8 @@ import { DerTag, type DerValue } from "./der.ts";
 import { InvalidField } from "./invalid_field.ts";
 
 /**
- * Reads a time of a certificate or a revocation list (RFC 5280 section 4.1.2.5).
+ * Reads a time of a certificate or a revocation list (RFC 5280 section 4.1.2.5), in milliseconds since 1970.
  *
- * @param field The name of the field, for the error.
- * @param value The value; `undefined` if it is missing.
- * @returns Milliseconds since 1970.
  * @throws {InvalidField} If the value is not a time of one of the two forms of RFC 5280.
  */
 export function readTime(

@@ -25,11 +25,7 @@ export class TrustAnchors {
   readonly #parsed = new Map<string, readonly PathCertificate[]>();
   #hasCycle: boolean | undefined;
 
-  /**
-   * Groups authorities by their subjects.
-   *
-   * @param certificates The authorities.
-   */
+  /** Groups authorities by their subjects. */
   constructor(certificates: Iterable<Unparsed>) {
     const entries: Entry[] = [];
     for (const certificate of certificates) {
@@ -69,12 +65,7 @@ export class TrustAnchors {
   }
 }
 
-/**
- * The certificates of a configuration as trust anchors.
- *
- * @param certificates The certificates.
- * @returns The anchors.
- */
+/** The certificates of a configuration as trust anchors. */
 export function trustAnchorsOf(certificates: readonly Certificate[]): TrustAnchors {
   return new TrustAnchors(certificates.map(({ x509: { raw: der }, fingerprint256 }) => ({ der, fingerprint256 })));
 }
