@@ -28,11 +28,9 @@ export class AlpnChallenges {
   }
 
   /**
-   * Answers a challenge from now on.
+   * Answers a challenge for a name or an address with the certificate that the ACME client has made, until the result
+   * is disposed of.
    *
-   * @param name The name or the address that is validated.
-   * @param init The certificate of the ACME client for the challenge, and its key.
-   * @returns Stops the answers when disposed of.
    * @throws {TlsReloadError} `CONFIG_UNUSABLE` if the certificate is not for this name alone; `UNSUPPORTED` if the
    * runtime cannot serve it; every error of {@linkcode CertifiedKey}.
    */
@@ -57,12 +55,7 @@ export class AlpnChallenges {
     };
   }
 
-  /**
-   * Finds the answer to a client.
-   *
-   * @param hello The ClientHello.
-   * @returns The certified key to serve; `undefined` if the client does not validate a pending challenge.
-   */
+  /** Finds the answer to a client; `undefined` if the client does not validate a pending challenge. */
   find({ serverName, alpnProtocols }: ClientHello): CertifiedKey | undefined {
     if (serverName === undefined || alpnProtocols.length !== 1 || alpnProtocols[0] !== ACME_PROTOCOL) return undefined;
     return this.#certifiedKeys.get(serverName);
@@ -70,11 +63,8 @@ export class AlpnChallenges {
 }
 
 /**
- * Makes a server that answers one challenge. It does not request a client certificate.
- *
- * @param certifiedKey The answer.
- * @param socket The only connection of the server.
- * @returns The server, which does not listen.
+ * Makes a server that answers one challenge, on one connection. It does not listen, and does not request a client
+ * certificate.
  */
 export function createChallengeServer(certifiedKey: CertifiedKey, socket: Duplex): Server {
   return createInnerServer({ ...serverOptions(SETTINGS, certifiedKey) }, () => {}, socket);

@@ -38,8 +38,6 @@ export interface ExpectUnused {
 /**
  * Refuses an option that is not an {@linkcode ExpectUnused}.
  *
- * @param where The function that has the option.
- * @param expectUnused What a user gave.
  * @throws {TypeError} If an option is unknown or is none of its allowed values.
  */
 export function requireExpectUnused(where: string, expectUnused: ExpectUnused): void {
@@ -126,9 +124,6 @@ export class AuthorityUse {
   /**
    * Refuses a configuration that removes an authority in use, where a swap does not expect that.
    *
-   * @param next The next configuration.
-   * @param options The options of the swap.
-   * @param followers The servers that follow the state.
    * @throws {TlsReloadError} `AUTHORITY_IN_USE`, or `UNSUPPORTED` if one of them does not show its clients.
    * @throws {TypeError} If an option is unknown or is none of its allowed values.
    */

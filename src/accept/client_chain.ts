@@ -26,10 +26,8 @@ interface Shown {
 /**
  * Reads the certificates that a client has sent beside its own in a full handshake.
  *
- * @param secure The connection.
  * @param hasCycle Whether authorities of the configuration have issued each other. `getPeerCertificate(true)` of Deno
  * would follow them endlessly.
- * @returns The certificates.
  */
 export function sentBeside(secure: TLSSocket, hasCycle: boolean): SentBeside {
   const shown: Shown[] = [];

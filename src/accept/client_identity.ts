@@ -98,10 +98,9 @@ export function clientIdentity(socket: Socket): ClientIdentity | undefined {
 }
 
 /**
- * Asks a callback of the user about a client. Only `true` accepts the client. An error or a promise is a bug of the
- * callback: it refuses the client and emits a process warning.
- *
- * @returns The reason for the refusal; `undefined` if the client is accepted.
+ * Asks a callback of the user about a client. Returns the reason for the refusal; `undefined` if the client is
+ * accepted. Only `true` accepts the client. An error or a promise is a bug of the callback: it refuses the client and
+ * emits a process warning.
  */
 export function allowRefusal(certificate: ClientCertificate, allowClient: AllowClient): string | undefined {
   try {

@@ -51,11 +51,7 @@ export class ClientVerification {
   }
 
   /**
-   * Decides about a client whose handshake was made with this configuration.
-   *
-   * @param secure The connection.
-   * @param certificate The client's own certificate, if it sent one.
-   * @returns The reason for the refusal; `undefined` if the client is accepted.
+   * The reason why a client is refused whose handshake was made with this configuration; `undefined` if it is accepted.
    */
   refusal(secure: TLSSocket, certificate: ClientCertificate | undefined): string | undefined {
     if (!certificate) return this.#refusalWithoutCertificate();
@@ -67,11 +63,8 @@ export class ClientVerification {
   }
 
   /**
-   * Decides about a client that the configuration of its handshake has accepted. This configuration has replaced that
-   * one.
-   *
-   * @param certificate The client's own certificate, if it sent one.
-   * @returns The reason for the refusal; `undefined` if the client is accepted.
+   * The reason why a client is refused that the configuration of its handshake has accepted, which this configuration
+   * has replaced; `undefined` if the client stays accepted.
    */
   refusalOfAdmitted(certificate: ClientCertificate | undefined): string | undefined {
     return certificate ? this.#refusalOfVerified(certificate) : this.#refusalWithoutCertificate();
@@ -186,13 +179,9 @@ interface AdmissionContext {
 }
 
 /**
- * Decides about a client at the end of its handshake. The client must satisfy the configuration of the handshake, the
- * callback of the user, and the configuration that is current at the end. The current one comes last, because the
- * callback may swap.
- *
- * @param secure The connection.
- * @param admission The conditions.
- * @returns The reason for the refusal; `undefined` if the client is accepted.
+ * The reason why a client is refused at the end of its handshake; `undefined` if it is accepted. The client must
+ * satisfy the configuration of the handshake, the callback of the user, and the configuration that is current at the
+ * end. The current one comes last, because the callback may swap.
  */
 export function admissionRefusal(secure: TLSSocket, admission: AdmissionContext): string | undefined {
   const { own, current, allowClient, authorityUse } = admission;

@@ -17,13 +17,7 @@ const SLICE_MS = 2;
 /** How late a moment may be, as a share of the time over which the gentle ends are spread. */
 const MAX_LATE_SHARE = 1 / 25;
 
-/**
- * Calls a function with each of many things, in slices with pauses between them.
- *
- * @param things They may change meanwhile.
- * @param call Called with each.
- * @param onEnd Called after the last one.
- */
+/** Calls a function with each of many things, which may change meanwhile, in slices with pauses between them. */
 export function inSlices<T>(things: Iterable<T>, call: (thing: T) => void, onEnd = () => {}): void {
   const iterator = things[Symbol.iterator]();
   const advance = () => {

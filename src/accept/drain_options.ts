@@ -91,11 +91,8 @@ export function drainPolicyOf(options: DrainOptions = {}): DrainPolicy {
 }
 
 /**
- * Decides how all connections of a replaced generation end.
- *
- * @param policy The options.
- * @param isUntrusted Whether some of them may be of clients that may not enter any more, and it is not known which.
- * @returns `undefined` if they stay.
+ * Decides how all connections of a replaced generation end; `undefined` if they stay. With `isUntrusted`, some of them
+ * may be of clients that may not enter any more, and it is not known which.
  */
 export function drainLimits({ when, graceMs, spreadMs }: DrainPolicy, isUntrusted: boolean): DrainLimits | undefined {
   if (when === "never" || (when === "trust" && !isUntrusted)) return undefined;

@@ -13,8 +13,6 @@ export function noteSession(secure: TLSSocket, session: ServerHttp2Session): voi
 /**
  * Begins to end a connection in the way of what it is used for: HTTP/2 sends GOAWAY and finishes its streams, HTTP/1
  * finishes the response that it is at, and any other connection ends the server's side.
- *
- * @param secure The connection.
  */
 export function endGently(secure: TLSSocket): void {
   if (secure.destroyed) return;

@@ -20,11 +20,9 @@ const pendings = new WeakMap<Duplex, Pending>();
  * Makes a `tls.Server` that makes handshakes and never listens. A `tls.Server` verifies clients; a bare `TLSSocket`
  * does not. All generations with the same certified key and options share the server.
  *
- * @param options The options of the server.
  * @param created Called with the server, to add listeners that run before those of the handshakes.
  * @param duplex The only connection of the server, if it is not a `net.Socket`, because no property leads from an
  * encrypted socket to such a `Duplex`.
- * @returns The server.
  */
 export function createInnerServer(options: TlsOptions, created: (server: Server) => void, duplex?: Duplex): Server {
   const pendingOf = (secure: TLSSocket) => pendings.get((duplex ?? socketUnder(secure))!);
@@ -45,13 +43,7 @@ export function createInnerServer(options: TlsOptions, created: (server: Server)
   return server;
 }
 
-/**
- * Gives a connection to a server, which begins the handshake.
- *
- * @param server The server.
- * @param socket The connection.
- * @param pending Gets the outcome of the handshake.
- */
+/** Gives a connection to a server, which begins the handshake. `pending` gets its outcome. */
 export function makeHandshake(server: Server, socket: Duplex, pending: Pending): void {
   pendings.set(socket, pending);
   server.emit("connection", socket);

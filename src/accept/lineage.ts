@@ -18,10 +18,6 @@ interface LineageOptions extends Partial<LivePolicy> {
 /**
  * Makes the lineage of a state, of one server that follows a state, or of an acceptor without a state. Each server gets
  * its own.
- *
- * @param current Returns the generation that is current now.
- * @param options The parts that come from the state.
- * @returns The lineage.
  */
 export function createLineage(current: () => HandshakeServer, options: LineageOptions = {}): Lineage {
   const { challenges = new AlpnChallenges(), verifiedClients = new VerifiedClients(), maxContexts } = options;

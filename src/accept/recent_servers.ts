@@ -34,14 +34,7 @@ export class RecentServers {
     return this.#entries.size;
   }
 
-  /**
-   * Returns the server of a certified key. Makes it if the cache does not hold it.
-   *
-   * @param certifiedKey The certified key.
-   * @param settingsDigest The digest of all other settings of the server.
-   * @param make Makes the server.
-   * @returns The server.
-   */
+  /** Returns the server of a certified key. Makes it if the cache does not hold it. */
   get(certifiedKey: CertifiedKey, settingsDigest: string, make: () => Server): Server {
     let entry = this.#entries.get(certifiedKey);
     if (entry?.settingsDigest !== settingsDigest) entry = { settingsDigest, server: make() };

@@ -227,8 +227,6 @@ export class TlsState {
 /**
  * Refuses an argument that is not a state.
  *
- * @param action What was asked for, such as `serve`.
- * @param state The argument.
  * @throws {TypeError} If it is none.
  */
 export function requireState(action: string, state: unknown): void {

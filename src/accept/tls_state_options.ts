@@ -50,8 +50,6 @@ const OPTION_HINTS = { drainTimeoutMs: "drain" };
 /**
  * Checks the options of a state.
  *
- * @param options The options, as the caller gave them.
- * @returns The options with their defaults.
  * @throws {TypeError} If an option is unknown or is none of its allowed values.
  */
 export function stateSettings(options: TlsStateOptions): StateSettings {

@@ -5,9 +5,6 @@ import type { TlsConfig } from "../config/tls_config.ts";
  * Whether a client that gets in with one configuration may be refused by another: an authority is missing there,
  * clients without a certificate are refused, or more is revoked. Then no connection may be accepted with the former any
  * more, even if the latter cannot serve yet.
- *
- * @param previous The configuration that served until now.
- * @param next The configuration that is current.
  */
 export function takesTrustAway(previous: TlsConfig, next: TlsConfig): boolean {
   const [before, after] = [previous.clientAuth, next.clientAuth];

@@ -88,8 +88,6 @@ export async function certificatesIn(
 /**
  * The pairs of a folder, in the order of their names. Does not read the files.
  *
- * @param folder The folder.
- * @returns The pairs; none if there are none.
  * @throws {TlsReloadError} `FILE_NOT_FOUND` or `FILE_UNREADABLE`.
  */
 export async function pairsIn(folder: string): Promise<Pair[]> {

@@ -102,8 +102,6 @@ const known = new WeakCache<CertifiedKey>();
  * Parses a chain and its key. Returns the earlier certified key if the same input was parsed before and the result is
  * still in use, so a reload parses only files that have changed.
  *
- * @param init Chain and key in PEM, and the passphrase of the key.
- * @returns The certified key.
  * @throws {TlsReloadError} Every error of {@linkcode CertifiedKey}.
  */
 export function certifiedKeyOf(init: CertifiedKeyInit): CertifiedKey {
@@ -114,8 +112,6 @@ export function certifiedKeyOf(init: CertifiedKeyInit): CertifiedKey {
 /**
  * Like {@linkcode certifiedKeyOf}, for a file with an encrypted key. Decrypts it without blocking the event loop.
  *
- * @param init Chain, key and passphrase.
- * @returns The certified key.
  * @throws {TlsReloadError} Every error of {@linkcode CertifiedKey}.
  */
 export async function decryptedCertifiedKeyOf(

@@ -31,34 +31,20 @@ export class CertifiedKeys {
   readonly #policy: KeyPolicy;
   #index: ServerNameIndex<CertifiedKey> | undefined;
 
-  /**
-   * Makes a collection.
-   *
-   * @param all At least one certified key, the default first.
-   * @param policy The settings that the choice depends on.
-   */
+  /** Makes a collection of at least one certified key, the default first. */
   constructor(all: readonly CertifiedKey[], policy: KeyPolicy) {
     this.all = Object.freeze([...all]);
     this.#policy = policy;
   }
 
   /**
-   * Chooses by name alone.
-   *
-   * @param name The name, in any form.
-   * @returns The certified key for a client that can verify all keys; `undefined` if the client is refused.
+   * Chooses by name alone, in any form, for a client that can verify all keys; `undefined` if the client is refused.
    */
   forName(name: string): CertifiedKey | undefined {
     return this.forClient({ ...ABLE_CLIENT, serverName: normalizeName(name) }, undefined);
   }
 
-  /**
-   * Chooses for one client.
-   *
-   * @param client The name that the client asks for, and the keys that it can verify.
-   * @param localAddress The local address of the connection.
-   * @returns The certified key; `undefined` if the client must be refused with `unrecognized_name`.
-   */
+  /** Chooses for one client; `undefined` if it must be refused with `unrecognized_name`. */
   forClient(client: KeyRequest, localAddress: string | undefined): CertifiedKey | undefined {
     const { unknownName, maxVersion } = this.#policy;
     // Created for the first client, because a configuration without clients does not need an index.
@@ -71,10 +57,8 @@ export class CertifiedKeys {
 }
 
 /**
- * Parses the certified keys of a configuration.
+ * Parses the certified keys of a configuration, in their order. Those of other configurations are kept.
  *
- * @param inits Chains and keys in PEM, or certified keys of other configurations.
- * @returns The certified keys, in the same order.
  * @throws {TlsReloadError} Every error of {@linkcode CertifiedKey}.
  * @throws {TypeError} If the list is empty, or an option is unknown.
  */

@@ -31,10 +31,9 @@ interface ClientRevocation {
 const revocations = new WeakMap<ClientAuth, ClientRevocation>();
 
 /**
- * Reads authorities, intermediates and revocation lists, and verifies the lists.
+ * Reads authorities, intermediates and revocation lists, and verifies the lists. `requireSettings()` has checked the
+ * options.
  *
- * @param options Options that were checked by `requireSettings()`.
- * @returns The client authentication.
  * @throws {TlsReloadError} The errors of `parseCertificates()`, and `CRL_INVALID` for a list that is broken, or that
  * none of the certificates has issued.
  */

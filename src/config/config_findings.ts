@@ -16,13 +16,7 @@ interface FindingContext {
   readonly at?: Date | undefined;
 }
 
-/**
- * Finds the problems that clients have with a configuration.
- *
- * @param config The configuration.
- * @param context Names, roots and moment.
- * @returns The findings, in the order of the certified keys.
- */
+/** Finds the problems that clients have with a configuration, in the order of its certified keys. */
 export function findingsOf(config: TlsConfig, context: FindingContext = {}): Finding[] {
   const { names = [], roots, at = new Date() } = context;
   const missing = uncoveredNames(config.certifiedKeys.map(({ leaf }) => leaf), names);

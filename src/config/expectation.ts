@@ -25,7 +25,6 @@ const SEVERITIES: readonly unknown[] = ["error", "warning", "note"];
 /**
  * Refuses an invalid expectation.
  *
- * @param expect The expectation that the user passed.
  * @throws {TypeError} If an option is unknown, or does not have one of its allowed values.
  */
 export function requireExpectation(expect: Expectation): void {
@@ -45,8 +44,6 @@ export function requireExpectation(expect: Expectation): void {
 /**
  * Refuses a configuration that does not meet an expectation.
  *
- * @param config The configuration.
- * @param expect The expectation.
  * @throws {TlsReloadError} `EXPECTATION_FAILED`, which names every condition that is not met.
  */
 export function requireExpected(config: TlsConfig, expect: Expectation): void {

@@ -77,13 +77,7 @@ export const ABLE_CLIENT: ClientAbilities = {
 
 /**
  * Chooses one of the keys of a name. Prefers, in this order: keys that the client can verify; keys whose certificate is
- * valid; ECDSA before Ed25519 before RSA; the first key.
- *
- * @param keys At least one key.
- * @param client The abilities of the client.
- * @param maxVersion The highest version that the server accepts.
- * @param at The moment of the handshake; by default now.
- * @returns One of the keys. If the client cannot verify any of them, its handshake fails.
+ * valid; ECDSA before Ed25519 before RSA; the first key. If the client cannot verify any of them, its handshake fails.
  */
 export function chooseKey<Key extends Named>(
   keys: readonly Key[],

@@ -4,23 +4,13 @@ import { CertificateStructure } from "../x509/certificate_structure.ts";
 
 const publicKeys = new WeakMap<Certificate, PublicKeyFacts>();
 
-/**
- * Returns the kind of key that a certificate holds.
- *
- * @param leaf The certificate.
- * @returns The name of the curve of an ECDSA key, otherwise the type of the key.
- */
+/** The kind of key that a certificate holds: the name of the curve of an ECDSA key, otherwise the type of the key. */
 export function keyKindOf(leaf: Certificate): string {
   const { kind, curve } = publicKeyOf(leaf);
   return curve ?? kind;
 }
 
-/**
- * Names the type of the key that a certificate holds, for people.
- *
- * @param leaf The certificate.
- * @returns Such as `P-256` or `rsa 2048`.
- */
+/** The type of the key that a certificate holds, for people: such as `P-256` or `rsa 2048`. */
 export function keyTypeOf(leaf: Certificate): string {
   const kind = keyKindOf(leaf);
   return kind === "rsa" ? `rsa ${publicKeyOf(leaf).bits}` : kind;

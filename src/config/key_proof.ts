@@ -11,7 +11,6 @@ const SAMPLE = Buffer.from("proof");
  * Proves a certified key by its signature, unless it has been proved. Takes less time than to hand the work to another
  * thread.
  *
- * @param certifiedKey The certified key.
  * @throws {TlsReloadError} `CONFIG_UNUSABLE`, with the reason as its cause.
  */
 export function proveBySignature(certifiedKey: CertifiedKey): void {

@@ -4,8 +4,6 @@
  * do not look at the extension (RFC 8446 section 4.4.2.2 asks for it), so that `check()` reports it.
  *
  * Bun 1.4.5 gives its errors this code. The canary is in `tests/config/key_usage_test.ts`.
- *
- * @param error The error of a handshake or of a context.
  */
 export function isRefusalOfKeyUsage(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === "ERR_SSL_KEY_USAGE_BIT_INCORRECT";

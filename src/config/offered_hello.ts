@@ -38,10 +38,8 @@ const SIGNATURES = [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x05
 
 /**
  * Encodes the first record of a client that makes exactly one offer. The TLS clients of the runtimes cannot make it,
- * because some of them ignore the options that are checked here.
- *
- * @param offer The offer.
- * @returns The record. In TLS 1.3 it has no key share, so the server answers with the group that it chooses.
+ * because some of them ignore the options that are checked here. In TLS 1.3 the record has no key share, so the server
+ * answers with the group that it chooses.
  */
 export function encodeClientHello({ version, suites, groups, serverName }: ClientOffer): Uint8Array {
   const isTls13 = version === "TLSv1.3";
@@ -75,11 +73,8 @@ export function encodeClientHello({ version, suites, groups, serverName }: Clien
 }
 
 /**
- * Whether a server accepts an offer: whether its answer begins with a ServerHello. A HelloRetryRequest, which asks for
- * a key share, has the form of a ServerHello.
- *
- * @param answer The first bytes of the answer.
- * @returns `undefined` as long as there are too few bytes.
+ * Whether a server accepts an offer: whether its answer begins with a ServerHello; `undefined` as long as there are too
+ * few bytes. A HelloRetryRequest, which asks for a key share, has the form of a ServerHello.
  */
 export function isServerHello(answer: Uint8Array): boolean | undefined {
   if (answer.length > 0 && answer[0] !== RECORD_HANDSHAKE) return false;

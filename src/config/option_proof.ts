@@ -14,10 +14,9 @@ interface ForbiddenOffer {
 }
 
 /**
- * Finds the options that the runtime ignores: makes a server the offers that each option forbids.
+ * Finds the options that the runtime ignores: makes a server the offers that each option forbids. Each offer gets a
+ * server of its own, which need not listen.
  *
- * @param createServer Makes a server with the configuration for each offer. The server need not listen.
- * @param settings The configuration.
  * @throws {TlsReloadError} `UNSUPPORTED` if the server accepts an offer that an option forbids.
  * @throws {Error} If the server refuses clients of a version that the configuration allows.
  */

@@ -83,11 +83,8 @@ async function proveByHandshake(config: TlsConfig, certifiedKey: CertifiedKey): 
 }
 
 /**
- * Waits for the certificate that a client receives.
- *
- * @param client A client whose handshake has begun.
- * @param timeoutMs The longest silence of the connection.
- * @returns The fingerprint, once the client has completed its side of the handshake. Rejects if the handshake fails.
+ * Waits for the certificate that a client receives: its fingerprint, once the client has completed its side of the
+ * handshake. Rejects if the handshake fails, or the connection is silent for `timeoutMs`.
  */
 export function servedFingerprint(client: TLSSocket, timeoutMs: number): Promise<string | undefined> {
   return new Promise((resolve, reject) => {

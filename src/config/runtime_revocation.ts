@@ -15,9 +15,6 @@ const ALTERNATIVE = "use state.acceptor(), or attach() to a server without state
  * The revocation lists for a server that verifies its clients without this module. Such a server refuses every client
  * once one of its lists is past its nextUpdate.
  *
- * @param auth The client authentication of the configuration.
- * @param action The action that needs the lists, such as `serve`, for the error.
- * @returns The options of the server.
  * @throws {TlsReloadError} `UNSUPPORTED` if the runtime would answer otherwise than the configuration says: it refuses
  * all clients of an authority or an intermediate without a list, it cannot accept stale lists, and Deno ignores lists.
  */

@@ -22,9 +22,8 @@ export class ServerNameIndex<Key extends Named> {
   readonly #defaults: readonly Key[];
 
   /**
-   * Makes an index.
-   *
-   * @param keys At least one key, the default first. If several keys fit a client equally well, the first is chosen.
+   * Makes an index of at least one key, the default first. If several keys fit a client equally well, the first is
+   * chosen.
    */
   constructor(keys: readonly Key[]) {
     for (const key of keys) {
@@ -50,10 +49,8 @@ export class ServerNameIndex<Key extends Named> {
   }
 
   /**
-   * Finds the keys of a name.
-   *
-   * @param name A DNS name or an address, in the form of {@linkcode normalizeName}.
-   * @returns At least one key, or `undefined` if no certificate holds the name.
+   * Finds the keys of a DNS name or an address, in the form of {@linkcode normalizeName}; `undefined` if no certificate
+   * holds it.
    */
   find(name: string): readonly Key[] | undefined {
     const exact = this.#exact.get(name);
@@ -64,10 +61,8 @@ export class ServerNameIndex<Key extends Named> {
   }
 
   /**
-   * Finds the keys of a local address, for clients that do not send a name.
-   *
-   * @param address The address, in the form of `socket.localAddress`.
-   * @returns At least one key, or `undefined` if no certificate holds the address.
+   * Finds the keys of a `socket.localAddress`, for clients that do not send a name; `undefined` if no certificate holds
+   * it.
    */
   findAddress(address: string): readonly Key[] | undefined {
     return this.#addresses.get(address.replace(/^::ffff:(?=\d+\.)|%.*$/gi, ""));

@@ -40,7 +40,6 @@ export interface TlsServerOptions {
 /**
  * Like {@linkcode tlsOptions}, for a server that verifies its clients without this module. Adds the revocation lists.
  *
- * @param action The action that needs the options, for the error.
  * @throws {TlsReloadError} `UNSUPPORTED` if the runtime does not apply the lists as the configuration demands.
  */
 export function bareOptions(settings: TlsSettings, certifiedKey: CertifiedKey, action: string): TlsServerOptions {

@@ -29,7 +29,6 @@ export function withDefaults(options: TlsConfigOptions<unknown>): Omit<TlsSettin
 /**
  * Refuses invalid options. Does not read certificates.
  *
- * @param options The options that the user passed.
  * @throws {TypeError} If an option does not have one of its allowed values.
  */
 export function requireSettings(options: TlsConfigOptions<unknown>): void {

@@ -48,14 +48,7 @@ export interface TlsConfigFacts {
 
 let contextOf: (config: TlsConfig) => SecureContext;
 
-/**
- * Chooses the certified key for one client.
- *
- * @param config The configuration.
- * @param client The name that the client asks for, and the keys that it can verify.
- * @param localAddress The local address of the connection.
- * @returns The certified key; `undefined` if the client must be refused with `unrecognized_name`.
- */
+/** Chooses the certified key for one client; `undefined` if it must be refused with `unrecognized_name`. */
 export let certifiedKeyForClient: (
   config: TlsConfig,
   client: KeyRequest,
@@ -203,8 +196,6 @@ export function secureContext(config: TlsConfig): SecureContext {
 /**
  * Refuses an argument that is not a configuration.
  *
- * @param action The action, such as `swap`, for the error.
- * @param config The argument.
  * @throws {TypeError} If the argument is not a `TlsConfig`.
  */
 export function requireConfig(action: string, config: unknown): void {
@@ -216,10 +207,6 @@ export function requireConfig(action: string, config: unknown): void {
 /**
  * Refuses a configuration with several certified keys, because all keys except the first would be ignored.
  *
- * @param config The configuration.
- * @param action The action that supports only one key, for the message.
- * @param alternative The alternative, for the message.
- * @returns The only certified key.
  * @throws {TlsReloadError} `UNSUPPORTED` if there are several, or the configuration refuses unknown names.
  */
 export function requireOneKey(config: TlsConfig, action: string, alternative: string): CertifiedKey {

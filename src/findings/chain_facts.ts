@@ -48,13 +48,7 @@ interface ChainContext {
   readonly at: number;
 }
 
-/**
- * Puts a chain in order, and looks for its end.
- *
- * @param chain At least one certificate, the server's own first.
- * @param context Roots, names and moment.
- * @returns The facts.
- */
+/** Puts a chain in order, and looks for its end. It holds at least one certificate, the server's own first. */
 export function chainFactsOf(chain: readonly Certificate[], context: ChainContext): ChainFacts {
   const defects = new Map<Certificate, string>();
   const links = new Map<string, Link>();

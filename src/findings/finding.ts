@@ -106,12 +106,7 @@ export function rankOf(severity: Severity): number {
   return RANKS[severity];
 }
 
-/**
- * Whether a severity is at or above another one.
- *
- * @param severity The severity.
- * @param threshold The other one.
- */
+/** Whether a severity is at or above another one. */
 export function isAtLeast(severity: Severity, threshold: Severity): boolean {
   return RANKS[severity] >= RANKS[threshold];
 }

@@ -9,13 +9,7 @@ import { NAME_RULES } from "./names.ts";
 
 const RULES: readonly Rule<ChainFacts>[] = [...CHAIN_RULES, ...LIFETIME_RULES, ...NAME_RULES, ...KEY_RULES];
 
-/**
- * Finds the problems that clients have with a chain.
- *
- * @param facts The chain.
- * @param source The file that it was read from.
- * @returns The findings, the worst first.
- */
+/** Finds the problems that clients have with a chain, the worst first. */
 export function chainFindings(facts: ChainFacts, source: string | undefined): Finding[] {
   const findings = RULES.flatMap((rule) => rule(facts));
   // Another error is the likely reason why the path is refused, and explains it better.
@@ -24,24 +18,12 @@ export function chainFindings(facts: ChainFacts, source: string | undefined): Fi
   return sorted(isExplained ? others : findings, source);
 }
 
-/**
- * Finds what is wrong with revocation lists.
- *
- * @param facts The lists, and the authorities whose lists they should be.
- * @param source The file that the lists were read from.
- * @returns The findings, the worst first.
- */
+/** Finds what is wrong with revocation lists, the worst first. */
 export function crlFindings(facts: RevocationFacts, source: string | undefined): Finding[] {
   return sorted(CRL_RULES.flatMap((rule) => rule(facts)), source);
 }
 
-/**
- * Finds what is wrong with the authorities of clients.
- *
- * @param facts The authorities.
- * @param source The file that they were read from.
- * @returns The findings, the worst first.
- */
+/** Finds what is wrong with the authorities of clients, the worst first. */
 export function authorityFindings(facts: AuthorityFacts, source: string | undefined): Finding[] {
   return sorted(AUTHORITY_RULES.flatMap((rule) => rule(facts)), source);
 }

@@ -79,12 +79,7 @@ const lifetimeTooLong: Rule<ChainFacts> = ({ leaf, path: [first] }) => {
   }];
 };
 
-/**
- * Whether a valid certificate is near its end: later than it should have been renewed.
- *
- * @param certificate The certificate.
- * @param at The moment.
- */
+/** Whether a valid certificate is near its end: later than it should have been renewed. */
 export function isExpiring({ notBefore, notAfter }: Pick<Certificate, "notBefore" | "notAfter">, at: number): boolean {
   const remainingMs = notAfter.getTime() - at;
   const lateMs = Math.min((notAfter.getTime() - notBefore.getTime()) * LATE_SHARE, LATE_MS);

@@ -60,12 +60,7 @@ function wildcardAbove(dnsNames: readonly string[], name: string): string | unde
   return wildcard && `${wildcard} covers one label only; reissue it with the name ${wanted}`;
 }
 
-/**
- * The names that none of several certificates is for.
- *
- * @param leaves The certificates.
- * @param names The names that clients ask for.
- */
+/** The names that none of several certificates is for. */
 export function uncoveredNames(leaves: readonly Certificate[], names: readonly string[]): string[] {
   const covered = new CoveredNames(names.length > 0 ? leaves : []);
   return names.filter((name) => !covered.has(name));

@@ -49,11 +49,8 @@ const DEMANDS: readonly Demand[] = [
 ];
 
 /**
- * Finds why strict clients refuse a certificate that others take.
- *
- * @param certificate The certificate.
- * @param isExempt Whether the profile of RFC 5280 does not apply to the certificate.
- * @returns The first reason, or `undefined` if there is none.
+ * The first reason why strict clients refuse a certificate that others take; `undefined` if there is none. With
+ * `isExempt`, the profile of RFC 5280 does not apply to the certificate.
  */
 export function strictFaultOf(certificate: PathCertificate, isExempt: boolean): string | undefined {
   if (isExempt) return undefined;
