@@ -4,7 +4,7 @@ import { weaknessOf } from "../x509/signatures.ts";
 import { inspect } from "./chain_facts.ts";
 import { type Rule, type RuleFinding, titleOf } from "./finding.ts";
 import { isExpiring, spanText } from "./lifetimes.ts";
-import { strictFaultOf } from "./strict.ts";
+import { strictFindings } from "./strict.ts";
 
 /** The facts that the rules about client authorities read. */
 export interface AuthorityFacts {
@@ -54,17 +54,9 @@ const authorityExpiring: Rule<AuthorityFacts> = ({ authorities, at }) =>
   }));
 
 const authorityNotStrict: Rule<AuthorityFacts> = ({ authorities }) =>
-  authorities.flatMap((certificate): RuleFinding[] => {
+  authorities.flatMap((certificate) => {
     const { parsed } = inspect(certificate);
-    if (!parsed) return [];
-    const fault = strictFaultOf(parsed, false);
-    return fault === undefined ? [] : [{
-      code: "AUTHORITY_NOT_STRICT",
-      severity: "warning",
-      subject: titleOf(certificate),
-      message: `Python 3.13 and openssl -x509_strict refuse it: ${fault}`,
-      hint: "reissue it according to RFC 5280",
-    }];
+    return parsed ? strictFindings("AUTHORITY_NOT_STRICT", { certificate, parsed }) : [];
   });
 
 /** The reason why the verification of clients cannot use an authority as an anchor, see `findPath()`. */

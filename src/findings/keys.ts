@@ -1,8 +1,8 @@
 import { KeyPurpose } from "../x509/certificate_extensions.ts";
 import type { PathCertificate } from "../x509/path_certificate.ts";
-import type { ChainFacts, Link } from "./chain_facts.ts";
+import type { ChainFacts } from "./chain_facts.ts";
 import { type Rule, titleOf } from "./finding.ts";
-import { strictFaultOf } from "./strict.ts";
+import { strictFindings } from "./strict.ts";
 
 /** RFC 8446 section 4.2.3: the curves of certificates that clients offer to verify. */
 const CURVES = ["P-256", "P-384", "P-521"];
@@ -74,22 +74,11 @@ const signatureWeak: Rule<ChainFacts> = ({ path }) =>
     hint: "reissue it with a SHA-256 signature",
   }));
 
-const notStrict: Rule<ChainFacts> = ({ path }) =>
-  path.flatMap(({ certificate, parsed }) => {
-    const fault = strictFaultOf(parsed, isLoneLeaf(path));
-    return fault === undefined ? [] : [{
-      code: "NOT_STRICT",
-      severity: "warning",
-      subject: titleOf(certificate),
-      message: `Python 3.13 and openssl -x509_strict refuse it: ${fault}`,
-      hint: "reissue it according to RFC 5280",
-    }];
-  });
-
 /** RFC 6818 section 2: the profile is not for a certificate of a server that signs itself. */
-function isLoneLeaf(path: readonly Link[]): boolean {
-  return path.length === 1 && path[0]!.parsed.isSelfIssued;
-}
+const notStrict: Rule<ChainFacts> = ({ path }) => {
+  const isLoneLeaf = path.length === 1 && path[0]!.parsed.isSelfIssued;
+  return isLoneLeaf ? [] : path.flatMap((link) => strictFindings("NOT_STRICT", link));
+};
 
 function isRsa({ kind }: PathCertificate["publicKey"]): boolean {
   return kind === "rsa" || kind === "rsa-pss";

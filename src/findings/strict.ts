@@ -1,5 +1,7 @@
-import { Buffer } from "node:buffer";
 import type { PathCertificate } from "../x509/path_certificate.ts";
+import { namesOneAlgorithm } from "../x509/signatures.ts";
+import type { Link } from "./chain_facts.ts";
+import { type RuleFinding, titleOf } from "./finding.ts";
 
 /** A demand of RFC 5280 on every certificate that an authority issues. */
 type Demand = readonly [isBroken: (certificate: PathCertificate) => boolean | undefined, fault: string];
@@ -37,10 +39,7 @@ const DEMANDS: readonly Demand[] = [
     "its subject is empty but its subjectAltName is not critical",
   ],
   [({ extensions }) => extensions.subjectAltNames?.length === 0, "its subjectAltName is empty"],
-  [
-    ({ structure: { algorithm, signedAlgorithm } }) => !Buffer.from(algorithm.encoded).equals(signedAlgorithm.encoded),
-    "it names two signature algorithms",
-  ],
+  [({ structure }) => !namesOneAlgorithm(structure), "it names two signature algorithms"],
   [
     (each) => !each.isSelfSigned && each.extensions.authorityKeyIdentifier?.keyIdentifier === undefined,
     "it has no authorityKeyIdentifier",
@@ -48,13 +47,19 @@ const DEMANDS: readonly Demand[] = [
   [(each) => isCa(each) && each.extensions.subjectKeyIdentifier === undefined, "it has no subjectKeyIdentifier"],
 ];
 
-/**
- * The first reason why strict clients refuse a certificate that others take; `undefined` if there is none. With
- * `isExempt`, the profile of RFC 5280 does not apply to the certificate.
- */
-export function strictFaultOf(certificate: PathCertificate, isExempt: boolean): string | undefined {
-  if (isExempt) return undefined;
-  return DEMANDS.find(([isBroken]) => isBroken(certificate))?.[1];
+/** The first demand that a certificate does not meet, which strict clients refuse and others take. */
+export function strictFindings(
+  code: "NOT_STRICT" | "AUTHORITY_NOT_STRICT",
+  { certificate, parsed }: Link,
+): RuleFinding[] {
+  const [, fault] = DEMANDS.find(([isBroken]) => isBroken(parsed)) ?? [];
+  return fault === undefined ? [] : [{
+    code,
+    severity: "warning",
+    subject: titleOf(certificate),
+    message: `Python 3.13 and openssl -x509_strict refuse it: ${fault}`,
+    hint: "reissue it according to RFC 5280",
+  }];
 }
 
 function isCa({ extensions: { basicConstraints } }: PathCertificate): boolean {

@@ -1,8 +1,8 @@
-import { Buffer } from "node:buffer";
 import { defectOf, isNetscapeClient } from "./certificate_defects.ts";
 import { KeyPurpose } from "./certificate_extensions.ts";
 import type { KeyUsage } from "./extension.ts";
 import { type ComparisonBudget, violationOf } from "./name_constraints.ts";
+import { areSameBytes } from "./octets.ts";
 import { fitsKey, type PathCertificate } from "./path_certificate.ts";
 import { isVerified, signatureFault, weaknessOf } from "./signatures.ts";
 import type { TrustAnchors } from "./trust_anchors.ts";
@@ -131,7 +131,7 @@ class PathSearch {
   #hasTwinOf(path: readonly PathCertificate[], { subjectKey, structure: { publicKey } }: PathCertificate): boolean {
     return path.slice(1).some((each) =>
       each.subjectKey === subjectKey && this.#anchors.has(each) &&
-      Buffer.from(each.structure.publicKey.encoded).equals(publicKey.encoded)
+      areSameBytes(each.structure.publicKey.encoded, publicKey.encoded)
     );
   }
 

@@ -1,8 +1,9 @@
 import { Buffer } from "node:buffer";
-import { constants, createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { constants, createPublicKey, type KeyObject, verify } from "node:crypto";
 import type { SignatureAlgorithm } from "./algorithms.ts";
 import { bitString, type CertificateStructure } from "./certificate_structure.ts";
 import { readChildren } from "./der.ts";
+import { areSameBytes, fingerprintOf } from "./octets.ts";
 import { verifyP521 } from "./p521.ts";
 import { fitsKey, type PathCertificate } from "./path_certificate.ts";
 
@@ -69,12 +70,15 @@ export interface SignedData {
 /** The reason why a signature is not made by the key of an issuer; `undefined` if it is. Does not keep the outcome. */
 export function signedDataFault(data: SignedData, issuer: PathCertificate): string | undefined {
   const { structure, signatureAlgorithm } = data;
-  if (!Buffer.from(structure.algorithm.encoded).equals(structure.signedAlgorithm.encoded)) {
-    return "it names two signature algorithms";
-  }
+  if (!namesOneAlgorithm(structure)) return "it names two signature algorithms";
   if (!isVerifiable(data)) return `it is signed with ${signatureAlgorithm.hash ?? signatureAlgorithm.id}`;
   if (!fitsKey(signatureAlgorithm, issuer.publicKey)) return "it is signed with another kind of key";
   return verifies(data, issuer) ? undefined : "its signature is not the issuer's";
+}
+
+/** Whether the signed bytes name the same algorithm as the signature (RFC 5280 section 4.1.1.2). */
+export function namesOneAlgorithm({ algorithm, signedAlgorithm }: SignedData["structure"]): boolean {
+  return areSameBytes(algorithm.encoded, signedAlgorithm.encoded);
 }
 
 function verifies({ structure, signatureAlgorithm }: SignedData, issuer: PathCertificate): boolean {
@@ -100,7 +104,7 @@ function pointOf({ structure }: PathCertificate): Uint8Array {
 }
 
 function keyOf({ structure: { publicKey } }: PathCertificate): KeyObject {
-  const id = digest(publicKey.encoded);
+  const id = fingerprintOf(publicKey.encoded);
   let key = keys.get(id);
   if (!key) {
     key = createPublicKey({ key: Buffer.from(publicKey.encoded), format: "der", type: "spki" });
@@ -112,8 +116,4 @@ function keyOf({ structure: { publicKey } }: PathCertificate): KeyObject {
 
 function linkOf(certificate: PathCertificate, issuer: PathCertificate): string {
   return `${certificate.fingerprint256} ${issuer.fingerprint256}`;
-}
-
-function digest(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("base64");
 }
