@@ -144,15 +144,10 @@ export class AuthorityUse {
     }
     for (const { subject, fingerprint256 } of removed) {
       const use = this.#uses.get(fingerprint256);
-      if (!use) continue;
-      const unusedMs = Date.now() - use.lastUsedMs;
-      const [connected] = use.live;
-      if (!connected && unusedMs >= withinMs) continue;
-      const who = connected
-        ? `${connected.fingerprint256} is connected; open connections: ${use.live.size}`
-        : `the last one was ${use.lastClient}: ${unusedMs} ms ago`;
+      const user = use && userWithin(withinMs, use);
+      if (user === undefined) continue;
       const message = `Cannot swap: clients use the authority "${subject}" (${fingerprint256}), which is removed`;
-      throw new TlsReloadError("AUTHORITY_IN_USE", `${message}; ${who}`);
+      throw new TlsReloadError("AUTHORITY_IN_USE", `${message}; ${user}`);
     }
   }
 
@@ -161,4 +156,12 @@ export class AuthorityUse {
     this.#uses.set(fingerprint256, use);
     return use;
   }
+}
+
+/** The client that uses an authority, or has used it within a time, for a message; `undefined` if there is none. */
+function userWithin(ms: number, { live, lastUsedMs, lastClient }: Use): string | undefined {
+  const [connected] = live;
+  if (connected) return `${connected.fingerprint256} is connected; open connections: ${live.size}`;
+  const unusedMs = Date.now() - lastUsedMs;
+  return unusedMs < ms ? `the last one was ${lastClient}: ${unusedMs} ms ago` : undefined;
 }

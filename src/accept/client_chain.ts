@@ -9,14 +9,6 @@ const MAX_PARSED = 100;
 /** Parsed certificates that clients have sent beside their own, by fingerprint, the latest last. */
 const parsed = new Map<string, PathCertificate>();
 
-/** The certificates that a client has sent beside its own, as far as the runtime shows them. */
-interface SentBeside {
-  /** The readable certificates, in the order of the runtime. Authorities of the configuration may be among them. */
-  readonly certificates: readonly PathCertificate[];
-  /** Whether the runtime shows no certificate at all, like some versions of Node. */
-  readonly isHidden: boolean;
-}
-
 /** A certificate in the form in which runtimes show it. */
 interface Shown {
   readonly raw: Uint8Array;
@@ -24,12 +16,13 @@ interface Shown {
 }
 
 /**
- * Reads the certificates that a client has sent beside its own in a full handshake.
+ * Reads the certificates that a client has sent beside its own in a full handshake, in the order of the runtime.
+ * Authorities of the configuration may be among them. Some versions of Node hide them: they show no certificate at all.
  *
  * @param hasCycle Whether authorities of the configuration have issued each other. `getPeerCertificate(true)` of Deno
  * would follow them endlessly.
  */
-export function sentBeside(secure: TLSSocket, hasCycle: boolean): SentBeside {
+export function sentBeside(secure: TLSSocket, hasCycle: boolean) {
   const shown: Shown[] = [];
   let isReadable = true;
   try {

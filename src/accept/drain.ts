@@ -42,7 +42,6 @@ export class Drain<T extends Drainable> {
   readonly #batches = new Set<Batch<T>>();
   readonly #tally: DrainTally | undefined;
 
-  /** @param tally Counts the connections. */
   constructor(tally?: DrainTally) {
     this.#tally = tally;
   }

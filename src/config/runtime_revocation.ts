@@ -3,12 +3,6 @@ import { PathCertificate } from "../x509/path_certificate.ts";
 import { crlPemsOf, revocationOf } from "./client_auth.ts";
 import type { ClientAuth } from "./options.ts";
 
-/** The options by which a server without `attach()` checks revocation itself. */
-export interface RuntimeRevocation {
-  /** The lists in PEM. */
-  readonly crl?: string[];
-}
-
 const ALTERNATIVE = "use state.acceptor(), or attach() to a server without state.tls";
 
 /**
@@ -18,7 +12,7 @@ const ALTERNATIVE = "use state.acceptor(), or attach() to a server without state
  * @throws {TlsReloadError} `UNSUPPORTED` if the runtime would answer otherwise than the configuration says: it refuses
  * all clients of an authority or an intermediate without a list, it cannot accept stale lists, and Deno ignores lists.
  */
-export function runtimeRevocation(auth: ClientAuth | undefined, action: string): RuntimeRevocation {
+export function runtimeRevocation(auth: ClientAuth | undefined, action: string): { readonly crl?: string[] } {
   const revocation = revocationOf(auth);
   if (!auth || !revocation) return {};
   refuseOn("deno", action, `it ignores revocation lists; ${ALTERNATIVE}`);
