@@ -4,7 +4,7 @@ import { revocationOf } from "../config/client_auth.ts";
 import type { ClientAuth } from "../config/options.ts";
 import { socketUnder } from "../node_internals/sockets.ts";
 import { findPath, leafFault } from "../x509/certification_path.ts";
-import { PathCertificate } from "../x509/path_certificate.ts";
+import { PathCertificate, pathCertificateOf, readable } from "../x509/path_certificate.ts";
 import type { Revocation } from "../x509/revocation.ts";
 import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
 import type { AuthorityUse } from "./authority_use.ts";
@@ -115,9 +115,9 @@ export class ClientVerification {
     return this.#admit(certificate, { intermediates: undefined, finding: { ...finding, anchors: this.#anchors } });
   }
 
-  /** Intermediates of the configuration, for clients whose own are not shown. */
+  /** Intermediates of the configuration that can be read, for clients whose own are not shown. */
   get #intermediates(): readonly PathCertificate[] {
-    return this.#configured ??= readCertificates(this.#auth.intermediates);
+    return this.#configured ??= this.#auth.intermediates.flatMap((each) => readable(() => pathCertificateOf(each)));
   }
 
   #verify(leaf: PathCertificate, intermediates: readonly PathCertificate[]): VerifyResult {
@@ -148,17 +148,6 @@ export class ClientVerification {
     certificate.authorities = verification.finding.authorities;
     certificate.verification = verification;
   }
-}
-
-/** None of those that cannot be parsed, because they can issue for nobody. */
-function readCertificates(certificates: ClientAuth["intermediates"]): PathCertificate[] {
-  return certificates.flatMap(({ x509, fingerprint256 }) => {
-    try {
-      return [new PathCertificate(x509.raw, fingerprint256)];
-    } catch {
-      return [];
-    }
-  });
 }
 
 function isWithin({ notBefore, notAfter }: Finding): boolean {

@@ -20,18 +20,8 @@ export class RecentServers {
   readonly #max: number;
   readonly #entries = new Map<CertifiedKey, Entry>();
 
-  /**
-   * Makes an empty cache.
-   *
-   * @param max The maximum number of servers.
-   */
   constructor(max: number = MAX_CONTEXTS) {
     this.#max = max;
-  }
-
-  /** The number of servers. */
-  get size(): number {
-    return this.#entries.size;
   }
 
   /** Returns the server of a certified key. Makes it if the cache does not hold it. */

@@ -1,9 +1,10 @@
 import { Buffer } from "node:buffer";
-import { createSecureContext, type SecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
 import { requireState, type TlsState } from "../accept/tls_state.ts";
 import { kindOf, requireOptions } from "../arguments.ts";
-import { type CertifiedKey, keyPemOf } from "../config/certified_key.ts";
-import { HIDDEN_CONTEXT, HIDDEN_KEY, showAs } from "../redaction.ts";
+import { type CertifiedKey, chainPemOf, keyPemOf } from "../config/certified_key.ts";
+import { contextWith } from "../config/server_options.ts";
+import { HIDDEN_KEY, showAs } from "../redaction.ts";
 import { RootCertStore } from "../roots/store.ts";
 import { parseCertificates } from "../x509/certificate.ts";
 
@@ -76,7 +77,7 @@ export function clientOptions(state: TlsState, trust: ClientTrust = {}): TlsClie
   let context: { readonly of: CertifiedKey; readonly secureContext: SecureContext } | undefined;
   const options: TlsClientOptions = {
     get cert() {
-      return certOf(identity());
+      return chainPemOf(identity());
     },
     get key() {
       return keyOf(identity());
@@ -100,16 +101,11 @@ function pemOf(ca: NonNullable<ClientTrust["ca"]>): string[] {
   return Object.freeze(parseCertificates(ca).map(({ pem }) => pem)) as string[];
 }
 
-function certOf({ chain }: CertifiedKey): string {
-  return chain.map(({ pem }) => pem).join("");
-}
-
 function keyOf(certifiedKey: CertifiedKey): Buffer {
   const key = showAs(Buffer.from(keyPemOf(certifiedKey)), () => HIDDEN_KEY);
   return Object.defineProperty(key, Symbol.toPrimitive, { value: () => HIDDEN_KEY });
 }
 
 function contextOf(certifiedKey: CertifiedKey, ca: string[] | undefined): SecureContext {
-  const context = createSecureContext({ cert: certOf(certifiedKey), key: keyPemOf(certifiedKey), ...(ca && { ca }) });
-  return showAs(context, () => HIDDEN_CONTEXT);
+  return contextWith({ cert: chainPemOf(certifiedKey), key: keyPemOf(certifiedKey), ...(ca && { ca }) });
 }

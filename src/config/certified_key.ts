@@ -95,6 +95,11 @@ export class CertifiedKey {
   }
 }
 
+/** The chain of a certified key as one PEM. */
+export function chainPemOf({ chain }: CertifiedKey): string {
+  return chain.map(({ pem }) => pem).join("");
+}
+
 /** All certified keys that the process still uses, by the digest of their input. */
 const known = new WeakCache<CertifiedKey>();
 

@@ -1,5 +1,5 @@
 import { refuseOn, unsupported } from "../unsupported.ts";
-import { PathCertificate } from "../x509/path_certificate.ts";
+import { pathCertificateOf } from "../x509/path_certificate.ts";
 import { crlPemsOf, revocationOf } from "./client_auth.ts";
 import type { ClientAuth } from "./options.ts";
 
@@ -19,9 +19,7 @@ export function runtimeRevocation(auth: ClientAuth | undefined, action: string):
   if (auth.staleCrl === "accept") {
     throw unsupported(action, `the runtime always refuses clients when a revocation list is stale; ${ALTERNATIVE}`);
   }
-  const missing = [...auth.ca, ...auth.intermediates].find(({ x509, fingerprint256 }) =>
-    !revocation.hasListOf(new PathCertificate(x509.raw, fingerprint256))
-  );
+  const missing = [...auth.ca, ...auth.intermediates].find((each) => !revocation.hasListOf(pathCertificateOf(each)));
   if (missing) {
     const reason = `the runtime refuses clients of an authority without a revocation list, as "${missing.subject}" is`;
     throw unsupported(action, `${reason}; ${ALTERNATIVE}`);

@@ -1,9 +1,9 @@
 import { Buffer } from "node:buffer";
 import { constants } from "node:crypto";
-import { createSecureContext, type SecureContext } from "node:tls";
+import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 import { location, TlsReloadError } from "../errors.ts";
 import { HIDDEN_CONTEXT, HIDDEN_KEY, showAs } from "../redaction.ts";
-import { type CertifiedKey, keyPemOf } from "./certified_key.ts";
+import { type CertifiedKey, chainPemOf, keyPemOf } from "./certified_key.ts";
 import { isRefusalOfKeyUsage } from "./key_usage.ts";
 import type { TlsVersion } from "./options.ts";
 import { runtimeRevocation } from "./runtime_revocation.ts";
@@ -57,7 +57,7 @@ export function bareOptions(settings: TlsSettings, certifiedKey: CertifiedKey, a
 export function tlsOptions(settings: TlsSettings, certifiedKey: CertifiedKey): TlsServerOptions {
   const { alpnProtocols, minVersion, maxVersion, ciphers, ecdhCurve, clientAuth } = settings;
   return {
-    cert: certifiedKey.chain.map(({ pem }) => pem).join(""),
+    cert: chainPemOf(certifiedKey),
     // Servers keep the options in properties that `console.log(socket)` prints.
     key: showAs(Buffer.from(keyPemOf(certifiedKey)), () => HIDDEN_KEY),
     requestCert: clientAuth !== undefined,
@@ -83,7 +83,7 @@ export function serverOptions(settings: TlsSettings, certifiedKey: CertifiedKey)
 }
 
 /** Makes a context of the runtime that hides its private key when it is printed. */
-export function contextWith(options: TlsServerOptions): SecureContext {
+export function contextWith(options: SecureContextOptions): SecureContext {
   return showAs(createSecureContext(options), () => HIDDEN_CONTEXT);
 }
 

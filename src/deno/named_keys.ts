@@ -1,4 +1,4 @@
-import { keyPemOf } from "../config/certified_key.ts";
+import { chainPemOf, keyPemOf } from "../config/certified_key.ts";
 import { ABLE_CLIENT } from "../config/key_choice.ts";
 import { ServerNameIndex } from "../config/server_names.ts";
 import { certifiedKeyForClient, type TlsConfig } from "../config/tls_config.ts";
@@ -46,7 +46,7 @@ export function namedKeysOf(config: TlsConfig, maxNames = MAX_NAMES) {
     const client = { ...ABLE_CLIENT, serverName: name === "" ? undefined : name };
     const certifiedKey = certifiedKeyForClient(config, client, undefined);
     if (!certifiedKey) throw new Error("no certificate holds the name");
-    return { cert: certifiedKey.chain.map(({ pem }) => pem).join(""), key: keyPemOf(certifiedKey) };
+    return { cert: chainPemOf(certifiedKey), key: keyPemOf(certifiedKey) };
   };
   return { resolve, exhausted };
 }

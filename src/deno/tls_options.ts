@@ -1,4 +1,4 @@
-import { keyPemOf } from "../config/certified_key.ts";
+import { chainPemOf, keyPemOf } from "../config/certified_key.ts";
 import { requireOneKey, type TlsConfig } from "../config/tls_config.ts";
 import type { ListenAddress } from "../native/native_server.ts";
 import { HIDDEN_KEY, showAs } from "../redaction.ts";
@@ -29,9 +29,9 @@ export interface DenoTlsOptions {
 export function listenTlsOptions(config: TlsConfig): DenoTlsOptions {
   const certifiedKey = requireOneKey(config, "serve", "use listenTls() or serve() of ./deno");
   requireNative(config);
-  const { chain, alpnProtocols } = config;
+  const { alpnProtocols } = config;
   const options = {
-    cert: chain.map(({ pem }) => pem).join(""),
+    cert: chainPemOf(certifiedKey),
     key: keyPemOf(certifiedKey),
     ...(alpnProtocols.length > 0 && { alpnProtocols: [...alpnProtocols] }),
   };

@@ -1,7 +1,7 @@
 import type { Certificate } from "../x509/certificate.ts";
 import { defectOf } from "../x509/certificate_defects.ts";
 import { findPath, type PathResult } from "../x509/certification_path.ts";
-import { fitsKey, PathCertificate } from "../x509/path_certificate.ts";
+import { fitsKey, type PathCertificate, pathCertificateOf } from "../x509/path_certificate.ts";
 import { signatureFault } from "../x509/signatures.ts";
 import { type TrustAnchors, trustAnchorsOf } from "../x509/trust_anchors.ts";
 
@@ -92,9 +92,9 @@ type Inspection =
   | { readonly parsed?: undefined; readonly defect: string };
 
 /** Reads a certificate for path validation. */
-export function inspect({ x509, fingerprint256 }: Certificate): Inspection {
+export function inspect(certificate: Certificate): Inspection {
   try {
-    const parsed = new PathCertificate(new Uint8Array(x509.raw), fingerprint256);
+    const parsed = pathCertificateOf(certificate);
     const defect = defectOf(parsed);
     return defect === undefined ? { parsed } : { defect };
   } catch (error) {

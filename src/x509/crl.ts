@@ -3,7 +3,7 @@ import type { Certificate } from "./certificate.ts";
 import { type CrlStructure, readCrlStructure } from "./crl_structure.ts";
 import { InvalidField } from "./invalid_field.ts";
 import { fingerprintOf } from "./octets.ts";
-import { PathCertificate } from "./path_certificate.ts";
+import { type PathCertificate, pathCertificateOf } from "./path_certificate.ts";
 import { contentOf, encodePem, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
 import { signedDataFault, weaknessOf } from "./signatures.ts";
@@ -137,7 +137,7 @@ export class CertificateRevocationList implements CrlFacts {
    * @throws {TlsReloadError} `CRL_INVALID`, with the reason.
    */
   verify(issuer: Certificate): void {
-    const fault = this.faultFor(new PathCertificate(new Uint8Array(issuer.x509.raw), issuer.fingerprint256));
+    const fault = this.faultFor(pathCertificateOf(issuer));
     if (fault) throw new TlsReloadError("CRL_INVALID", `Cannot use revocation list of "${this.issuer}": ${fault}`);
   }
 

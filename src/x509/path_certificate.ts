@@ -1,4 +1,5 @@
 import { type PublicKeyFacts, readPublicKey, readSignatureAlgorithm, type SignatureAlgorithm } from "./algorithms.ts";
+import type { Certificate } from "./certificate.ts";
 import { CertificateExtensions } from "./certificate_extensions.ts";
 import { type CertificateStructure, readStructure } from "./certificate_structure.ts";
 import { readChildren } from "./der.ts";
@@ -86,6 +87,20 @@ export class PathCertificate {
     if (serialNumber !== undefined && serialNumber !== hexOf(this.structure.serialNumber)) return false;
     const name = issuer?.find(({ kind }) => kind === "directory");
     return name?.kind !== "directory" || canonicalName(name.name).join("") === this.issuerKey;
+  }
+}
+
+/** Parses a certificate of a configuration. Throws a `RangeError` if path validation cannot read it. */
+export function pathCertificateOf({ x509, fingerprint256 }: Certificate): PathCertificate {
+  return new PathCertificate(new Uint8Array(x509.raw), fingerprint256);
+}
+
+/** A list of one value; an empty list if the value cannot be read. */
+export function readable<T>(read: () => T): T[] {
+  try {
+    return [read()];
+  } catch {
+    return [];
   }
 }
 

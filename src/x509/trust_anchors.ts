@@ -1,7 +1,7 @@
 import type { Certificate } from "./certificate.ts";
 import { readStructure } from "./certificate_structure.ts";
 import { canonicalName } from "./distinguished_name.ts";
-import { PathCertificate } from "./path_certificate.ts";
+import { PathCertificate, readable } from "./path_certificate.ts";
 
 /** A certificate that is not parsed yet. */
 type Unparsed = Pick<PathCertificate, "der" | "fingerprint256">;
@@ -74,15 +74,6 @@ function entryOf({ der, fingerprint256 }: Unparsed): Entry {
   const { subject, issuer } = readStructure(der);
   const keyOf = (name: typeof subject) => canonicalName(name).join("");
   return { der, fingerprint256, subjectKey: keyOf(subject), issuerKey: keyOf(issuer) };
-}
-
-/** A list of one value; an empty list if the value cannot be read. */
-function readable<T>(read: () => T): T[] {
-  try {
-    return [read()];
-  } catch {
-    return [];
-  }
 }
 
 /**
