@@ -46,6 +46,15 @@ test("_parent: socketUnder() leads from an encrypted socket to the socket under 
   listener.close();
 });
 
+test("_handle.listen: a listening server of Deno has what keepAccepting() calls", {
+  skip: deno ? false : "Node and Bun accept again by themselves",
+}, async () => {
+  const listener = createTcpServer().listen(0, "127.0.0.1") as Server & { _handle?: { listen?: unknown } };
+  await once(listener, "listening");
+  assertEquals(typeof listener._handle?.listen, "function", "_handle.listen");
+  listener.close();
+});
+
 test("_httpMessage: responseOn() gives the response that a connection of node:http is at, and nothing when it is idle", async () => {
   const server = createServer(pair);
   const app = createHttpServer();

@@ -1,4 +1,5 @@
 import type { ServerHttp2Session } from "node:http2";
+import process from "node:process";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type Server, type TLSSocket } from "node:tls";
 import type { ClientVerification } from "../accept/client_verification.ts";
@@ -11,7 +12,7 @@ import { addFollower, sharedBy, type TlsState } from "../accept/tls_state.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { TlsReloadError } from "../errors.ts";
 import { handshakeTimeoutOf, settingsOf } from "../node_internals/kept_options.ts";
-import { replaceAcceptingListener, replaceMethod } from "../node_internals/listeners.ts";
+import { keepAccepting, replaceAcceptingListener, replaceMethod } from "../node_internals/listeners.ts";
 import { hideKey } from "../node_internals/sockets.ts";
 import { unsupported } from "../unsupported.ts";
 import { type Attachment, type AttachOptions, reportTlsError } from "./attachment.ts";
@@ -22,6 +23,8 @@ import { SessionContexts } from "./session_contexts.ts";
 import { TicketKeys } from "./ticket_keys.ts";
 
 const DEFAULT_TIMEOUT_MS = 10_000;
+/** At least as long as the queue that the server asked for; the system may allow less. */
+const BACKLOG = 4096;
 /** Events of a handshake that a runtime emits only if the server has a listener. */
 const HANDSHAKE_EVENTS = ["keylog", "newSession", "resumeSession", "OCSPRequest"] as const;
 /** Methods that would replace the configuration of the state. */
@@ -68,6 +71,7 @@ export class AcceptingServer implements Attachment, Follower {
       replaceAcceptingListener(server, (socket) => this.#accept(socket)),
       ...REFUSED_METHODS.map((name) => replaceMethod(server, name, () => refuseCall(name))),
       listenTo(server, "session", (session) => this.#entering.noteSession(session)),
+      ...process.versions["deno"] ? [keepAccepting(server, BACKLOG)] : [],
       addFollower(state, this),
     ];
   }

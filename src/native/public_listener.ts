@@ -1,7 +1,6 @@
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { clearInterval, setInterval } from "node:timers";
 import type { SocketAddress } from "../kernel/kernel.ts";
-import { listenAgain } from "../node_internals/listeners.ts";
+import { keepAccepting } from "../node_internals/listeners.ts";
 import type { ListenAddress } from "./native_server.ts";
 import { ignoreError } from "./relay.ts";
 
@@ -30,7 +29,6 @@ export interface PublicListener {
 /** Opens a public listener; rejects with the error of the system. */
 export type Listen = (context: ListenerContext) => Promise<PublicListener>;
 
-const RESUME_EVERY_MS = 1_000;
 const DEFAULT_BACKLOG = 511;
 
 /** How to open a listener of `node:net`. */
@@ -46,8 +44,7 @@ export function listenOn({ hostname, port, backlog = DEFAULT_BACKLOG, reusePort,
       const options = { port, backlog, ...(hostname && { host: hostname }) };
       server.listen({ ...options, ...(reusePort && { reusePort }), ...(ipv6Only && { ipv6Only }) }, () => {
         server.off("error", reject).on("error", onFailed);
-        const resuming = setInterval(() => listenAgain(server, backlog), RESUME_EVERY_MS).unref();
-        server.once("close", () => clearInterval(resuming));
+        keepAccepting(server, backlog);
         const { address, port } = server.address() as AddressInfo;
         resolve({
           address: { hostname: address, port },

@@ -5,6 +5,7 @@
  */
 import type { Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
+import { clearInterval, setInterval } from "node:timers";
 import type { Server } from "node:tls";
 
 /** The name of the function by which a `tls.Server` of Node and Deno accepts connections. */
@@ -57,17 +58,37 @@ export function replaceMethod<Name extends keyof Server>(server: Server, name: N
   };
 }
 
+const RESUME_EVERY_MS = 1_000;
+
 /**
- * Listens again with the handle of a server that listens already.
+ * Keeps a server accepting after file descriptors ran out, as Node and Bun do by themselves.
  *
  * Deno stops accepting after EMFILE; listening again on the same handle resumes it, and keeps the connections that wait
- * in the queue. Node and Bun resume by themselves. There is no public way: `server.listen()` throws
- * `ERR_SERVER_ALREADY_LISTEN`.
+ * in the queue. There is no public way: `server.listen()` throws `ERR_SERVER_ALREADY_LISTEN`.
  *
- * Private property: `_handle.listen(backlog)` of `net.Server`. Seen on Node 22.23, 24.21, Deno 2.7.14 to 2.9.6; Bun
- * 1.4.5 has no `_handle.listen`, and needs none.
+ * Private property: `_handle.listen(backlog)` of `net.Server`. Seen on Deno 2.7.14 to 2.9.6.
+ *
+ * @param backlog The length of the queue from the first time on.
+ * @returns Leaves the server alone when disposed of.
  */
-export function listenAgain(server: NetServer, backlog: number): void {
+export function keepAccepting(server: NetServer, backlog: number): Disposable {
+  let timer: ReturnType<typeof setInterval> | undefined;
+  const stop = () => clearInterval(timer);
+  const start = () => {
+    stop();
+    timer = setInterval(() => listenAgain(server, backlog), RESUME_EVERY_MS).unref();
+  };
+  if (server.listening) start();
+  server.on("listening", start).on("close", stop);
+  return {
+    [Symbol.dispose]() {
+      stop();
+      server.off("listening", start).off("close", stop);
+    },
+  };
+}
+
+function listenAgain(server: NetServer, backlog: number): void {
   const { _handle: handle } = server as NetServer & { _handle?: { listen?(backlog: number): unknown } | null };
   handle?.listen?.(backlog);
 }

@@ -5,7 +5,7 @@ import test from "node:test";
 import { connect } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 import { issueServer } from "../support/certificates.ts";
-import { startChildServer } from "../support/child_server.ts";
+import { type ChildMechanism, startChildServer } from "../support/child_server.ts";
 import { HttpConnection } from "../support/http.ts";
 import { closed } from "../support/peers.ts";
 import { ON_LINUX } from "../support/ports.ts";
@@ -23,16 +23,20 @@ function dialOrFail(port: number): Promise<Socket> {
 const isNative = process.versions["bun"] !== undefined || process.versions["deno"] !== undefined;
 const ON_HANDOFF = isNative ? ON_LINUX : { skip: "needs Bun or Deno" };
 const ON_POSIX = { skip: process.platform === "win32" ? "needs ulimit" : false };
+const ON_ACCEPTOR = process.versions["bun"] ? { skip: "Bun accepts by itself" } : ON_POSIX;
 
-for (const mechanism of ["handoff", "front"] as const) {
+for (const [mechanism, options] of Object.entries({ handoff: ON_HANDOFF, front: ON_POSIX, acceptor: ON_ACCEPTOR })) {
   test(
     `a server that ran out of file descriptors keeps its connections, and serves new ones when some are free (${mechanism})`,
-    mechanism === "handoff" ? ON_HANDOFF : ON_POSIX,
+    options,
     async () => {
       const [first, second] = [await issueServer("first"), await issueServer("second")];
       const runArgs = process.versions["deno"] ? ["run", "-A"] : [];
       const runtime = { path: process.execPath, runArgs };
-      const server = await startChildServer(runtime, [first, second], { fileLimit: FILE_LIMIT, mechanism });
+      const server = await startChildServer(runtime, [first, second], {
+        fileLimit: FILE_LIMIT,
+        mechanism: mechanism as ChildMechanism,
+      });
       const { port, errors } = server;
 
       const kept = await HttpConnection.open(port);

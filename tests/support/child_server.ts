@@ -8,7 +8,10 @@ import type { Runtime } from "./runtimes.ts";
 
 const PROGRAM = fileURLToPath(new URL("child_server_main.ts", import.meta.url));
 
-/** A native server in a process of its own. */
+/** By what it serves; an acceptor is that of an attached server. */
+export type ChildMechanism = "handoff" | "front" | "acceptor";
+
+/** A server in a process of its own. */
 export interface ChildServer {
   readonly pid: number;
   readonly port: number;
@@ -30,7 +33,7 @@ export interface ChildServer {
 export async function startChildServer(
   { path, runArgs }: Pick<Runtime, "path" | "runArgs">,
   certificates: readonly [Issued, Issued],
-  options: { readonly fileLimit?: number; readonly mechanism?: "handoff" | "front" } = {},
+  options: { readonly fileLimit?: number; readonly mechanism?: ChildMechanism } = {},
 ): Promise<ChildServer> {
   const { fileLimit, mechanism } = options;
   const command = `${fileLimit ? `ulimit -n ${fileLimit}; ` : ""}exec "$0" "$@"`;

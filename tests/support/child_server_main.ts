@@ -1,26 +1,35 @@
-// A native server, whose file descriptors can be used up: what child_server.ts starts. It reads the
+// A server, whose file descriptors can be used up: what child_server.ts starts. It reads the
 // certificates and the commands `fill`, `swap` and `release` on standard input, and writes lines.
 import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { TlsConfig, TlsState } from "../../mod.ts";
 import * as bun from "../../src/bun.ts";
 import * as deno from "../../src/deno.ts";
-import type { Mechanism } from "../../src/native/native_server.ts";
 import { Front } from "../../src/native/front.ts";
 import { peerOf } from "../../src/native/peers.ts";
 import { listenOn } from "../../src/native/public_listener.ts";
 import { relayToPort } from "../../src/native/relay.ts";
+import { attach } from "../../src/node.ts";
+import type { ChildMechanism } from "./child_server.ts";
 
 const LOOPBACK = { hostname: "127.0.0.1", port: 0 };
-const mechanism = process.env["TLS_RELOAD_MECHANISM"] as Mechanism | undefined;
+const mechanism = process.env["TLS_RELOAD_MECHANISM"] as ChildMechanism | undefined;
 const KEPT_FREE = 10;
 /** The longest that Bun takes. */
 const LONGEST_IDLE_SECONDS = 255;
 
 async function serve(state: TlsState, onTlsError: (error: unknown) => void): Promise<number> {
+  if (mechanism === "acceptor") {
+    const server = createHttpsServer((_, response) => response.end("answer"));
+    server.keepAliveTimeout = LONGEST_IDLE_SECONDS * 1_000;
+    attach(state, server, { mechanism, onTlsError });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return (server.address() as AddressInfo).port;
+  }
   if (process.versions["bun"]) {
     const fetch = () => new Response("answer");
     return (await bun.serve(state, { ...LOOPBACK, mechanism, idleTimeout: LONGEST_IDLE_SECONDS, onTlsError, fetch }))
