@@ -67,25 +67,8 @@ export class Clients {
       const context = `${what}, ${target.kind} (${target.state}), ${identity.name}${holder ? ", after its start" : ""}`;
       if (error instanceof Violation) throw new Violation(`${error.message}: ${context}`);
       const outcome = this.#endOf(visit, holder ?? identity) ?? (holder ? undefined : this.#refusalOf(visit));
-      const isRefusedSession = !outcome && !holder && visit.ticket !== undefined;
-      if (isRefusedSession) await this.#enterAfresh(protocol, visit, random);
-      else if (!outcome) throw new Violation(`a good request has failed: ${context}`, { cause: error });
-      this.#run.count(outcome ?? "sessions refused, the next handshake served");
-    }
-  }
-
-  /** A server may refuse a session; then the client makes a full handshake (docs/client-certificates.md). */
-  async #enterAfresh(protocol: Protocol, refused: Visit, random: Random): Promise<void> {
-    const visit = { ...refused, ticket: undefined };
-    try {
-      await within(PATIENCE_MS, async (onClose) => {
-        const client = await open(this.#run, protocol, visit);
-        onClose(() => client.close());
-        await client.echo(random);
-      });
-    } catch (error) {
-      const isExcused = this.#endOf(visit, visit.identity) ?? this.#refusalOf(visit);
-      if (!isExcused) throw new Violation(`refused after a refused session: ${visit.target.kind}`, { cause: error });
+      if (!outcome) throw new Violation(`a good request has failed: ${context}`, { cause: error });
+      this.#run.count(outcome);
     }
   }
 

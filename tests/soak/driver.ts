@@ -59,7 +59,7 @@ const CALM_MS = [5_000, 40_000] as const;
 const DISTURBED_MS = [300, 3_000] as const;
 
 const options = JSON.parse(process.argv[2]!) as DriverOptions;
-const began = performance.now();
+let began = performance.now(); // set again once the servers have started
 const nowMs = () => Math.round(options.fromMs + performance.now() - began);
 const random = new Random(`${options.seed}/${options.fromMs}`);
 const folder = await mkdtemp(join(tmpdir(), "tls-reload-soak-"));
@@ -235,6 +235,7 @@ let run: SoakRun | undefined;
 try {
   const [started, sources] = await start();
   run = started;
+  began = performance.now();
   await soak(run, sources);
   report(run);
 } catch (error) {

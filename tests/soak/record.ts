@@ -29,11 +29,15 @@ export class SoakRecord {
     this.runtimes = init.runtimes;
   }
 
-  /** Opens a record that was kept before, or begins one. */
-  static async open(path: string, seed: string): Promise<SoakRecord> {
+  /** Begins a record. */
+  static async begin(path: string, seed: string): Promise<SoakRecord> {
     await mkdir(dirname(path), { recursive: true });
-    const text = await readFile(path, "utf8").catch(() => undefined);
-    return new SoakRecord(path, text === undefined ? { seed, minutes: undefined, runtimes: {} } : JSON.parse(text));
+    return new SoakRecord(path, { seed, minutes: undefined, runtimes: {} });
+  }
+
+  /** Goes on with a record that was saved before. */
+  static async resume(path: string): Promise<SoakRecord> {
+    return new SoakRecord(path, JSON.parse(await readFile(path, "utf8")));
   }
 
   /** How far the soak has come. */

@@ -49,7 +49,8 @@ if (!names.every((name) => name in runtimes)) {
 }
 
 const folder = values.resume ?? join(tmpdir(), `tls-reload-soak-${values.seed}`);
-const record = await SoakRecord.open(join(folder, "soak.json"), values.seed);
+const file = join(folder, "soak.json");
+const record = values.resume ? await SoakRecord.resume(file) : await SoakRecord.begin(file, values.seed);
 const minutes = Number(values.minutes ?? record.minutes ?? 30);
 record.minutes = minutes;
 const fromMs = record.elapsedMs;
