@@ -41,32 +41,14 @@ const SIGNATURES = [0x0403, 0x0503, 0x0603, 0x0804, 0x0805, 0x0806, 0x0401, 0x05
  * because some of them ignore the options that are checked here. In TLS 1.3 the record has no key share, so the server
  * answers with the group that it chooses.
  */
-export function encodeClientHello({ version, suites, groups, serverName }: ClientOffer): Uint8Array {
-  const isTls13 = version === "TLSv1.3";
-  const hostName = (name: string) => Buffer.concat([Buffer.of(0), vector16(Buffer.from(name))]);
-  const extensions = [
-    ...(serverName === undefined ? [] : [extension(Extension.serverName, vector16(hostName(serverName)))]),
-    extension(Extension.supportedGroups, vector16(uint16s(groups))),
-    extension(Extension.pointFormats, vector8(Buffer.of(0))),
-    extension(Extension.signatureAlgorithms, vector16(uint16s(SIGNATURES))),
-    ...(isTls13
-      ? [
-        extension(Extension.supportedVersions, vector8(uint16s([TLS_1_3]))),
-        extension(Extension.pskModes, vector8(Buffer.of(1))),
-        extension(Extension.keyShare, vector16(Buffer.alloc(0))),
-      ]
-      : [
-        extension(Extension.extendedMasterSecret, Buffer.alloc(0)),
-        extension(Extension.renegotiationInfo, vector8(Buffer.alloc(0))),
-      ]),
-  ];
+export function encodeClientHello(offer: ClientOffer): Uint8Array {
   const body = Buffer.concat([
     uint16s([LEGACY_VERSION]),
     randomBytes(32),
-    vector8(isTls13 ? randomBytes(32) : Buffer.alloc(0)),
-    vector16(uint16s(suites)),
+    vector8(offer.version === "TLSv1.3" ? randomBytes(32) : Buffer.alloc(0)),
+    vector16(uint16s(offer.suites)),
     vector8(Buffer.of(0)),
-    vector16(Buffer.concat(extensions)),
+    vector16(Buffer.concat(extensionsOf(offer))),
   ]);
   const message = Buffer.concat([Buffer.of(CLIENT_HELLO, 0), uint16s([body.length]), body]);
   return Buffer.concat([Buffer.of(RECORD_HANDSHAKE, 3, 1), vector16(message)]);
@@ -80,6 +62,26 @@ export function isServerHello(answer: Uint8Array): boolean | undefined {
   if (answer.length > 0 && answer[0] !== RECORD_HANDSHAKE) return false;
   if (answer.length <= MESSAGE_TYPE_AT) return undefined;
   return answer[MESSAGE_TYPE_AT] === SERVER_HELLO;
+}
+
+function extensionsOf({ version, groups, serverName }: ClientOffer): Buffer[] {
+  const hostName = (name: string) => Buffer.concat([Buffer.of(0), vector16(Buffer.from(name))]);
+  return [
+    ...(serverName === undefined ? [] : [extension(Extension.serverName, vector16(hostName(serverName)))]),
+    extension(Extension.supportedGroups, vector16(uint16s(groups))),
+    extension(Extension.pointFormats, vector8(Buffer.of(0))),
+    extension(Extension.signatureAlgorithms, vector16(uint16s(SIGNATURES))),
+    ...(version === "TLSv1.3"
+      ? [
+        extension(Extension.supportedVersions, vector8(uint16s([TLS_1_3]))),
+        extension(Extension.pskModes, vector8(Buffer.of(1))),
+        extension(Extension.keyShare, vector16(Buffer.alloc(0))),
+      ]
+      : [
+        extension(Extension.extendedMasterSecret, Buffer.alloc(0)),
+        extension(Extension.renegotiationInfo, vector8(Buffer.alloc(0))),
+      ]),
+  ];
 }
 
 function uint16s(values: Iterable<number>): Buffer {

@@ -4,7 +4,7 @@ import { type CrlStructure, readCrlStructure } from "./crl_structure.ts";
 import { InvalidField } from "./invalid_field.ts";
 import { fingerprintOf } from "./octets.ts";
 import { type PathCertificate, pathCertificateOf } from "./path_certificate.ts";
-import { contentOf, encodePem, pathOf, type PemInput, placeOf, readSections } from "./pem.ts";
+import { contentOf, encodePem, pathOf, type PemInput, type PemSection, placeOf, readSections } from "./pem.ts";
 import { quoteLabel } from "./pem_scanner.ts";
 import { signedDataFault, weaknessOf } from "./signatures.ts";
 
@@ -177,10 +177,14 @@ export function parseCrls(input: PemInput): CertificateRevocationList[] {
       throw refuse(reasonOf(cause), cause);
     }
   }
-  if (lists.length > 0) return lists;
+  if (lists.length === 0) throw noList(input, sections);
+  return lists;
+}
+
+function noList(input: PemInput, sections: readonly PemSection[]): TlsReloadError {
   const path = pathOf(input);
   const message = `Cannot find a revocation list${location({ path })}: it holds ${contentOf(input, sections)}`;
-  throw new TlsReloadError("CRL_INVALID", message, { path });
+  return new TlsReloadError("CRL_INVALID", message, { path });
 }
 
 function reasonOf(cause: unknown): string {
