@@ -81,7 +81,7 @@ export async function check(
   const { names = [], roots, clientCa, crl, at = new Date() } = options;
   requireValues(names, roots, at);
   const draft = new Draft(at);
-  if (input instanceof TlsConfig) draft.addConfig(input, { names, roots, at });
+  if (input instanceof TlsConfig) await draft.addConfig(input, { names, roots, at });
   else await draft.addFiles(input, { names, roots });
   await draft.addAuthorities(clientCa, crl);
   return draft.report();
@@ -102,15 +102,15 @@ class Draft {
     this.#at = at;
   }
 
-  addConfig(
+  async addConfig(
     config: TlsConfig,
     context: { names: readonly string[]; roots: Iterable<Certificate> | undefined; at: Date },
-  ) {
+  ): Promise<void> {
     for (const { chain, path } of config.certifiedKeys) this.#addChain(chain, path);
     for (const each of config.clientAuth?.ca ?? []) {
       this.#certificates.push(describe(each, "client authority", undefined));
     }
-    this.#findings.push(...findingsOf(config, context));
+    this.#findings.push(...await findingsOf(config, context));
   }
 
   async addFiles(

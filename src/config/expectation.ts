@@ -46,9 +46,10 @@ export function requireExpectation(expect: Expectation): void {
  *
  * @throws {TlsReloadError} `EXPECTATION_FAILED`, which names every condition that is not met.
  */
-export function requireExpected(config: TlsConfig, expect: Expectation): void {
+export async function requireExpected(config: TlsConfig, expect: Expectation): Promise<void> {
   const { path } = config.certifiedKeys[0]!;
-  const reasons = [...missingNames(config, expect), ...shortLives(config, expect), ...badFindings(config, expect)];
+  const worse = await badFindings(config, expect);
+  const reasons = [...missingNames(config, expect), ...shortLives(config, expect), ...worse];
   if (reasons.length === 0) return;
   const message = `Cannot use TLS config${location({ path })}: it is not what is expected: ${reasons.join("; ")}`;
   throw new TlsReloadError("EXPECTATION_FAILED", message, { path });
@@ -67,9 +68,9 @@ function shortLives({ certifiedKeys }: TlsConfig, { minRemainingMs }: Expectatio
     .map((certificate) => `"${titleOf(certificate)}" is valid only until ${certificate.notAfter.toISOString()}`);
 }
 
-function badFindings(config: TlsConfig, { maxSeverity = "error" }: Expectation): string[] {
+async function badFindings(config: TlsConfig, { maxSeverity = "error" }: Expectation): Promise<string[]> {
   if (maxSeverity === "error") return [];
-  return findingsOf(config)
+  return (await findingsOf(config))
     .filter(({ severity }) => isAtLeast(severity, maxSeverity) && severity !== maxSeverity)
     .map(({ code, subject, message }) => `${code} of "${subject}": ${message}`);
 }

@@ -114,7 +114,7 @@ async function loadAll(
     ...(clientAuth && { clientAuth: await readClientAuth(clientAuth) }),
   });
   await proveTlsConfig(config);
-  if (expect !== undefined) requireExpected(config, expect);
+  if (expect !== undefined) await requireExpected(config, expect);
   return config;
 }
 

@@ -122,15 +122,17 @@ export class ReloadAttempts {
   async #swap(config: TlsConfig, isForced: boolean): Promise<ReloadResult> {
     this.#loadedDigest = digestOf(config);
     this.#pending.discardOthers(config);
-    if (!this.isLoadedServed) await proveTlsConfig(config);
+    const { expect, pendingLimitMs } = this.#context;
+    if (!this.isLoadedServed) {
+      await proveTlsConfig(config);
+      if (expect !== undefined) await requireExpected(config, expect);
+    }
     // Compares after the proof, because a pending configuration may have become valid meanwhile.
     const current = this.#state.current();
     if (this.isLoadedServed) {
       this.#pending.clear();
       return { outcome: "unchanged", config: current };
     }
-    const { expect, pendingLimitMs } = this.#context;
-    if (expect !== undefined) requireExpected(config, expect);
     const validFrom = isForced ? undefined : requireReplaceable(config, current, pendingLimitMs);
     if (validFrom !== undefined) {
       this.#pending.set({ config, validFrom });

@@ -80,7 +80,7 @@ export async function reloadTls(options: ReloadTlsOptions): Promise<ReloadingTls
   const first = await load();
   if (expect !== undefined) {
     requireExpectation(expect);
-    requireExpected(first, expect);
+    await requireExpected(first, expect);
   }
   const state = new TlsState(first);
   const reloader = new Reloader(state, load, { signal, logger, pendingLimitMs, expiryAlarms, expect, expectUnused });

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import test from "node:test";
 import { type Certificate, type Expectation, loadTlsConfig, TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
 import { findingsOf } from "../../src/config/config_findings.ts";
@@ -21,32 +21,38 @@ const pairOf = (leaf: Made) => ({ cert: leaf.pem + intermediate.pem, key: keyOf(
 const configOf = (leaf: Made) => new TlsConfig(pairOf(leaf));
 const DIGITAL_SIGNATURE_MISSING = makeLeaf(intermediate, { keyUsage: 0x20, key: rsaKey() });
 
-function refusalOf(leaf: Made, expect: Expectation): string {
-  const error = assertThrows(() => requireExpected(configOf(leaf), expect), TlsReloadError);
+async function refusalOf(leaf: Made, expect: Expectation): Promise<string> {
+  const error = await assertRejects(() => requireExpected(configOf(leaf), expect), TlsReloadError);
   assertEquals(error.code, "EXPECTATION_FAILED");
   return error.message;
 }
 
-test("requireExpected() refuses what lacks a name, is valid too short, or has worse findings, and names it", () => {
-  requireExpected(configOf(good), { names: ["www.example.com"], minRemainingMs: 79 * DAY_MS, maxSeverity: "note" });
-  assert(refusalOf(another, { names: ["www.example.com"] }).endsWith("no certificate is for www.example.com"));
-  assert(refusalOf(good, { minRemainingMs: 81 * DAY_MS }).includes('"CN=www.example.com" is valid only until'));
+test("requireExpected() refuses what lacks a name, is valid too short, or has worse findings, and names it", async () => {
+  await requireExpected(configOf(good), {
+    names: ["www.example.com"],
+    minRemainingMs: 79 * DAY_MS,
+    maxSeverity: "note",
+  });
+  assert((await refusalOf(another, { names: ["www.example.com"] })).endsWith("no certificate is for www.example.com"));
+  assert((await refusalOf(good, { minRemainingMs: 81 * DAY_MS })).includes('"CN=www.example.com" is valid only until'));
   assert(
-    refusalOf(DIGITAL_SIGNATURE_MISSING, { maxSeverity: "warning" }).includes("KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE"),
+    (await refusalOf(DIGITAL_SIGNATURE_MISSING, { maxSeverity: "warning" })).includes(
+      "KEY_USAGE_WITHOUT_DIGITAL_SIGNATURE",
+    ),
   );
-  requireExpected(configOf(DIGITAL_SIGNATURE_MISSING), { maxSeverity: "error" });
+  await requireExpected(configOf(DIGITAL_SIGNATURE_MISSING), { maxSeverity: "error" });
 });
 
-test("requireExpected() looks at all certified keys", () => {
+test("requireExpected() looks at all certified keys", async () => {
   const config = new TlsConfig({ certifiedKeys: [pairOf(good), pairOf(another)] });
-  requireExpected(config, { names: ["www.example.com", "mail.example.com"], maxSeverity: "note" });
+  await requireExpected(config, { names: ["www.example.com", "mail.example.com"], maxSeverity: "note" });
   // A name that none is for is reported once.
-  assertEquals(findingsOf(config, { names: ["mail.example.com", "none.example"] }).map(({ code }) => code), [
+  assertEquals((await findingsOf(config, { names: ["mail.example.com", "none.example"] })).map(({ code }) => code), [
     "NAME_NOT_COVERED",
   ]);
 });
 
-test("findingsOf() looks at the revocation lists of client authorities and of listed intermediates", () => {
+test("findingsOf() looks at the revocation lists of client authorities and of listed intermediates", async () => {
   const listOf = (authority: Made, nextUpdate: Date) =>
     makeCrl({ cert: authority.pem, key: keyOf(authority) }, { nextUpdate }).toString();
   const in30Days = new Date(Date.now() + 30 * DAY_MS);
@@ -55,11 +61,14 @@ test("findingsOf() looks at the revocation lists of client authorities and of li
     ...crl: readonly string[]
   ) => ({ mode: "required", ca: root.pem, intermediates: intermediate.pem, crl } as const);
   const config = new TlsConfig({ ...pairOf(good), clientAuth: clientAuth(listOf(root, in30Days), stale) });
-  assertEquals(findingsOf(config).map(({ code, subject }) => [code, subject]), [["CRL_STALE", "CN=intermediate"]]);
-  const error = assertThrows(() => requireExpected(config, { maxSeverity: "warning" }), TlsReloadError);
+  assertEquals((await findingsOf(config)).map(({ code, subject }) => [code, subject]), [[
+    "CRL_STALE",
+    "CN=intermediate",
+  ]]);
+  const error = await assertRejects(() => requireExpected(config, { maxSeverity: "warning" }), TlsReloadError);
   assertEquals(error.code, "EXPECTATION_FAILED");
   const current = [root, intermediate].map((authority) => listOf(authority, in30Days));
-  assertEquals(findingsOf(new TlsConfig({ ...pairOf(good), clientAuth: clientAuth(...current) })), []);
+  assertEquals(await findingsOf(new TlsConfig({ ...pairOf(good), clientAuth: clientAuth(...current) })), []);
 });
 
 test("uncoveredNames() reads each certificate once, however many names are expected", () => {
