@@ -37,16 +37,16 @@ export interface Lineage {
 }
 
 /** What the `tls.Server`s of a {@linkcode HandshakeServer} are made with. */
-export interface ServerSetup {
+export interface InnerServerContext {
   /** The options of a server, asked for when it is made. */
   options(config: TlsConfig, certifiedKey: CertifiedKey): TlsOptions;
   /** Called with a server that was made, so that its listeners are called before those of the handshakes. */
-  created?(server: Server): void;
+  onCreated?(server: Server): void;
   /** Called with a server before each connection. */
-  beforeConnection?(server: Server): void;
+  onConnection?(server: Server): void;
 }
 
-const PLAIN_SETUP: ServerSetup = { options: serverOptions };
+const PLAIN_CONTEXT: InnerServerContext = { options: serverOptions };
 /** A fatal alert in a record of its own (RFC 8446 section 6.2). */
 const UNRECOGNIZED_NAME = Buffer.from([21, 3, 3, 0, 2, 2, 112]);
 
@@ -62,16 +62,16 @@ export class HandshakeServer {
   readonly config: TlsConfig;
   readonly generation: number;
   readonly #lineage: Lineage;
-  readonly #setup: ServerSetup;
+  readonly #context: InnerServerContext;
   #server: Server | undefined;
   #settingsDigest: string | undefined;
   #verification: ClientVerification | undefined;
 
-  constructor(config: TlsConfig, generation: number, lineage: Lineage, setup: ServerSetup = PLAIN_SETUP) {
+  constructor(config: TlsConfig, generation: number, lineage: Lineage, context: InnerServerContext = PLAIN_CONTEXT) {
     this.config = config;
     this.generation = generation;
     this.#lineage = lineage;
-    this.#setup = setup;
+    this.#context = context;
   }
 
   /** Judges the clients of this configuration; `undefined` if it does not ask for certificates. */
@@ -164,7 +164,7 @@ export class HandshakeServer {
   #serve(socket: Duplex, pending: PendingHandshake, certifiedKey: CertifiedKey): void {
     this.#makeHandshake(socket, pending, () => {
       const server = socket instanceof Socket ? this.#serverOf(certifiedKey) : this.#createServer(certifiedKey, socket);
-      this.#setup.beforeConnection?.(server);
+      this.#context.onConnection?.(server);
       return server;
     });
   }
@@ -176,8 +176,8 @@ export class HandshakeServer {
   }
 
   #createServer(certifiedKey: CertifiedKey, duplex?: Duplex): Server {
-    const options = this.#setup.options(this.config, certifiedKey);
-    return createInnerServer(options, (server) => this.#setup.created?.(server), duplex);
+    const options = this.#context.options(this.config, certifiedKey);
+    return createInnerServer(options, (server) => this.#context.onCreated?.(server), duplex);
   }
 
   #refusalOf(secure: TLSSocket, hello: ClientHello | undefined): TlsReloadError | undefined {

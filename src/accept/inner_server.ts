@@ -20,16 +20,16 @@ const pendings = new WeakMap<Duplex, Pending>();
  * Makes a `tls.Server` that makes handshakes and never listens. A `tls.Server` verifies clients; a bare `TLSSocket`
  * does not. All generations with the same certified key and options share the server.
  *
- * @param created Called with the server, to add listeners that run before those of the handshakes.
+ * @param onCreated Called with the server, to add listeners that run before those of the handshakes.
  * @param duplex The only connection of the server, if it is not a `net.Socket`, because no property leads from an
  * encrypted socket to such a `Duplex`.
  */
-export function createInnerServer(options: TlsOptions, created: (server: Server) => void, duplex?: Duplex): Server {
+export function createInnerServer(options: TlsOptions, onCreated: (server: Server) => void, duplex?: Duplex): Server {
   const pendingOf = (secure: TLSSocket) => pendings.get((duplex ?? socketUnder(secure))!);
   // Disables the time limit of the server, because Deno keeps each failed socket until that limit. `Pending` has its
   // own.
   const server = hideKey(createServer({ ...options, handshakeTimeout: -1 }));
-  created(server);
+  onCreated(server);
   server.on("secureConnection", (secure) => {
     secure.on("error", closeAfterError);
     const pending = pendingOf(secure);

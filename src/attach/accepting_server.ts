@@ -123,8 +123,8 @@ export class AcceptingServer implements Attachment, Follower {
         const options = { ...this.#inherited.with(config, certifiedKey), pauseOnConnect };
         return this.#sessionContexts.with(options, config, certifiedKey);
       },
-      created: (inner) => this.#forwardErrors(inner),
-      beforeConnection: (inner) => {
+      onCreated: (inner) => this.#forwardErrors(inner),
+      onConnection: (inner) => {
         this.#ticketKeys.giveTo(inner);
         this.#forwardHandshakeEvents(inner);
       },
