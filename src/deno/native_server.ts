@@ -169,8 +169,10 @@ export class DenoHttpRuntime implements NativeRuntime<DenoHttpGeneration> {
 
 function endingHandler(handler: DenoServeHandler, ending: Ending): DenoServeHandler {
   return (request, info) => {
+    // Asked first, because a request has no address any more once it is upgraded.
+    const isLast = ending.ends?.(info);
     const response = handler(request, info);
-    return ending.ends?.(info) ? closeAfter(response) as Promise<Response> : response;
+    return isLast ? closeAfter(response) as Promise<Response> : response;
   };
 }
 

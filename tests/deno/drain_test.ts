@@ -44,6 +44,33 @@ test('serve() of ./deno says that a response is the last, with "always" (handoff
 });
 
 for (const mechanism of ["handoff", "front"] as const) {
+  test(`a connection of a replaced generation becomes a WebSocket (${mechanism})`, ON[mechanism], async () => {
+    const state = new TlsState(config, { drain: { when: "always", spreadMs: 60_000 } });
+    const errors: unknown[] = [];
+    const onError = (error: unknown) => {
+      errors.push(error);
+      return new Response(null, { status: 500 });
+    };
+    const server = await serve(state, { ...LOOPBACK, mechanism, onError }, (request) => {
+      if (request.headers.get("upgrade") !== "websocket") return new Response("pong");
+      const { socket, response } = Deno.upgradeWebSocket(request);
+      socket.onmessage = ({ data }) => socket.send(data);
+      return response;
+    });
+    const old = await HttpConnection.open(server.addr.port);
+    await old.ask("/");
+    state.swap(config);
+    await until(() => sharedBy(state).drainTally.status.ending === 1);
+    await old.upgrade("/");
+    old.sendText("ping");
+    assertEquals(await old.receiveText(), "ping");
+    assertEquals(errors, []);
+    old.close();
+    await server.shutdown();
+  });
+}
+
+for (const mechanism of ["handoff", "front"] as const) {
   test(`serve() of ./deno ends connections by force after graceMs (${mechanism})`, ON[mechanism], async () => {
     const state = new TlsState(config, { drain: ALWAYS });
     const server = await serve(state, { ...LOOPBACK, mechanism }, () => new Response("pong"));
