@@ -46,7 +46,7 @@ export class DrainTally {
     return { ending: this.#ending, ...this.#total };
   }
 
-  /** Calls a function when a drain starts or ends. */
+  /** Calls a function when a drain starts or ends, in a microtask: a listener may ask for counts, or swap. */
   subscribe(listener: (progress: DrainProgress) => void): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
@@ -78,6 +78,8 @@ export class DrainTally {
   }
 
   #notify(progress: DrainProgress): void {
-    for (const listener of [...this.#listeners]) guarded(() => listener(progress));
+    queueMicrotask(() => {
+      for (const listener of [...this.#listeners]) guarded(() => listener(progress));
+    });
   }
 }

@@ -158,7 +158,10 @@ export class HandoffGenerations<Server extends NativeServer> {
   }
 
   #end(generation: HandoffGeneration<Server>): void {
-    this.#list.splice(this.#list.indexOf(generation), 1);
+    const index = this.#list.indexOf(generation);
+    // A server that stops may call code of the user, which asks for the counts, and so ends what is to end next.
+    if (index < 0) return;
+    this.#list.splice(index, 1);
     generation.forceDrain();
     const inUse = new Set([...this.#list.flatMap(({ marks }) => [...marks]), ...this.#public?.queued.all ?? []]);
     for (const mark of generation.marks) if (!inUse.has(mark)) this.#tools.marks.release(mark);

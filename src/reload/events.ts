@@ -30,8 +30,8 @@ export interface ReloaderEventMap {
   /** A followed stream has ended or failed. */
   readonly disconnect: CustomEvent<Disconnect>;
   /**
-   * Connections begin to end after a swap, or all of them have ended. Native servers by handoff do not know their
-   * connections, and cause no event.
+   * Connections begin to end after a swap, or all of them have ended. With a handoff, they are counted from time to
+   * time, so that the event of their end comes with the count that misses them.
    */
   readonly drain: CustomEvent<DrainProgress>;
 }

@@ -34,9 +34,9 @@ const DAY_MS = 86_400_000;
  * The reloader is an `EventTarget`. It dispatches `swap`, `unchanged` or `pending` after a reload, `reject` after a
  * failed reload, `partial` if one certificate of several could not be loaded, `degraded` if a watch cannot notice
  * changes at once or a file is missing, and `expiring` before a certificate in use expires or a revocation list becomes
- * stale. The last four also emit a process warning, unless there is a logger or a listener calls `preventDefault()`. `disconnect` reports the end of a followed stream, and `drain` the
- * connections that end after a swap. Each event is also published to the diagnostics channel `tls-reload:EVENT`, such
- * as `tls-reload:swap`.
+ * stale. The last four also emit a process warning, unless there is a logger or a listener calls `preventDefault()`.
+ * `disconnect` reports the end of a followed stream, and `drain` the connections that end after a swap. Each event is
+ * also published to the diagnostics channel `tls-reload:EVENT`, such as `tls-reload:swap`.
  *
  * Invariant: the state changes only to a configuration that was proved. After `close()` no trigger is open.
  *

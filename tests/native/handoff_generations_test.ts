@@ -8,7 +8,7 @@ import type { DrainProgress } from "../../src/accept/drain_tally.ts";
 import { sharedBy } from "../../src/accept/tls_state.ts";
 import type { FakeServer } from "../support/fake_kernel.ts";
 import type { ServingOptions } from "../../src/native/serving_options.ts";
-import { SECOND, SECOND_WITHOUT_TRUST, THIRD, World } from "../support/handoff_world.ts";
+import { FIRST, SECOND, SECOND_WITHOUT_TRUST, THIRD, World } from "../support/handoff_world.ts";
 
 async function opened(drain?: DrainOptions, options: ServingOptions = {}): Promise<World> {
   const world = new World(drain);
@@ -289,6 +289,31 @@ test("Handoff reports how many connections a drain ends, and how, from one count
   assertEquals(told.at(-1), { phase: "ended", connections: 3, forced: 1, untrusted: 0 });
   world.kernel.disconnect(kept);
   await close(world);
+});
+
+test("Handoff ends each generation once when a listener of a drain, or a server that stops, asks for the counts", async () => {
+  for (const graceMs of [Infinity, 200]) {
+    const world = await opened({ when: "always", graceMs, spreadMs: 0 });
+    sharedBy(world.state).drainTally.subscribe(() => generations(world));
+    const old = [];
+    for (const next of [SECOND, FIRST]) {
+      const [server] = world.holders;
+      const stop = server!.stop.bind(server);
+      server!.stop = () => {
+        stop();
+        generations(world);
+      };
+      old.push(world.connect());
+      world.runtime.acceptAll();
+      world.state.swap(next);
+      await world.newestServes();
+    }
+    if (graceMs === Infinity) for (const connection of old) world.kernel.disconnect(connection);
+    await delay(300);
+    await world.until(() => generations(world).length < 2, "the old generations have ended");
+    assertEquals(generations(world), [2]);
+    await close(world);
+  }
 });
 
 test("Handoff begins the drain of a generation once, also when connections never end by force", async () => {

@@ -35,6 +35,8 @@ test("DrainTally counts each connection once, by the way that it ended, and tell
   await until(() => tally.status.ending === 0);
   tally.disconnect(0);
   tally.disconnect(3);
+  assertEquals(told.length, 2, "a listener is not called within a count");
+  await Promise.resolve();
   listening[Symbol.dispose]();
   tally.disconnect(1);
   assertEquals(tally.status, { ending: 0, gently: 1, forced: stubborn.length, untrusted: 5 });
