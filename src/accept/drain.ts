@@ -35,8 +35,8 @@ export function inSlices<T>(things: Iterable<T>, call: (thing: T) => void, onEnd
 /**
  * Ends connections, spread over time.
  *
- * Invariant: a connection that has begun to end keeps its moments, whatever swaps follow. A connection that has ended
- * is not kept. Timers do not keep the process running.
+ * Invariant: a connection that has begun to end keeps its moments, unless limits follow that end it earlier by force. A
+ * connection that has ended is not kept. Timers do not keep the process running.
  */
 export class Drain<T extends Drainable> {
   readonly #batches = new Set<Batch<T>>();
@@ -46,11 +46,14 @@ export class Drain<T extends Drainable> {
     this.#tally = tally;
   }
 
-  /** Begins to end connections. Those that are ending already are left to it. */
+  /** Begins to end connections. Those that are ending already, and by force no later, are left to it. */
   begin(connections: Iterable<T>, limits: DrainLimits): void {
-    const chosen = [...connections].filter((connection) => !this.#isEnding(connection));
+    const forcedAt = performance.now() + limits.forceMs;
+    const chosen = [...connections].filter((connection) => !this.#isEnding(connection, forcedAt));
     if (chosen.length === 0) return;
-    this.#tally?.begin(chosen.length);
+    const begun = chosen.filter((connection) => !this.#isEnding(connection));
+    for (const batch of this.#batches) for (const connection of chosen) batch.release(connection);
+    if (begun.length > 0) this.#tally?.begin(begun.length);
     const onEnd = (batch: Batch<T>) => this.#batches.delete(batch);
     this.#batches.add(new Batch(chosen, limits, { onLeave: (way) => this.#tally?.end(way), onEnd }));
   }
@@ -62,8 +65,8 @@ export class Drain<T extends Drainable> {
     return wasEnding;
   }
 
-  #isEnding(connection: T): boolean {
-    for (const batch of this.#batches) if (batch.has(connection)) return true;
+  #isEnding(connection: T, forcedBy = Infinity): boolean {
+    for (const batch of this.#batches) if (batch.forcedAt <= forcedBy && batch.has(connection)) return true;
     return false;
   }
 }
@@ -79,6 +82,8 @@ export class Drain<T extends Drainable> {
  * those of them that have not been ended gently either.
  */
 class Batch<T extends Drainable> {
+  /** When the last of them ends by force, if no moment is postponed. */
+  readonly forcedAt: number;
   readonly #left: Map<T, number>;
   readonly #untouched: Map<T, number>;
   #begin = performance.now();
@@ -93,6 +98,7 @@ class Batch<T extends Drainable> {
     const slotMs = gentleMs / connections.length;
     this.#left = new Map(connections.map((connection, index) => [connection, (index + Math.random()) * slotMs]));
     this.#untouched = new Map(this.#left);
+    this.forcedAt = this.#begin + forceMs;
     this.#patienceMs = forceMs - gentleMs;
     this.#maxLateMs = gentleMs * MAX_LATE_SHARE;
     this.#slackMs = gentleMs;
@@ -106,10 +112,15 @@ class Batch<T extends Drainable> {
 
   /** A connection has ended, or is ended now. */
   remove(connection: T, way: EndOfConnection): void {
+    if (this.release(connection)) this.#context.onLeave(way);
+  }
+
+  /** Leaves a connection to another batch. Returns whether it had it. */
+  release(connection: T): boolean {
     this.#untouched.delete(connection);
-    if (!this.#left.delete(connection)) return;
-    this.#context.onLeave(way);
-    if (this.#left.size === 0) this.#end();
+    const had = this.#left.delete(connection);
+    if (had && this.#left.size === 0) this.#end();
+    return had;
   }
 
   #advance(): void {

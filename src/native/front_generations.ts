@@ -53,6 +53,8 @@ export class FrontGenerations<Server> {
   readonly #all = new Set<FrontGeneration<Server>>();
   readonly #policy: DrainPolicy;
   readonly #drain: Drain<RelayedClient>;
+  /** The clients that a drain has begun to end: a later one may end them earlier. */
+  readonly #drained = new WeakMap<Socket, RelayedClient>();
   readonly #onStopped: () => void;
   #serving: FrontGeneration<Server>;
   #isClosed = false;
@@ -120,10 +122,16 @@ export class FrontGenerations<Server> {
 
   #drainReplaced(generation: FrontGeneration<Server>, config: TlsConfig): void {
     const limits = drainLimits(this.#policy, isUntrusted(generation, config));
-    if (!limits || generation.isDraining) return;
+    if (!limits) return;
+    if (!generation.isDraining) generation.backend.endConnections?.(limits);
     generation.isDraining = true;
-    generation.backend.endConnections?.(limits);
-    this.#drain.begin([...generation.clients].map((client) => new RelayedClient(client, this.#drain)), limits);
+    this.#drain.begin([...generation.clients].map((client) => this.#relayed(client)), limits);
+  }
+
+  #relayed(client: Socket): RelayedClient {
+    const relayed = this.#drained.get(client) ?? new RelayedClient(client, this.#drain);
+    this.#drained.set(client, relayed);
+    return relayed;
   }
 
   #stopIfUnused(generation: FrontGeneration<Server>): void {

@@ -159,6 +159,25 @@ test("Front closes the connections of a replaced generation after graceMs, and n
   await front.finished;
 });
 
+test("Front ends connections within spreadMs when trust is taken away, also those that a drain lets stay longer", async () => {
+  const clientAuth = { ca: (await issueCa("clients")).cert, mode: "required" } as const;
+  const state = new TlsState(await newConfig(), { drain: { when: "always", graceMs: Infinity, spreadMs: 100 } });
+  const front = await openFront(state, ({ generation }) => echo(generation));
+  const first = await connected(front.address.port);
+  await first.hears("0\n");
+  state.swap(await newConfig());
+  const second = await connected(front.address.port);
+  await second.hears("1\n");
+  const tally = sharedBy(state).drainTally;
+  assertEquals(tally.status.ending, 1);
+  state.swap(new TlsConfig({ ...await issuePair("strict"), clientAuth }));
+  await Promise.all([first.ended, second.ended]);
+  await until(() => tally.status.ending === 0);
+  assertEquals(tally.status, { ending: 0, gently: 0, forced: 2, untrusted: 0 });
+  front.destroy();
+  await front.finished;
+});
+
 test("Front.open() rejects when the port is taken, and stops the backend that it started", async () => {
   const state = new TlsState(await newConfig());
   const stopped: number[] = [];

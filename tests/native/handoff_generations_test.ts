@@ -308,7 +308,7 @@ test("Handoff ends each generation once when a listener of a drain, or a server 
       world.state.swap(next);
       await world.newestServes();
     }
-    if (graceMs === Infinity) for (const connection of old) world.kernel.disconnect(connection);
+    if (graceMs === Infinity) { for (const connection of old) world.kernel.disconnect(connection); }
     await delay(300);
     await world.until(() => generations(world).length < 2, "the old generations have ended");
     assertEquals(generations(world), [2]);
