@@ -1,4 +1,5 @@
 import { closeAfter } from "../native/gentle_end.ts";
+import { NativeResponse } from "../native/native_response.ts";
 import { mergePublished } from "./publish.ts";
 import type { BunHandler, BunHandlers, BunMessage, BunServer, BunWebSocket, BunWebSocketOptions } from "./types.ts";
 
@@ -41,19 +42,19 @@ export function handlersFor({ fetch, routes, websocket, error }: BunHandlers<nev
  * continue.
  */
 export function refusingHandlers({ websocket }: BunHandlers<never>): object {
-  const fetch = () => new Response(null, { status: MISDIRECTED, headers: { connection: "close" } });
+  const fetch = () => new NativeResponse(null, { status: MISDIRECTED, headers: { connection: "close" } });
   return { fetch, routes: { "/*": fetch }, ...(websocket && { websocket }) };
 }
 
 /** Whether a route is an HTML import, for which Bun makes an answer of its own. */
 export function isHtmlImport(route: unknown): boolean {
   if (isMethodMap(route)) return Object.values(route).some(isHtmlImport);
-  return typeof route === "object" && !(route instanceof Response) && !(route instanceof Blob);
+  return typeof route === "object" && !(route instanceof NativeResponse) && !(route instanceof Blob);
 }
 
 function adaptHandler(handler: BunHandler, { server, admits, ends }: HandlerContext): (request: Request) => unknown {
   const answer = (request: Request) => {
-    if (admits && !admits(request)) return new Response(null, { status: MISDIRECTED });
+    if (admits && !admits(request)) return new NativeResponse(null, { status: MISDIRECTED });
     return handler.call(server, request, server);
   };
   if (!ends) return answer;
@@ -67,8 +68,8 @@ function adaptRoute(route: unknown, context: HandlerContext): unknown {
   if (typeof route === "function") return adaptHandler(route as BunHandler, context);
   if (isMethodMap(route)) return mapValues(route, (each) => adaptRoute(each, context));
   if (!context.admitsStaticRoutes) return route;
-  if (route instanceof Response) return adaptHandler(() => route.clone(), context);
-  if (route instanceof Blob) return adaptHandler(() => new Response(route), context);
+  if (route instanceof NativeResponse) return adaptHandler(() => route.clone(), context);
+  if (route instanceof Blob) return adaptHandler(() => new NativeResponse(route), context);
   return route;
 }
 

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import { TlsReloadError } from "../errors.ts";
+import { NativeResponse } from "../native/native_response.ts";
 import { type Peer, peerAt, type Peers } from "../native/peers.ts";
 import { connectInner } from "../native/relay.ts";
 import { type DenoHttpGeneration, ServeGeneration } from "./native_server.ts";
@@ -128,7 +129,7 @@ export class InnerServer implements DenoHttpGeneration {
   #answer(handler: DenoServeHandler, request: Request, info: DenoServeHandlerInfo): Response | Promise<Response> {
     const { hostname: address, port } = info.remoteAddr;
     const peer = peerAt(this.peers, { address, port });
-    if (!peer) return new Response(null, { status: MISDIRECTED });
+    if (!peer) return new NativeResponse(null, { status: MISDIRECTED });
     return handler(withHttpsUrl(request), new FrontHandlerInfo(peer, info));
   }
 }

@@ -3,6 +3,7 @@ import type { TlsAcceptor } from "../accept/tls_acceptor.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import type { TlsReloadError } from "../errors.ts";
 import { closeAfter, DrainMoments } from "../native/gentle_end.ts";
+import { NativeResponse } from "../native/native_response.ts";
 import type { ListenAddress, NativeRuntime, NativeServer } from "../native/native_server.ts";
 import { proveServer } from "../native/proof.ts";
 import { startNative } from "../native/start_native.ts";
@@ -183,5 +184,5 @@ function noUnref(): TlsReloadError {
 /** Answers as `Deno.serve` does when a handler has thrown. */
 function internalServerError(error: unknown): Response {
   console.error(error);
-  return new Response("Internal Server Error", { status: 500 });
+  return new NativeResponse("Internal Server Error", { status: 500 });
 }

@@ -1,4 +1,5 @@
 import { clearTimeout, setTimeout } from "node:timers";
+import { NativeResponse } from "./native_response.ts";
 
 /** After this time, a response has been sent, or its head has. */
 const HEAD_SENT_MS = 1_000;
@@ -46,7 +47,7 @@ function spreadOf(connection: string, salt: number): number {
 export function closeAfter(response: unknown): unknown {
   // Before the runtime sees the response.
   if (response instanceof Promise) return response.then(closeAfter);
-  if (!(response instanceof Response) || response.headers.has("connection")) return response;
+  if (!(response instanceof NativeResponse) || response.headers.has("connection")) return response;
   try {
     response.headers.set("connection", "close");
     setTimeout(() => response.headers.delete("connection"), HEAD_SENT_MS).unref();

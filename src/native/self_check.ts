@@ -6,6 +6,7 @@ import { findListener, type Listener, listenersOn, placeSocket } from "../kernel
 import { messageOf } from "../warnings.ts";
 import { ConnectionCount } from "./connection_count.ts";
 import { Marks } from "./marks.ts";
+import { NativeResponse } from "./native_response.ts";
 import type { HandoffTools } from "./public_socket.ts";
 
 /** A plain HTTP server that answers every request with its name. */
@@ -26,9 +27,6 @@ declare const Deno: {
     readonly finished: Promise<void>;
   };
 };
-
-/** The class of the runtime. `@hono/node-server` replaces the global one, whose responses `Bun.serve` rejects. */
-const NativeResponse = Response;
 
 /** Far above the few milliseconds that the check takes. */
 const TIMEOUT_MS = 5_000;
