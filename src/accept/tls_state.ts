@@ -170,11 +170,12 @@ export class TlsState {
     this.#lineage.servers.retain(next.certifiedKeys);
     this.#lineage.connections.swapped();
     const swap: TlsSwap = { config: next, previous, generation: acceptor.generation };
-    for (const follower of [...this.#followers]) guarded(() => follower.follow(swap));
-    for (const listener of [...this.#listeners]) {
-      // A listener has swapped again, so that all of them have been notified of the later generation.
+    const followers = [...this.#followers].map((follower) => () => guarded(() => follower.follow(swap)));
+    const listeners = [...this.#listeners].map(({ notify }) => () => notify(swap));
+    for (const notify of [...followers, ...listeners]) {
+      // Code of the user has swapped again within a call, and all have been notified of the later generation.
       if (this.#acceptor !== acceptor) break;
-      listener.notify(swap);
+      notify();
     }
     return previous;
   }

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertNotEquals, assertStrictEquals, assertThrows
 import { on } from "node:events";
 import process from "node:process";
 import test from "node:test";
-import { TlsState } from "../../mod.ts";
+import { TlsState, type TlsSwap } from "../../mod.ts";
+import { addFollower } from "../../src/accept/tls_state.ts";
 import { issueServer } from "../support/certificates.ts";
 import { configOf, echoServer, visit } from "../support/peers.ts";
 import { assertHidesSecrets, secretKey } from "../support/secrets.ts";
@@ -105,4 +106,14 @@ test("TlsState.tls is a new object at each reading and hides the key when it is 
   secretKey(String(before.key));
   assertHidesSecrets(before);
   assertHidesSecrets({ deep: [{ ...before }] });
+});
+
+test("TlsState.swap() tells no follower of a generation after a later one, if a follower swaps again", () => {
+  const state = new TlsState(a);
+  const told: number[] = [];
+  const tell = ({ generation }: TlsSwap) => told.push(generation);
+  const swapAgain = ({ generation }: TlsSwap) => generation === 1 && state.swap(a);
+  for (const follow of [swapAgain, tell]) addFollower(state, { requireServable() {}, follow });
+  state.swap(b);
+  assertEquals(told, [2]);
 });
