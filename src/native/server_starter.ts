@@ -46,8 +46,6 @@ export class ServerStarter<Server extends NativeServer> {
     const { kernel, marks, publicCookies } = this.#tools;
     const near = kernel.lowestFree();
     const server = runtime.start(acceptor, address);
-    // Under --hot, Bun gives a server that has the same id, reloaded. It must not be stopped.
-    if (this.#running.has(server)) throw new Error("Cannot start a server: the runtime reloaded one that runs");
     this.#add(server);
     const mark = marks.take();
     try {

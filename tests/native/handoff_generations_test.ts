@@ -411,16 +411,3 @@ test("Handoff.unref() holds for every generation, as ref() does", async () => {
   assertEquals([states(), world.errors], [[true], []]);
   await close(world);
 });
-
-test("Handoff refuses a server that the runtime reloaded instead of starting one, and does not stop it", async () => {
-  const world = await opened();
-  const { start } = world.runtime;
-  const serving = world.holders[0]!;
-  world.runtime.start = () => serving;
-  world.state.swap(SECOND);
-  await world.until(() => world.errors.length > 0, "an error");
-  assertEquals([serving.isStopped, world.holders], [false, [serving]]);
-  world.runtime.start = start;
-  await world.newestServes();
-  await close(world);
-});
