@@ -70,7 +70,7 @@ export class HandoffSuccession<Server extends NativeServer> {
     try {
       while (!this.#isStopped && !this.#port.isServedBy(acceptor)) {
         await this.#serve(acceptor, performance.now() - begin > OVERTAKEN_LIMIT_MS);
-        if (this.#port.isServedBy(acceptor)) this.#failed = undefined;
+        if (this.#port.isServedBy(acceptor)) this.#succeeded();
         acceptor = this.#context.newest();
       }
     } catch (error) {
@@ -93,6 +93,11 @@ export class HandoffSuccession<Server extends NativeServer> {
     if (!port.isLost) return port.handOver(next);
     starter.discard(next);
     port.listen(acceptor);
+  }
+
+  #succeeded(): void {
+    this.#failed = undefined;
+    this.#retry.reset();
   }
 
   #fail(acceptor: TlsAcceptor, error: unknown): void {

@@ -169,6 +169,20 @@ test("Handoff replaces a server that ended by itself, with pauses, and reports i
   await close(world);
 });
 
+test("Handoff begins with the shortest pause again after a success", async () => {
+  const world = await opened();
+  for (let round = 0; round < 4; round++) {
+    world.holders[0]!.die();
+    world.kernel.limit = 0;
+    await delay(150);
+    world.kernel.limit = 256;
+    const begin = performance.now();
+    await world.newestServes();
+    assert(performance.now() - begin < 1_000, `round ${round} takes ${performance.now() - begin} ms`);
+  }
+  await close(world);
+});
+
 test("Handoff takes the socket from a server that gave up accepting, with its queue", async () => {
   const world = await opened();
   const [serving] = world.holders;
