@@ -112,7 +112,7 @@ export class DenoTlsGeneration implements NativeServer {
     let hasTimedOut = false;
     const onTimeout = () => {
       hasTimedOut = true;
-      conn.close();
+      closeQuietly(conn);
     };
     const timer = handshakeTimeoutMs < Infinity ? setTimeout(onTimeout, handshakeTimeoutMs) : undefined;
     try {

@@ -8,6 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type TlsReloadError, TlsState } from "../../mod.ts";
 import { allGenerations } from "../../src/accept/tls_state.ts";
 import { type DenoTlsConn, listenTls } from "../../src/deno.ts";
+import { DenoTlsRuntime } from "../../src/deno/native_listener.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { closed, configOf, dial, dialTcp, visit } from "../support/peers.ts";
 import { ON_LINUX } from "../support/ports.ts";
@@ -240,3 +241,25 @@ test("listenTls() asks for client certificates", ON_DENO, async () => {
   listener.close();
   await done;
 });
+
+test(
+  "DenoTlsGeneration closes a connection once whose handshake takes too long when it is stopped",
+  ON_DENO,
+  async () => {
+    const refused = Promise.withResolvers<unknown>();
+    const settings = { handshakeTimeoutMs: 200, drains: true, onClientError: refused.resolve };
+    const generation = new DenoTlsRuntime(settings, () => {}).start((await newState()).acceptor(), LOOPBACK);
+    const client = await dialTcp(generation.port);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const uncaught: unknown[] = [];
+    const onUncaught = (error: unknown) => void uncaught.push(error);
+    process.on("uncaughtException", onUncaught);
+    generation.stop();
+    // The timer is due before the runtime tells that the connection is closed.
+    for (const end = performance.now() + 200; performance.now() < end;);
+    assertEquals((await refused.promise as TlsReloadError).code, "HANDSHAKE_TIMEOUT");
+    assertEquals(uncaught, []);
+    process.off("uncaughtException", onUncaught);
+    client.destroy();
+  },
+);
