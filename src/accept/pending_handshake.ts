@@ -55,7 +55,7 @@ export class PendingHandshake implements Pending {
   /**
    * Sets the limits of the handshake.
    *
-   * @returns Whether it may begin: `false` if the signal is aborted or the connection is closed.
+   * @returns Whether it may begin: `false` if the signal is aborted or the peer has ended the connection.
    */
   begin(): boolean {
     const { signal, handshakeTimeoutMs } = this.#options;
@@ -63,7 +63,7 @@ export class PendingHandshake implements Pending {
     this.#socket.on("error", ignore).once("close", this.#onClose);
     signal?.addEventListener("abort", this.#onAbort);
     if (signal?.aborted) this.#onAbort();
-    else if (this.#socket.destroyed) this.#onClose();
+    else if (this.#socket.destroyed || this.#socket.readableEnded) this.#onClose();
     else return true;
     return false;
   }

@@ -227,6 +227,14 @@ test("TlsAcceptor.accept() rejects with HANDSHAKE_FAILED when the peer is gone, 
   raw.destroy();
   assertEquals((await accepting).code, "HANDSHAKE_FAILED");
   assertEquals((await assertRejects(() => acceptor.accept(accepted), TlsReloadError)).code, "HANDSHAKE_FAILED");
+
+  // The server may still answer after the peer has ended its side.
+  const [near, far] = duplexPair();
+  far.end("STARTTLS");
+  await once(near.resume(), "end");
+  assert(!near.destroyed);
+  assertEquals((await assertRejects(() => acceptor.accept(near), TlsReloadError)).code, "HANDSHAKE_FAILED");
+  assert(near.destroyed);
 });
 
 test("TlsAcceptor.accept() rejects with the reason of its signal, before and during the handshake", async () => {
