@@ -114,7 +114,7 @@ export class HandshakeServer {
       this.#serve(socket, pending, certifiedKeys[0]!);
       return;
     }
-    readClientHello(socket, {
+    pending.stopReading = readClientHello(socket, {
       succeed: (hello) => {
         pending.hello = hello;
         try {

@@ -40,6 +40,8 @@ export class PendingHandshake implements Pending {
   /** The first hello of the client, if it was read. */
   hello: ClientHello | undefined;
   admit: (secure: TLSSocket) => void = () => {};
+  /** Stops the reading of the hello. */
+  stopReading: () => void = () => {};
   readonly #socket: Duplex;
   readonly #options: HandshakeOptions;
   readonly #outcome: HandshakeOutcome;
@@ -81,6 +83,7 @@ export class PendingHandshake implements Pending {
 
   fail(error: unknown, secure?: TLSSocket): void {
     if (!this.end()) return;
+    this.stopReading();
     this.#socket.destroy();
     this.#outcome.fail(error, secure);
   }
@@ -96,10 +99,10 @@ export class PendingHandshake implements Pending {
 
   readonly #onTimeout = (): void => {
     this.refusal = failure("HANDSHAKE_TIMEOUT", `no handshake within ${this.#options.handshakeTimeoutMs} ms`);
-    // The runtime emits the error together with the encrypted socket.
-    this.#socket.destroy(this.refusal);
     // A stream whose `destroy()` never calls back emits nothing.
     this.#timer = setTimeout(() => this.fail(this.refusal), DESTROY_LIMIT_MS);
+    // The runtime emits the error together with the encrypted socket.
+    this.#socket.destroy(this.refusal);
   };
 }
 

@@ -4,7 +4,7 @@ import { TlsReloadError } from "../errors.ts";
 import { type ClientHello, parseClientHello } from "./client_hello.ts";
 import { failure } from "./handshake_failure.ts";
 
-/** Where the reading of a ClientHello ends. One of the two is called, once, in the same turn as the event. */
+/** Where the reading of a ClientHello ends. One of the two is called at most once, in the same turn as the event. */
 export interface HelloOutcome {
   /** The hello is complete. */
   succeed(hello: ClientHello): void;
@@ -19,23 +19,27 @@ export interface HelloOutcome {
  *
  * @param socket The connection, before its first byte is read.
  * @param outcome Where the reading ends.
+ * @returns Stops the reading: a stream that was destroyed may still emit the bytes that it holds.
  */
-export function readClientHello(socket: Duplex, outcome: HelloOutcome): void {
+export function readClientHello(socket: Duplex, outcome: HelloOutcome): () => void {
   let received: Buffer | undefined;
+  const stop = () => void socket.off("data", onData).off("end", onEnd);
   // Not "readable", which delays each chunk and each change of its listeners to a later tick.
   const onData = (chunk: Buffer) => {
     received = received ? Buffer.concat([received, chunk]) : chunk;
     const result = parse(received);
     if (!result) return;
-    socket.off("data", onData).off("end", onEnd).pause().unshift(received);
+    stop();
+    socket.pause().unshift(received);
     if (result instanceof TlsReloadError) outcome.fail(result);
     else outcome.succeed(result);
   };
   const onEnd = () => {
-    socket.off("data", onData).off("end", onEnd);
+    stop();
     outcome.fail(failure("HANDSHAKE_FAILED", "the peer closed the connection"));
   };
   socket.on("data", onData).on("end", onEnd).resume();
+  return stop;
 }
 
 function parse(received: Buffer): ClientHello | TlsReloadError | undefined {

@@ -269,6 +269,23 @@ test("TlsAcceptor.accept() rejects if the peer leaves or its signal is aborted w
   }
 });
 
+test("TlsAcceptor.accept() does not look at a hello that waits when its signal is aborted", async () => {
+  const acceptor = new TlsState(configOf([defaultEc, namedRsa])).acceptor();
+  const controller = new AbortController();
+  const [near] = await tcpPair();
+  near.pause().unshift(await clientHello());
+  const listeners = () => ["data", "end"].map((event) => near.listenerCount(event));
+  const before = listeners();
+  const hellos: ClientHello[] = [];
+  const onClientHello = (hello: ClientHello) => void hellos.push(hello);
+  const accepting = acceptor.accept(near, { signal: controller.signal, onClientHello });
+  controller.abort(new Error("shutting down"));
+  await assertRejects(() => accepting, Error, "shutting down");
+  await once(near, "close");
+  assertEquals(hellos, []);
+  assertEquals(listeners(), before);
+});
+
 test("TlsAcceptor.accept() passes the hello to onClientHello, which can refuse the client", async () => {
   const acceptor = new TlsState(configOf([defaultEc])).acceptor();
   const hellos: ClientHello[] = [];
