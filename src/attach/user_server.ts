@@ -105,13 +105,18 @@ export class UserServer implements Application {
     return (this.server as Emitter).emit(event, ...args);
   }
 
+  /** Made once, for every port and every attachment of the server. */
   get #handoffOptions(): HandoffOptions<AnyGeneration> {
-    const { drain, drainTally } = this.context.policy;
+    const current = () => this.context;
     return {
       state: { acceptor: () => this.context.newest },
       runtime: this.#runtime as HandoffOptions<AnyGeneration>["runtime"],
-      drain,
-      drainTally,
+      get drain() {
+        return current().policy.drain;
+      },
+      get drainTally() {
+        return current().policy.drainTally;
+      },
       onTlsError: (error) => this.context.report(error),
       follow: (follower) => {
         this.#follower = follower;

@@ -21,6 +21,7 @@ import { fileURLToPath } from "node:url";
 import express from "express";
 import { WebSocket, WebSocketServer } from "ws";
 import { type TlsConfig, TlsReloadError, TlsState } from "../../mod.ts";
+import { sharedBy } from "../../src/accept/tls_state.ts";
 import { attach } from "../../src/node.ts";
 import { issueCa, issueClient, issueServer } from "../support/certificates.ts";
 import { closed, configOf, dial, dialTcp, OpensslClient, portOf } from "../support/peers.ts";
@@ -342,6 +343,31 @@ test(
     assertEquals(await served(port), issued[1].fingerprint256);
     attach(states[0], server);
     assertEquals(await served(port), issued[0].fingerprint256);
+    await close(server);
+  },
+);
+
+test(
+  "a server that is attached again drains its connections as its new state says, and counts them there",
+  { skip: NOT_BUN },
+  async () => {
+    const states = [
+      new TlsState(configs[0], { drain: { when: "never" } }),
+      new TlsState(configs[1], { drain: { when: "always", spreadMs: 50 } }),
+    ] as const;
+    const server = createHttpsServer((_request, response) => response.end("answered"));
+    const attachment = attach(states[0], server);
+    const port = await listening(server);
+    attachment[Symbol.dispose]();
+    attach(states[1], server);
+    // Waits for the server of the new state.
+    assertEquals(await served(port), issued[1].fingerprint256);
+    const idle = await dial(port);
+    await ask(idle, "answered");
+    states[1].swap(configs[0]);
+    await closed(idle);
+    await until(() => sharedBy(states[1]).drainTally.status.gently > 0);
+    assertEquals(sharedBy(states[0]).drainTally.status.gently, 0);
     await close(server);
   },
 );
