@@ -54,9 +54,10 @@ export function coversName(certificate: Named, name: string): boolean {
   return new CoveredNames([certificate]).has(name);
 }
 
-/** An address in the form of {@linkcode Certificate.ipAddresses}. */
+/** An address in the form of {@linkcode Certificate.ipAddresses}, which have no zone, such as the one in `fe80::1%eth0`. */
 export function canonicalAddress(address: string): string {
-  return isIP(address) === 6 ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address;
+  if (isIP(address) !== 6) return address;
+  return new URL(`http://[${address.replace(/%.*$/, "")}]`).hostname.slice(1, -1);
 }
 
 /**

@@ -34,6 +34,8 @@ test("requireExpected() refuses what lacks a name, is valid too short, or has wo
     maxSeverity: "note",
   });
   assert((await refusalOf(another, { names: ["www.example.com"] })).endsWith("no certificate is for www.example.com"));
+  // A link-local address as the system shows it.
+  assert((await refusalOf(good, { names: ["fe80::1%eth0"] })).endsWith("no certificate is for fe80::1%eth0"));
   assert((await refusalOf(good, { minRemainingMs: 81 * DAY_MS })).includes('"CN=www.example.com" is valid only until'));
   assert(
     (await refusalOf(DIGITAL_SIGNATURE_MISSING, { maxSeverity: "warning" })).includes(
