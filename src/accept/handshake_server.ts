@@ -123,7 +123,8 @@ export class HandshakeServer {
           pending.fail(failure("HANDSHAKE_FAILED", "onClientHello refuses it", error));
           return;
         }
-        this.#answer(socket, pending, hello);
+        // The callback may have aborted the handshake.
+        if (!socket.destroyed) this.#answer(socket, pending, hello);
       },
       fail: (error) => pending.fail(pending.refusal ?? error),
     });

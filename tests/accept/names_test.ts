@@ -269,21 +269,27 @@ test("TlsAcceptor.accept() rejects if the peer leaves or its signal is aborted w
   }
 });
 
-test("TlsAcceptor.accept() does not look at a hello that waits when its signal is aborted", async () => {
+test("TlsAcceptor.accept() leaves the connection alone once its signal is aborted, before and in onClientHello", async () => {
   const acceptor = new TlsState(configOf([defaultEc, namedRsa])).acceptor();
-  const controller = new AbortController();
-  const [near] = await tcpPair();
-  near.pause().unshift(await clientHello());
-  const listeners = () => ["data", "end"].map((event) => near.listenerCount(event));
-  const before = listeners();
-  const hellos: ClientHello[] = [];
-  const onClientHello = (hello: ClientHello) => void hellos.push(hello);
-  const accepting = acceptor.accept(near, { signal: controller.signal, onClientHello });
-  controller.abort(new Error("shutting down"));
-  await assertRejects(() => accepting, Error, "shutting down");
-  await once(near, "close");
-  assertEquals(hellos, []);
-  assertEquals(listeners(), before);
+  const hello = await clientHello();
+  for (const isLate of [false, true]) {
+    const controller = new AbortController();
+    const abort = () => controller.abort(new Error("shutting down"));
+    let calls = 0;
+    const onClientHello = () => {
+      calls++;
+      abort();
+    };
+    const [near] = await tcpPair();
+    near.pause().unshift(hello);
+    const listeners = () => ["data", "end", "close"].map((event) => near.listenerCount(event));
+    const before = listeners();
+    const accepting = acceptor.accept(near, { signal: controller.signal, onClientHello });
+    if (!isLate) abort();
+    await assertRejects(() => accepting, Error, "shutting down");
+    if (!near.closed) await once(near, "close");
+    assertEquals([calls, listeners()], [isLate ? 1 : 0, before]);
+  }
 });
 
 test("TlsAcceptor.accept() passes the hello to onClientHello, which can refuse the client", async () => {
