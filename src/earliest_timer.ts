@@ -16,7 +16,7 @@ export class EarliestTimer {
     this.#call = call;
   }
 
-  /** Calls after this time, unless a call is due earlier. `Infinity` is never. */
+  /** Calls after this time, or the longest wait of a timer, unless a call is due earlier. `Infinity` is never. */
   schedule(ms: number): void {
     const dueAt = performance.now() + ms;
     if (dueAt >= this.#dueAt) return;

@@ -165,8 +165,8 @@ export function encodeKey(der: Uint8Array): string {
 }
 
 /**
- * Reads a key in PKCS#8 as PEM. Retries once, because Node 22 to 26 leaves the error of a
- * failed handshake in the error queue of OpenSSL, and throws it when the next key is read.
+ * Reads a key in PKCS#8 as PEM. Retries once, because Node 22 to 26 leaves the error of a failed handshake in the error
+ * queue of OpenSSL, and throws it when the next key is read.
  */
 export function createKeyObject(pem: string): KeyObject {
   try {
