@@ -3,6 +3,7 @@ import type { Server } from "node:tls";
 import { sessionDigestOf } from "../config/digests.ts";
 import type { TlsConfig } from "../config/tls_config.ts";
 import { hasTicketKeys } from "../node_internals/kept_options.ts";
+import { areSameBytes } from "../x509/octets.ts";
 
 const TICKET_KEYS_BYTES = 48;
 
@@ -53,6 +54,5 @@ export class TicketKeys {
 }
 
 function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
-  if (!one || !other) return one === other;
-  return one.every((byte, index) => byte === other[index]);
+  return one && other ? areSameBytes(one, other) : one === other;
 }

@@ -38,6 +38,17 @@ function openFront(
   return Front.open(state, { listen: listenOn(LOOPBACK), start }, options);
 }
 
+/** Opens a front, with a connection of each of two generations. */
+async function openAndSwap(state: TlsState) {
+  const front = await openFront(state, ({ generation }) => echo(generation));
+  const first = await connected(front.address.port);
+  await first.hears("0\n");
+  state.swap(await newConfig());
+  const second = await connected(front.address.port);
+  await second.hears("1\n");
+  return { front, first, second };
+}
+
 test("Front serves a connection by the newest generation until it ends", async () => {
   const state = new TlsState(await newConfig());
   const stopped: number[] = [];
@@ -144,12 +155,7 @@ test("Front makes the serving generation refuse direct connections as soon as th
 
 test("Front closes the connections of a replaced generation after graceMs, and no others", async () => {
   const state = new TlsState(await newConfig(), { drain: { when: "always", graceMs: 1 } });
-  const front = await openFront(state, ({ generation }) => echo(generation));
-  const first = await connected(front.address.port);
-  await first.hears("0\n");
-  state.swap(await newConfig());
-  const second = await connected(front.address.port);
-  await second.hears("1\n");
+  const { front, first, second } = await openAndSwap(state);
   await first.ended;
   assertEquals(sharedBy(state).drainTally.status, { ending: 0, gently: 0, forced: 1, untrusted: 0 });
   second.socket.write("on");
@@ -162,12 +168,7 @@ test("Front closes the connections of a replaced generation after graceMs, and n
 test("Front ends connections within spreadMs when trust is taken away, also those that a drain lets stay longer", async () => {
   const clientAuth = { ca: (await issueCa("clients")).cert, mode: "required" } as const;
   const state = new TlsState(await newConfig(), { drain: { when: "always", graceMs: Infinity, spreadMs: 100 } });
-  const front = await openFront(state, ({ generation }) => echo(generation));
-  const first = await connected(front.address.port);
-  await first.hears("0\n");
-  state.swap(await newConfig());
-  const second = await connected(front.address.port);
-  await second.hears("1\n");
+  const { front, first, second } = await openAndSwap(state);
   const tally = sharedBy(state).drainTally;
   assertEquals(tally.status.ending, 1);
   state.swap(new TlsConfig({ ...await issuePair("strict"), clientAuth }));
