@@ -83,7 +83,7 @@ const GROUPS: readonly Group[] = [
     title: "Deno.serve",
     about:
       "Ratios are to the bare `Deno.serve`, which cannot change its certificate; at 1 KiB and 20 KiB to that of Deno " +
-      "2.7. On a connection that stays, that of Deno 2.8 and 2.9 waits 40 ms for each answer of more than about 350 " +
+      "2.7. On a connection that stays, that of Deno 2.8 and 2.9 waits 44 ms for each answer of more than about 400 " +
       "bytes, and that of 2.7 for each of 16 KiB and more.",
     loads: [...HTTP, "streams", "messages"],
     bases: { medium: DENO_27, large: DENO_27 },

@@ -53,7 +53,7 @@ A swap every 50 ms, and 16 clients that open a connection for each request. Stal
 are connections from before the first swap:
 
 ${rotationTable(results)}
-Speed as ratio to the bare server. The bare \`Deno.serve\` waits 40 ms for each answer above a size: about 350 bytes in 2.8
+Speed as ratio to the bare server. The bare \`Deno.serve\` waits 44 ms for each answer above a size: about 400 bytes in 2.8
 and 2.9, 16 KiB in 2.7, which is compared at 1 KiB and 20 KiB:
 
 ${speedTable(results)}
